@@ -1,0 +1,60 @@
+/* backend.h: where a program runs: `cpu` (built in, the reference) or `cuda` (a library opened at run time). A
+ * backend is few functions and no opinion. Includes tape.h, comm.h. */
+#ifndef FLEXHPC_BACKEND_H
+#define FLEXHPC_BACKEND_H
+
+#include "flexhpc/comm.h"
+#include "flexhpc/tape.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct fx_exec_options {
+    fx_comm *comm; /* outlives the exec */
+    int threads;   /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
+} fx_exec_options;
+
+/* Called around every entry in eager mode: profile, NaN hunting, heartbeat. Either may be NULL. */
+typedef struct fx_observer {
+    void *self;
+    void (*begin)(void *self, const fx_entry *entry, int index);
+    fx_status (*end)(void *self, const fx_entry *entry, int index);
+} fx_observer;
+
+typedef struct fx_backend {
+    const char *name, *build_id;
+    const fx_kernel *const *kernels; /* FX_OP_COUNT of them */
+    fx_status (*open)(const fx_exec_options *options, fx_exec **out);
+    void (*close)(fx_exec **exec);
+    fx_status (*allocate)(fx_exec *exec, size_t bytes, void **out); /* zeroed, 64-byte aligned */
+    void (*release)(fx_exec *exec, void *memory);
+    fx_status (*upload)(fx_exec *exec, void *device, const void *host, size_t bytes);
+    fx_status (*download)(fx_exec *exec, void *host, const void *device, size_t bytes); /* waits for the data */
+    fx_status (*run)(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step, void *arena,
+                     const fx_observer *observer);
+    fx_status (*wait)(fx_exec *exec);
+    fx_status (*describe)(fx_exec *exec, char *text, size_t size); /* device, library versions, threads: one line */
+} fx_backend;
+
+/* Every fx_exec of every backend begins with this. */
+struct fx_exec {
+    const fx_backend *backend;
+    fx_exec_options options;
+    const fx_step *step; /* of the present run */
+    void *scratch;       /* of the present entry */
+};
+
+/* "cpu"; later "cuda". FX_EDEVICE says why one is not to be had. Local. */
+fx_status fx_backend_find(const char *name, const fx_backend **out);
+
+/* For kernels. */
+static inline void *fx_scratch(const fx_exec *exec)
+{
+    return exec->scratch;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,53 @@
+/* comm.h: the communicator that ranks share. An interface: src/comm/self.c is one rank alone, mpi/comm_mpi.c
+ * many. Reductions have a fixed order, so the same ranks give the same bits. Includes error.h. */
+#ifndef FLEXHPC_COMM_H
+#define FLEXHPC_COMM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "flexhpc/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct fx_comm fx_comm;
+
+/* What an implementation provides. All but `progress` and `abort` are collective. start_* return at once; the
+ * buffer is busy until join() returned. Counts are per rank. */
+typedef struct fx_comm_ops {
+    fx_status (*barrier)(fx_comm *comm);
+    fx_status (*broadcast)(fx_comm *comm, void *data, size_t bytes, int root);
+    fx_status (*all_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all); /* all: size * bytes */
+    fx_status (*start_sum)(fx_comm *comm, float *data, int64_t count); /* in place, over ranks, fixed order */
+    fx_status (*start_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all);
+    fx_status (*progress)(fx_comm *comm); /* moves started operations on; cheap; called between nodes */
+    fx_status (*join)(fx_comm *comm);     /* waits until every started operation is done */
+    void (*abort)(fx_comm *comm, int exit_code); /* ends every rank; does not return */
+    void (*close)(fx_comm *comm);
+} fx_comm_ops;
+
+struct fx_comm {
+    const fx_comm_ops *ops;
+    int rank, size;             /* in the job */
+    int local_rank, local_size; /* on this node */
+    const void *native;         /* MPI_Comm *, for parallel HDF5; NULL when alone */
+    void *state;
+};
+
+/* One rank alone. Never fails; nothing to free. Local. */
+fx_comm *fx_comm_self(void);
+
+/* Sum, maximum and gathers of small host values, over all ranks, in rank order. Collective. */
+fx_status fx_comm_max_i64(fx_comm *comm, int64_t *value);
+fx_status fx_comm_sum_f64(fx_comm *comm, double *values, int count);
+
+/* The same status on all ranks: FX_OK when all bring FX_OK. Otherwise the lowest failing rank's code, its
+ * message recorded on every rank with "rank R/N on HOST: " before it, so that whoever prints it names the
+ * culprit. On the failing rank itself the record is the same text. Collective. */
+fx_status fx_agree(fx_comm *comm, fx_status status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,61 @@
+/* config.h: the configuration of a run. One flat struct, made from keys.def: key "train.batch" is the
+ * member train_batch. Includes error.h, str.h. */
+#ifndef FLEXHPC_CONFIG_H
+#define FLEXHPC_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include "flexhpc/error.h"
+#include "flexhpc/str.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { FX_LIST_MAX = 16, FX_TEXT_MAX = 512 };
+
+typedef struct fx_list {
+    int count;
+    double value[FX_LIST_MAX];
+} fx_list;
+
+typedef struct fx_config {
+#define FX_INT(section, name, ...)    int64_t section##_##name;
+#define FX_REAL(section, name, ...)   double section##_##name;
+#define FX_BOOL(section, name, ...)   bool section##_##name;
+#define FX_TEXT(section, name, ...)   char section##_##name[FX_TEXT_MAX];
+#define FX_CHOICE(section, name, ...) int section##_##name;
+#define FX_LIST(section, name, ...)   fx_list section##_##name;
+#include "flexhpc/keys.def"
+#undef FX_INT
+#undef FX_REAL
+#undef FX_BOOL
+#undef FX_TEXT
+#undef FX_CHOICE
+#undef FX_LIST
+} fx_config;
+
+/* Defaults, then the YAML file (NULL: none), then "section.name=value" overrides (NULL-terminated; NULL: none).
+ * Errors are FX_ECONFIG and name file:line and key, and for an unknown key the nearest one. Presets and derived
+ * values (model.size, beta2, ...) are filled in, then the whole is checked. Local. */
+fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides);
+
+/* The same from text in memory; `name` stands for the file in messages. Local. */
+fx_status fx_config_parse(fx_config *config, const char *name, const char *text, size_t size,
+                          const char *const *overrides);
+
+/* Prints every key as YAML that fx_config_parse reads back to the same config. Local. */
+fx_status fx_config_print(const fx_config *config, FILE *out);
+
+/* The keys whose values differ, as "train.batch: 8 -> 16" lines in `text` (cut, with "..." at the end, when it does
+ * not fit); the number of them. Local. */
+int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);
+
+/* One line a key: name, type, default, range, unit, help. Local. */
+fx_status fx_config_print_keys(FILE *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,52 @@
+/* diffusion.h: schedule, objective and sampler (spec: flex-model 6). Includes model.h. */
+#ifndef FLEXHPC_DIFFUSION_H
+#define FLEXHPC_DIFFUSION_H
+
+#include "flexhpc/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* alpha and sigma of the shifted cosine log-SNR schedule at time t, bounds -20 and 20, in double. Local. */
+typedef struct fx_noise_level {
+    double alpha, sigma, logsnr;
+} fx_noise_level;
+fx_noise_level fx_schedule(double t, double shift);
+
+/* The loss weight of one sample (1 when sigmoid weights are off). Local. */
+double fx_loss_weight(const fx_schedule_attrs *attrs, fx_noise_level level);
+
+typedef struct fx_objective_options {
+    fx_schedule_attrs schedule;
+    fx_criterion criterion;
+    float contrast_weight, contrast_temperature;
+    int64_t global_samples;     /* samples of the global batch: losses are means over it */
+    int64_t stride, offset;     /* where this rank's samples stand in it: rank * stride + offset (gather) */
+    int ranks;
+} fx_objective_options;
+
+/* Tensors of one micro-batch; NULL where the model's tasks do not need them. */
+typedef struct fx_batch {
+    fx_tensor *lowres, *snapshots, *future, *re, *t, *eps;
+} fx_batch;
+
+typedef struct fx_objective_nodes {
+    fx_tensor *z, *schedule, *target, *latent, *velocity;
+    fx_tensor *loss;     /* (R) a row: mean over pixels */
+    fx_tensor *contrast; /* (1), or NULL */
+} fx_objective_nodes;
+
+/* Records noise, network and losses of one micro-batch, and adds its part of the objective. */
+void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objective_options *options,
+                         const fx_batch *batch, fx_objective_nodes *out);
+
+/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the conditions are computed
+ * once. Returns the field: last mean plus lowres (SR rows) or the last snapshot (FC rows). */
+fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_attrs schedule, int steps,
+                             const fx_batch *batch, fx_tensor *x);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

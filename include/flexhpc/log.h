@@ -1,0 +1,24 @@
+/* log.h: what a run tells people. Rank 0 writes to standard output; every rank may write to its own file.
+ * Errors do not go through here: main prints the one error line. Includes nothing. */
+#ifndef FLEXHPC_LOG_H
+#define FLEXHPC_LOG_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum fx_level { FX_DEBUG, FX_INFO, FX_WARN } fx_level;
+
+/* Whose lines these are; `level` is the least that is shown. Before this call rank 0 of 1 at FX_INFO. Local. */
+void fx_log_setup(int rank, int size, fx_level level);
+
+/* One line, no newline in `fmt`. FX_INFO and FX_DEBUG: rank 0 only, standard output; FX_WARN: any rank,
+ * standard error, with rank and host. Control bytes are escaped. Local. */
+void fx_log(fx_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#ifdef __cplusplus
+}
+#endif
+#endif

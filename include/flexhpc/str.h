@@ -1,0 +1,40 @@
+/* str.h: bounded strings, paths, names, checksums of names, and the clock. Includes error.h. */
+#ifndef FLEXHPC_STR_H
+#define FLEXHPC_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "flexhpc/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { FX_PATH_MAX = 1024, FX_NAME_MAX = 128 };
+
+/* Prints into a fixed buffer; FX_EARG, naming the text, when it does not fit. Local. */
+fx_status fx_print(char *out, size_t size, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* fx_print into a char[FX_PATH_MAX]. */
+#define fx_path(out, ...) fx_print((out), FX_PATH_MAX, __VA_ARGS__)
+
+/* A name that may come from a file: [A-Za-z0-9._-]{1,128}, no leading dot. Local. */
+bool fx_is_plain_name(const char *name);
+
+/* zlib's crc32 of a string: the stream number of a published tensor name. Local. */
+uint32_t fx_crc32(const char *text);
+
+/* The candidate nearest to `word` by edit distance, or NULL when none is near: for "did you mean". Local. */
+const char *fx_nearest(const char *word, const char *const *candidates, int count);
+
+/* Seconds of the monotonic clock. Local. */
+double fx_now(void);
+
+/* This machine's name, "?" when unknown. Never freed. Local. */
+const char *fx_host(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

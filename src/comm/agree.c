@@ -1,0 +1,72 @@
+/* agree.c: one outcome on all ranks. The failing rank's message travels along, so that whoever prints it names
+ * the culprit; sums and maxima of small host values go over gathers, in rank order. */
+#include "flexhpc/comm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+#include "flexhpc/str.h"
+
+typedef struct verdict {
+    int32_t status;
+    char message[960];
+} verdict;
+
+fx_status fx_agree(fx_comm *comm, fx_status status)
+{
+    if (comm->size == 1) return status;
+    int64_t worst = status;
+    FX_TRY(fx_comm_max_i64(comm, &worst));
+    if (worst == FX_OK) return FX_OK;
+
+    verdict mine = {.status = status};
+    if (status != FX_OK)
+        snprintf(mine.message, sizeof mine.message, "rank %d/%d on %s: %s", comm->rank, comm->size, fx_host(),
+                 fx_error_message());
+    verdict *all = fx_calloc((size_t)comm->size, sizeof *all);
+    int64_t no_memory = all == NULL;
+    FX_TRY(fx_comm_max_i64(comm, &no_memory)); /* the gather below must be entered by all or none */
+    if (no_memory) {
+        fx_free(all);
+        return fx_fail(FX_ENOMEM, "a rank failed, and another has no memory left to hear why");
+    }
+    fx_status result = comm->ops->all_gather(comm, &mine, sizeof mine, all);
+    if (result == FX_OK) {
+        int first = 0;
+        while (all[first].status == FX_OK)
+            first++;
+        all[first].message[sizeof all[first].message - 1] = '\0';
+        result = fx_fail((fx_status)all[first].status, "%s", all[first].message);
+    }
+    fx_free(all);
+    return result;
+}
+
+fx_status fx_comm_max_i64(fx_comm *comm, int64_t *value)
+{
+    enum { FEW = 256 }; /* ranks gathered without the heap: an agreement must work when memory is gone */
+    int64_t few[FEW], *all = few;
+    if (comm->size == 1) return FX_OK;
+    if (comm->size > FEW && !(all = fx_calloc((size_t)comm->size, sizeof *all))) return FX_ENOMEM;
+    const fx_status status = comm->ops->all_gather(comm, value, sizeof *value, all);
+    for (int r = 0; status == FX_OK && r < comm->size; r++)
+        if (all[r] > *value) *value = all[r];
+    if (all != few) fx_free(all);
+    return status;
+}
+
+fx_status fx_comm_sum_f64(fx_comm *comm, double *values, int count)
+{
+    if (comm->size == 1) return FX_OK;
+    double *all = NULL;
+    FX_TRY(FX_ALLOC(all, (size_t)comm->size * (size_t)count));
+    const fx_status status = comm->ops->all_gather(comm, values, sizeof *values * (size_t)count, all);
+    for (int i = 0; status == FX_OK && i < count; i++) {
+        values[i] = 0;
+        for (int r = 0; r < comm->size; r++)
+            values[i] += all[(size_t)r * (size_t)count + (size_t)i];
+    }
+    fx_free(all);
+    return status;
+}

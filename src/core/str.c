@@ -1,0 +1,85 @@
+/* str.c: bounded strings, names, and the clock. */
+#include "flexhpc/str.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <zlib.h>
+
+fx_status fx_print(char *out, size_t size, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    const int length = vsnprintf(out, size, fmt, args);
+    va_end(args);
+    FX_REQUIRE(length >= 0 && (size_t)length < size, FX_EARG, "longer than %zu bytes: %.40s...", size - 1, out);
+    return FX_OK;
+}
+
+bool fx_is_plain_name(const char *name)
+{
+    const size_t length = strlen(name);
+    if (length == 0 || length > FX_NAME_MAX || name[0] == '.') return false;
+    for (const char *c = name; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("._-", *c)) return false;
+    return true;
+}
+
+uint32_t fx_crc32(const char *text)
+{
+    return (uint32_t)crc32(0, (const Bytef *)text, (uInt)strlen(text));
+}
+
+/* Levenshtein's distance of short words; more than `LONGEST` letters never match. */
+static int distance(const char *a, const char *b)
+{
+    enum { LONGEST = 63 };
+    const size_t m = strlen(a), n = strlen(b);
+    if (m > LONGEST || n > LONGEST) return LONGEST;
+    int row[LONGEST + 1];
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (int)j;
+    for (size_t i = 1; i <= m; i++) {
+        int corner = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= n; j++) {
+            const int above = row[j];
+            int best = corner + (a[i - 1] != b[j - 1]);
+            if (above + 1 < best) best = above + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            corner = above;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+const char *fx_nearest(const char *word, const char *const *candidates, int count)
+{
+    const char *nearest = NULL;
+    int best = (int)strlen(word) / 3 + 2; /* a third of the letters wrong is no typing error any more */
+    for (int i = 0; i < count; i++) {
+        const int d = distance(word, candidates[i]);
+        if (d >= best) continue;
+        best = d;
+        nearest = candidates[i];
+    }
+    return nearest;
+}
+
+double fx_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+const char *fx_host(void)
+{
+    static char host[256];
+    if (!host[0] && gethostname(host, sizeof host - 1) != 0) strcpy(host, "?");
+    return host;
+}
