@@ -1,4 +1,5 @@
-/* attrs.h: what parameterises an op besides its tensors. One struct an op, one union. Includes nothing of ours. */
+/* attrs.h: what parameterises an op besides its tensors. One struct an op, one union. Includes nothing
+ * of ours. */
 #ifndef FLEXHPC_ATTRS_H
 #define FLEXHPC_ATTRS_H
 

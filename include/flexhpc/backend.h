@@ -1,5 +1,5 @@
-/* backend.h: where a program runs: `cpu` (built in, the reference) or `cuda` (a library opened at run time). A
- * backend is few functions and no opinion. Includes tape.h, comm.h. */
+/* backend.h: where a program runs: `cpu` (built in, the reference) or `cuda` (a library opened at run
+ * time). A backend is few functions and no opinion. Includes tape.h, comm.h. */
 #ifndef FLEXHPC_BACKEND_H
 #define FLEXHPC_BACKEND_H
 
@@ -30,11 +30,13 @@ typedef struct fx_backend {
     fx_status (*allocate)(fx_exec *exec, size_t bytes, void **out); /* zeroed, 64-byte aligned */
     void (*release)(fx_exec *exec, void *memory);
     fx_status (*upload)(fx_exec *exec, void *device, const void *host, size_t bytes);
-    fx_status (*download)(fx_exec *exec, void *host, const void *device, size_t bytes); /* waits for the data */
-    fx_status (*run)(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step, void *arena,
-                     const fx_observer *observer);
+    fx_status (*download)(fx_exec *exec, void *host, const void *device,
+                          size_t bytes); /* waits for the data */
+    fx_status (*run)(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step,
+                     void *arena, const fx_observer *observer);
     fx_status (*wait)(fx_exec *exec);
-    fx_status (*describe)(fx_exec *exec, char *text, size_t size); /* device, library versions, threads: one line */
+    fx_status (*describe)(fx_exec *exec, char *text,
+                          size_t size); /* device, library versions, threads: one line */
 } fx_backend;
 
 /* Every fx_exec of every backend begins with this. */

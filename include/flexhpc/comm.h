@@ -1,5 +1,6 @@
-/* comm.h: the communicator that ranks share. An interface: src/comm/self.c is one rank alone, mpi/comm_mpi.c
- * many. Reductions have a fixed order, so the same ranks give the same bits. Includes error.h. */
+/* comm.h: the communicator that ranks share. An interface: src/comm/self.c is one rank alone,
+ * mpi/comm_mpi.c many. Reductions have a fixed order, so the same ranks give the same bits. Includes
+ * error.h. */
 #ifndef FLEXHPC_COMM_H
 #define FLEXHPC_COMM_H
 
@@ -13,13 +14,15 @@ extern "C" {
 
 typedef struct fx_comm fx_comm;
 
-/* What an implementation provides. All but `progress` and `abort` are collective. start_* return at once; the
- * buffer is busy until join() returned. Counts are per rank. */
+/* What an implementation provides. All but `progress` and `abort` are collective. start_* return at
+ * once; the buffer is busy until join() returned. Counts are per rank. */
 typedef struct fx_comm_ops {
     fx_status (*barrier)(fx_comm *comm);
     fx_status (*broadcast)(fx_comm *comm, void *data, size_t bytes, int root);
-    fx_status (*all_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all); /* all: size * bytes */
-    fx_status (*start_sum)(fx_comm *comm, float *data, int64_t count); /* in place, over ranks, fixed order */
+    fx_status (*all_gather)(fx_comm *comm, const void *mine, size_t bytes,
+                            void *all); /* all: size * bytes */
+    fx_status (*start_sum)(fx_comm *comm, float *data,
+                           int64_t count); /* in place, over ranks, fixed order */
     fx_status (*start_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all);
     fx_status (*progress)(fx_comm *comm); /* moves started operations on; cheap; called between nodes */
     fx_status (*join)(fx_comm *comm);     /* waits until every started operation is done */
@@ -42,9 +45,9 @@ fx_comm *fx_comm_self(void);
 fx_status fx_comm_max_i64(fx_comm *comm, int64_t *value);
 fx_status fx_comm_sum_f64(fx_comm *comm, double *values, int count);
 
-/* The same status on all ranks: FX_OK when all bring FX_OK. Otherwise the lowest failing rank's code, its
- * message recorded on every rank with "rank R/N on HOST: " before it, so that whoever prints it names the
- * culprit. On the failing rank itself the record is the same text. Collective. */
+/* The same status on all ranks: FX_OK when all bring FX_OK. Otherwise the lowest failing rank's code,
+ * its message recorded on every rank with "rank R/N on HOST: " before it, so that whoever prints it
+ * names the culprit. On the failing rank itself the record is the same text. Collective. */
 fx_status fx_agree(fx_comm *comm, fx_status status);
 
 #ifdef __cplusplus

@@ -36,9 +36,10 @@ typedef struct fx_config {
 #undef FX_LIST
 } fx_config;
 
-/* Defaults, then the YAML file (NULL: none), then "section.name=value" overrides (NULL-terminated; NULL: none).
- * Errors are FX_ECONFIG and name file:line and key, and for an unknown key the nearest one. Presets and derived
- * values (model.size, beta2, ...) are filled in, then the whole is checked. Local. */
+/* Defaults, then the YAML file (NULL: none), then "section.name=value" overrides (NULL-terminated;
+ * NULL: none). Errors are FX_ECONFIG and name file:line and key, and for an unknown key the nearest
+ * one. Presets and derived values (model.size, beta2, ...) are filled in, then the whole is checked.
+ * Local. */
 fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides);
 
 /* The same from text in memory; `name` stands for the file in messages. Local. */
@@ -48,8 +49,8 @@ fx_status fx_config_parse(fx_config *config, const char *name, const char *text,
 /* Prints every key as YAML that fx_config_parse reads back to the same config. Local. */
 fx_status fx_config_print(const fx_config *config, FILE *out);
 
-/* The keys whose values differ, as "train.batch: 8 -> 16" lines in `text` (cut, with "..." at the end, when it does
- * not fit); the number of them. Local. */
+/* The keys whose values differ, as "train.batch: 8 -> 16" lines in `text` (cut, with "..." at the end,
+ * when it does not fit); the number of them. Local. */
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);
 
 /* One line a key: name, type, default, range, unit, help. Local. */

@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/* alpha and sigma of the shifted cosine log-SNR schedule at time t, bounds -20 and 20, in double. Local. */
+/* alpha and sigma of the shifted cosine log-SNR schedule at time t, bounds -20 and 20, in double.
+ * Local. */
 typedef struct fx_noise_level {
     double alpha, sigma, logsnr;
 } fx_noise_level;
@@ -21,8 +22,8 @@ typedef struct fx_objective_options {
     fx_schedule_attrs schedule;
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
-    int64_t global_samples;     /* samples of the global batch: losses are means over it */
-    int64_t stride, offset;     /* where this rank's samples stand in it: rank * stride + offset (gather) */
+    int64_t global_samples; /* samples of the global batch: losses are means over it */
+    int64_t stride, offset; /* where this rank's samples stand in it: rank * stride + offset (gather) */
     int ranks;
 } fx_objective_options;
 
@@ -41,10 +42,11 @@ typedef struct fx_objective_nodes {
 void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objective_options *options,
                          const fx_batch *batch, fx_objective_nodes *out);
 
-/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the conditions are computed
- * once. Returns the field: last mean plus lowres (SR rows) or the last snapshot (FC rows). */
-fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_attrs schedule, int steps,
-                             const fx_batch *batch, fx_tensor *x);
+/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the conditions
+ * are computed once. Returns the field: last mean plus lowres (SR rows) or the last snapshot (FC rows).
+ */
+fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_attrs schedule,
+                             int steps, const fx_batch *batch, fx_tensor *x);
 
 #ifdef __cplusplus
 }

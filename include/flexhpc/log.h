@@ -1,5 +1,5 @@
-/* log.h: what a run tells people. Rank 0 writes to standard output; every rank may write to its own file.
- * Errors do not go through here: main prints the one error line. Includes nothing. */
+/* log.h: what a run tells people. Rank 0 writes to standard output; every rank may write to its own
+ * file. Errors do not go through here: main prints the one error line. Includes nothing. */
 #ifndef FLEXHPC_LOG_H
 #define FLEXHPC_LOG_H
 
@@ -11,7 +11,8 @@ extern "C" {
 
 typedef enum fx_level { FX_DEBUG, FX_INFO, FX_WARN } fx_level;
 
-/* Whose lines these are; `level` is the least that is shown. Before this call rank 0 of 1 at FX_INFO. Local. */
+/* Whose lines these are; `level` is the least that is shown. Before this call rank 0 of 1 at FX_INFO.
+ * Local. */
 void fx_log_setup(int rank, int size, fx_level level);
 
 /* One line, no newline in `fmt`. FX_INFO and FX_DEBUG: rank 0 only, standard output; FX_WARN: any rank,

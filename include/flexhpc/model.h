@@ -1,5 +1,6 @@
-/* model.h: the FLEX model as a description and the functions that record it on a tape (spec: arXiv 2505.17351 and
- * its published code). Names of parameters are the published ones. Includes config.h, tape.h. */
+/* model.h: the FLEX model as a description and the functions that record it on a tape (spec: arXiv
+ * 2505.17351 and its published code). Names of parameters are the published ones. Includes config.h,
+ * tape.h. */
 #ifndef FLEXHPC_MODEL_H
 #define FLEXHPC_MODEL_H
 
@@ -15,14 +16,14 @@ typedef enum fx_task { FX_SR, FX_FC } fx_task;
 enum { FX_TASK_SR = 1, FX_TASK_FC = 2 }; /* bits of fx_model.tasks */
 
 typedef struct fx_model {
-    int64_t image;                        /* side S of a patch */
-    int64_t cond;                         /* past snapshots the forecast encoder sees */
-    int levels;                           /* L */
-    int64_t channels[FX_MAX_LEVELS];      /* C, multiples of 32 */
+    int64_t image;                   /* side S of a patch */
+    int64_t cond;                    /* past snapshots the forecast encoder sees */
+    int levels;                      /* L */
+    int64_t channels[FX_MAX_LEVELS]; /* C, multiples of 32 */
     int64_t decoder_channels[FX_MAX_LEVELS];
-    int64_t blocks[FX_MAX_LEVELS];        /* N */
-    int64_t depth, heads, mlp_ratio;      /* d (odd), H, r */
-    unsigned tasks;                       /* FX_TASK bits */
+    int64_t blocks[FX_MAX_LEVELS];   /* N */
+    int64_t depth, heads, mlp_ratio; /* d (odd), H, r */
+    unsigned tasks;                  /* FX_TASK bits */
     int weak_levels;
     int64_t latent_patch;
     float strong_scale, dropout;
@@ -31,7 +32,8 @@ typedef struct fx_model {
 /* From the configuration; FX_ECONFIG names the key that can't be. Local. */
 fx_status fx_model_from_config(const fx_config *config, fx_model *out);
 
-/* Checks every limit of the model (divisibility and the like); FX_EARG with the name of the field. Local. */
+/* Checks every limit of the model (divisibility and the like); FX_EARG with the name of the field.
+ * Local. */
 fx_status fx_model_check(const fx_model *model);
 
 /* What an encoder gives: its output and the skips, in order. */
@@ -43,18 +45,19 @@ typedef struct fx_features {
     int token_skips;
 } fx_features;
 
-/* The task encoders for the tasks the model has: lowres (B, S, S, 1), snapshots (B, S, S, cond), re (B). The other
- * task's features stay empty. */
+/* The task encoders for the tasks the model has: lowres (B, S, S, 1), snapshots (B, S, S, cond), re
+ * (B). The other task's features stay empty. */
 typedef struct fx_conditions {
     fx_features task[2];
 } fx_conditions;
-void fx_flex_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres, fx_tensor *snapshots, fx_tensor *re,
-                        fx_conditions *out);
+void fx_flex_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres, fx_tensor *snapshots,
+                        fx_tensor *re, fx_conditions *out);
 
-/* Shared encoder and decoder over both tasks in one batch: z (R, S, S, 1), R = tasks * B, SR rows first; t, re (B).
- * Returns the velocity (R, S, S, 1); *latent, where not NULL, gets the mid_block output (R, 1 + T, D). */
-fx_tensor *fx_flex_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions, fx_tensor *z,
-                            fx_tensor *t, fx_tensor *re, fx_tensor **latent);
+/* Shared encoder and decoder over both tasks in one batch: z (R, S, S, 1), R = tasks * B, SR rows
+ * first; t, re (B). Returns the velocity (R, S, S, 1); *latent, where not NULL, gets the mid_block
+ * output (R, 1 + T, D). */
+fx_tensor *fx_flex_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
+                            fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_tensor **latent);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,5 @@
-/* oplist.h: every op, once. A line here, src/ops/NAME.c and cuda/NAME.cu make an op; a missing twin fails to
- * link. Include with FX_OP(name) defined. No include guard: it is a list. */
+/* oplist.h: every op, once. A line here, src/ops/NAME.c and cuda/NAME.cu make an op; a missing twin
+ * fails to link. Include with FX_OP(name) defined. No include guard: it is a list. */
 FX_OP(add)
 FX_OP(silu)
 FX_OP(fill)

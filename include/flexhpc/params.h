@@ -1,6 +1,6 @@
-/* params.h: the parameters of a model, shared by all its tapes. Owns their descriptions and the slabs that hold
- * them: value (the compute copy and fp32 master are one in fp32), gradient, optimizer moments, EMA. Names and
- * shapes are the published state_dict's. Includes op.h. */
+/* params.h: the parameters of a model, shared by all its tapes. Owns their descriptions and the slabs
+ * that hold them: value (the compute copy and fp32 master are one in fp32), gradient, optimizer
+ * moments, EMA. Names and shapes are the published state_dict's. Includes op.h. */
 #ifndef FLEXHPC_PARAMS_H
 #define FLEXHPC_PARAMS_H
 
@@ -10,8 +10,8 @@
 extern "C" {
 #endif
 
-/* How a parameter starts (flex-model 5). UNIFORM: +-1/sqrt(fan_in). XAVIER: uniform +-sqrt(6/(fan_in+fan_out)).
- * FREQUENCIES: 2 pi N(0,1); PHASES: 2 pi U(0,1): buffers, not trained. */
+/* How a parameter starts (flex-model 5). UNIFORM: +-1/sqrt(fan_in). XAVIER: uniform
+ * +-sqrt(6/(fan_in+fan_out)). FREQUENCIES: 2 pi N(0,1); PHASES: 2 pi U(0,1): buffers, not trained. */
 typedef enum fx_init_kind {
     FX_INIT_ZERO,
     FX_INIT_ONE,
@@ -26,14 +26,21 @@ typedef struct fx_init {
     int64_t fan_in, fan_out;
 } fx_init;
 
-typedef enum fx_slab { FX_SLAB_VALUE, FX_SLAB_GRADIENT, FX_SLAB_MOMENT1, FX_SLAB_MOMENT2, FX_SLAB_EMA, FX_SLABS } fx_slab;
+typedef enum fx_slab {
+    FX_SLAB_VALUE,
+    FX_SLAB_GRADIENT,
+    FX_SLAB_MOMENT1,
+    FX_SLAB_MOMENT2,
+    FX_SLAB_EMA,
+    FX_SLABS
+} fx_slab;
 
 typedef struct fx_param {
     const char *name; /* "encoder.time_embed.0.weight" */
     uint32_t stream;  /* crc32 of the name */
     fx_init init;
-    bool trained;     /* false: a buffer */
-    int64_t offset;   /* elements, the same in every slab; -1 until fx_params_allocate */
+    bool trained;   /* false: a buffer */
+    int64_t offset; /* elements, the same in every slab; -1 until fx_params_allocate */
     fx_tensor value, ema;
     fx_tensor *gradient; /* one a replica (see fx_params_replicas) */
 } fx_param;
@@ -43,32 +50,38 @@ typedef struct fx_params fx_params;
 fx_status fx_params_create(fx_params **out);
 void fx_params_free(fx_params **params);
 
-/* Gradient slabs: 1, or one a sample for the reduction in a fixed tree. Before the first tape. Local. */
+/* Gradient slabs: 1, or one a sample for the reduction in a fixed tree. Before the first tape. Local.
+ */
 fx_status fx_params_replicas(fx_params *params, int replicas);
 
 /* Finds the parameter, or adds it; the same name must keep shape and init. Local. */
-fx_status fx_params_get(fx_params *params, const char *name, fx_init init, int rank, const int64_t *dim, fx_param **out);
+fx_status fx_params_get(fx_params *params, const char *name, fx_init init, int rank, const int64_t *dim,
+                        fx_param **out);
 
 int fx_params_count(const fx_params *params);
-fx_param *fx_params_at(fx_params *params, int i);                 /* in order of creation */
-fx_param *fx_params_find(fx_params *params, const char *name);    /* NULL: no such parameter */
+fx_param *fx_params_at(fx_params *params, int i);                  /* in order of creation */
+fx_param *fx_params_find(fx_params *params, const char *name);     /* NULL: no such parameter */
 int64_t fx_params_elements(const fx_params *params, bool trained); /* trained only, or buffers only */
 
-/* Gives the trained parameters their places in the slabs, in the given order (NULL: order of creation), each
- * start a multiple of 16 elements; buffers come last. `slabs`: bits 1 << fx_slab. Values are zero. Local. */
+/* Gives the trained parameters their places in the slabs, in the given order (NULL: order of creation),
+ * each start a multiple of 16 elements; buffers come last. `slabs`: bits 1 << fx_slab. Values are zero.
+ * Local. */
 fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *order, unsigned slabs);
 
-/* The whole trained part of a slab as one tensor (n); of replica r for gradients. NULL when not allocated. */
+/* The whole trained part of a slab as one tensor (n); of replica r for gradients. NULL when not
+ * allocated. */
 fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica);
 size_t fx_params_bytes(const fx_params *params); /* of all slabs allocated */
 
-/* Initial values from (seed, name); EMA starts as a copy of the values, moments and gradients as 0. Local. */
+/* Initial values from (seed, name); EMA starts as a copy of the values, moments and gradients as 0.
+ * Local. */
 fx_status fx_params_initialize(fx_params *params, fx_exec *exec, uint64_t seed);
 
-/* One tensor to and from host memory (float, row-major published shape); slab VALUE or EMA, MOMENT1, MOMENT2,
- * GRADIENT (replica 0). Local. */
+/* One tensor to and from host memory (float, row-major published shape); slab VALUE or EMA, MOMENT1,
+ * MOMENT2, GRADIENT (replica 0). Local. */
 fx_status fx_params_read(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab, float *out);
-fx_status fx_params_write(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab, const float *in);
+fx_status fx_params_write(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab,
+                          const float *in);
 
 #ifdef __cplusplus
 }

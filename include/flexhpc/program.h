@@ -13,19 +13,19 @@ typedef struct fx_program fx_program;
 
 typedef struct fx_plan_summary {
     int nodes, forward, backward, recomputed, communication;
-    size_t arena_bytes;              /* planned tensors and scratch, with reuse */
-    size_t tensor_bytes;             /* the same tensors without reuse */
-    size_t kept_bytes;               /* inputs and outputs of the host */
-    size_t saved_bytes;              /* planned tensors alive when forward ends: what backward waits for */
-    size_t peak_by_role[FX_ROLES];   /* at the peak entry */
+    size_t arena_bytes;  /* planned tensors and scratch, with reuse */
+    size_t tensor_bytes; /* the same tensors without reuse */
+    size_t kept_bytes;   /* inputs and outputs of the host */
+    size_t saved_bytes;  /* planned tensors alive when forward ends: what backward waits for */
+    size_t peak_by_role[FX_ROLES]; /* at the peak entry */
     size_t peak_scratch;
     const char *peak_node;
-    double flops;                    /* of one run: 2 per multiply-add of convolutions, products and attention */
+    double flops; /* of one run: 2 per multiply-add of convolutions, products and attention */
 } fx_plan_summary;
 
 /* Prepares kernels, plans memory and takes the builder over (also on failure; *g becomes NULL). With
- * `plan_only` no memory is allocated and the program can't run. The parameters' slabs must have been allocated
- * unless plan_only. A sticky error of the builder is returned here. Local. */
+ * `plan_only` no memory is allocated and the program can't run. The parameters' slabs must have been
+ * allocated unless plan_only. A sticky error of the builder is returned here. Local. */
 fx_status fx_program_create(fx_exec *exec, fx_builder **g, bool plan_only, fx_program **out);
 void fx_program_free(fx_program **program);
 

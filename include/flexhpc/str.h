@@ -25,7 +25,8 @@ bool fx_is_plain_name(const char *name);
 /* zlib's crc32 of a string: the stream number of a published tensor name. Local. */
 uint32_t fx_crc32(const char *text);
 
-/* The candidate nearest to `word` by edit distance, or NULL when none is near: for "did you mean". Local. */
+/* The candidate nearest to `word` by edit distance, or NULL when none is near: for "did you mean".
+ * Local. */
 const char *fx_nearest(const char *word, const char *const *candidates, int count);
 
 /* Seconds of the monotonic clock. Local. */

@@ -1,5 +1,6 @@
-/* tape.h: a step as a list. Model code records nodes through the builder; autodiff, recomputation, buckets and
- * the planner are passes over the list. Build order is execution order. Includes params.h. */
+/* tape.h: a step as a list. Model code records nodes through the builder; autodiff, recomputation,
+ * buckets and the planner are passes over the list. Build order is execution order. Includes params.h.
+ */
 #ifndef FLEXHPC_TAPE_H
 #define FLEXHPC_TAPE_H
 
@@ -17,16 +18,23 @@ typedef struct fx_entry {
 } fx_entry;
 
 /* What autodiff keeps for backward and what it computes again (docs/DECISIONS.md, recomputation). */
-typedef enum fx_recompute { FX_RECOMPUTE_NONE, FX_RECOMPUTE_CHEAP, FX_RECOMPUTE_RESBLOCK, FX_RECOMPUTE_ALL } fx_recompute;
+typedef enum fx_recompute {
+    FX_RECOMPUTE_NONE,
+    FX_RECOMPUTE_CHEAP,
+    FX_RECOMPUTE_RESBLOCK,
+    FX_RECOMPUTE_ALL
+} fx_recompute;
 
-/* Records nodes. The error is sticky: the first failure is kept with its scope name, later calls do nothing and
- * return NULL, NULL inputs are accepted silently after it, so model code has no status in sight. */
+/* Records nodes. The error is sticky: the first failure is kept with its scope name, later calls do
+ * nothing and return NULL, NULL inputs are accepted silently after it, so model code has no status in
+ * sight. */
 typedef struct fx_builder fx_builder;
 
 fx_status fx_builder_create(fx_params *params, fx_builder **out);
 void fx_builder_free(fx_builder **g);
 fx_status fx_builder_status(const fx_builder *g); /* the first failure; its message is recorded again */
-void fx_builder_fail(fx_builder *g, fx_status code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void fx_builder_fail(fx_builder *g, fx_status code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 fx_params *fx_builder_params(fx_builder *g);
 
 /* Names: "encoder", then "input_blocks.3.0" gives "encoder.input_blocks.3.0.". */
@@ -49,30 +57,34 @@ fx_tensor *fx_keep(fx_builder *g, fx_tensor *t);
 /* A parameter under the present scope, as a tensor of the weights in use. */
 fx_tensor *fx_weight(fx_builder *g, const char *name, fx_init init, int rank, const int64_t *dim);
 
-/* Records one node named scope + `name`; in[i] NULL where the op allows it. Returns the node: its outputs are
- * node->out[]. NULL after an error. `count` inputs. */
-fx_node *fx_record(fx_builder *g, fx_op_id id, const char *name, fx_attrs attrs, fx_tensor *const *in, int count);
+/* Records one node named scope + `name`; in[i] NULL where the op allows it. Returns the node: its
+ * outputs are node->out[]. NULL after an error. `count` inputs. */
+fx_node *fx_record(fx_builder *g, fx_op_id id, const char *name, fx_attrs attrs, fx_tensor *const *in,
+                   int count);
 
-/* The same, into tensors that exist already (`out`, count_out): gathers that fill one tensor piece by piece. */
-fx_node *fx_record_into(fx_builder *g, fx_op_id id, const char *name, fx_attrs attrs, fx_tensor *const *in, int count,
-                        fx_tensor *const *out, int count_out);
+/* The same, into tensors that exist already (`out`, count_out): gathers that fill one tensor piece by
+ * piece. */
+fx_node *fx_record_into(fx_builder *g, fx_op_id id, const char *name, fx_attrs attrs,
+                        fx_tensor *const *in, int count, fx_tensor *const *out, int count_out);
 
 /* Adds weight * sum(t) to the objective that fx_autodiff differentiates. */
 void fx_objective(fx_builder *g, fx_tensor *t, float weight);
 
-/* Ends of a part of the network, for recomputation: tensors made after this call belong to a new part, and
- * FX_RECOMPUTE_RESBLOCK keeps only what is read across parts. */
+/* Ends of a part of the network, for recomputation: tensors made after this call belong to a new part,
+ * and FX_RECOMPUTE_RESBLOCK keeps only what is read across parts. */
 void fx_part(fx_builder *g);
 
-/* Appends the backward pass of the objectives. Every trained parameter read so far gets its gradient written. */
+/* Appends the backward pass of the objectives. Every trained parameter read so far gets its gradient
+ * written. */
 void fx_autodiff(fx_builder *g, fx_recompute recompute);
 
-/* Trained parameters in the order in which autodiff finishes their gradients; count of them. The array lives
- * as long as the builder. After fx_autodiff. */
+/* Trained parameters in the order in which autodiff finishes their gradients; count of them. The array
+ * lives as long as the builder. After fx_autodiff. */
 int fx_readiness(fx_builder *g, fx_param ***order);
 
-/* Puts an all_reduce node behind the last gradient write of each bucket of at most `bytes`; the last bucket is
- * cut to at most 2 MiB. The slabs must be allocated in readiness order. Returns the number of buckets. */
+/* Puts an all_reduce node behind the last gradient write of each bucket of at most `bytes`; the last
+ * bucket is cut to at most 2 MiB. The slabs must be allocated in readiness order. Returns the number of
+ * buckets. */
 int fx_buckets(fx_builder *g, size_t bytes);
 
 int fx_builder_entries(const fx_builder *g, const fx_entry **entries);

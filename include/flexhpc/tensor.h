@@ -1,5 +1,6 @@
-/* tensor.h: a dense row-major array that an op reads or writes. A tensor is a description; its memory belongs
- * to the program's arena, to the parameters, or to the program's kept buffers. Includes error.h. */
+/* tensor.h: a dense row-major array that an op reads or writes. A tensor is a description; its memory
+ * belongs to the program's arena, to the parameters, or to the program's kept buffers. Includes
+ * error.h. */
 #ifndef FLEXHPC_TENSOR_H
 #define FLEXHPC_TENSOR_H
 
@@ -16,8 +17,8 @@ enum { FX_MAX_RANK = 4 };
 
 typedef enum fx_dtype { FX_F32, FX_F64, FX_I32, FX_BF16 } fx_dtype;
 
-/* Who owns the memory. PLANNED: an offset in the program's arena, reused. KEPT: its own room as long as the
- * program lives (inputs and outputs of the host). PARAMETER: a slab of fx_params. */
+/* Who owns the memory. PLANNED: an offset in the program's arena, reused. KEPT: its own room as long as
+ * the program lives (inputs and outputs of the host). PARAMETER: a slab of fx_params. */
 typedef enum fx_memory { FX_PLANNED, FX_KEPT, FX_PARAMETER } fx_memory;
 
 /* What a planned tensor is for; `flexhpc plan` adds up bytes by it. */
@@ -32,11 +33,12 @@ typedef struct fx_tensor {
 
     fx_memory memory;
     fx_role role;
-    bool wants_gradient;      /* a trained parameter is upstream */
-    struct fx_tensor *gradient; /* set by autodiff; may be another tensor's when the gradient is passed on unchanged */
-    struct fx_node *producer; /* NULL for inputs and parameters */
-    int first, last;          /* entries of the tape between which a planned tensor lives; -1: never */
-    size_t offset;            /* in the arena */
+    bool wants_gradient;        /* a trained parameter is upstream */
+    struct fx_tensor *gradient; /* set by autodiff; may be another tensor's when the gradient is passed
+                                   on unchanged */
+    struct fx_node *producer;   /* NULL for inputs and parameters */
+    int first, last; /* entries of the tape between which a planned tensor lives; -1: never */
+    size_t offset;   /* in the arena */
 } fx_tensor;
 
 static inline float *fx_f32(const fx_tensor *t)
@@ -67,7 +69,8 @@ fx_status fx_set_shape(fx_tensor *t, int rank, const int64_t *dim);
 bool fx_has_shape(const fx_tensor *t, int rank, const int64_t *dim);
 bool fx_same_shape(const fx_tensor *a, const fx_tensor *b);
 
-/* "(2, 64, 64, 1)" in a buffer of the calling thread; four calls may be alive at once. For messages. Local. */
+/* "(2, 64, 64, 1)" in a buffer of the calling thread; four calls may be alive at once. For messages.
+ * Local. */
 const char *fx_shape_text(const fx_tensor *t);
 
 #define FX_DIMS(...) ((const int64_t[]){__VA_ARGS__})

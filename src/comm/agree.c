@@ -1,5 +1,5 @@
-/* agree.c: one outcome on all ranks. The failing rank's message travels along, so that whoever prints it names
- * the culprit; sums and maxima of small host values go over gathers, in rank order. */
+/* agree.c: one outcome on all ranks. The failing rank's message travels along, so that whoever prints
+ * it names the culprit; sums and maxima of small host values go over gathers, in rank order. */
 #include "flexhpc/comm.h"
 
 #include <stdio.h>
@@ -22,8 +22,8 @@ fx_status fx_agree(fx_comm *comm, fx_status status)
 
     verdict mine = {.status = status};
     if (status != FX_OK)
-        snprintf(mine.message, sizeof mine.message, "rank %d/%d on %s: %s", comm->rank, comm->size, fx_host(),
-                 fx_error_message());
+        snprintf(mine.message, sizeof mine.message, "rank %d/%d on %s: %s", comm->rank, comm->size,
+                 fx_host(), fx_error_message());
     verdict *all = fx_calloc((size_t)comm->size, sizeof *all);
     int64_t no_memory = all == NULL;
     FX_TRY(fx_comm_max_i64(comm, &no_memory)); /* the gather below must be entered by all or none */
@@ -45,7 +45,9 @@ fx_status fx_agree(fx_comm *comm, fx_status status)
 
 fx_status fx_comm_max_i64(fx_comm *comm, int64_t *value)
 {
-    enum { FEW = 256 }; /* ranks gathered without the heap: an agreement must work when memory is gone */
+    enum {
+        FEW = 256
+    }; /* ranks gathered without the heap: an agreement must work when memory is gone */
     int64_t few[FEW], *all = few;
     if (comm->size == 1) return FX_OK;
     if (comm->size > FEW && !(all = fx_calloc((size_t)comm->size, sizeof *all))) return FX_ENOMEM;

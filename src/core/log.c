@@ -1,4 +1,5 @@
-/* log.c: lines for people: progress on rank 0's standard output, warnings of any rank on standard error. */
+/* log.c: lines for people: progress on rank 0's standard output, warnings of any rank on standard
+ * error. */
 #include "flexhpc/log.h"
 
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* rng.c: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; SC11). */
+/* rng.c: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; SC11).
+ */
 #include "flexhpc/rng.h"
 
 #include <math.h>
@@ -28,7 +29,8 @@ float fx_uniform(uint32_t word)
 void fx_normal4(const fx_philox *random, float out[4])
 {
     for (int pair = 0; pair < 2; pair++) {
-        const double u = ((double)random->word[2 * pair] + 1.0) * 0x1p-32; /* (0, 1]: the logarithm exists */
+        const double u =
+            ((double)random->word[2 * pair] + 1.0) * 0x1p-32; /* (0, 1]: the logarithm exists */
         const double angle = (double)random->word[2 * pair + 1] * 0x1p-32 * 6.283185307179586;
         const double radius = sqrt(-2.0 * log(u));
         out[2 * pair] = (float)(radius * cos(angle));
@@ -41,7 +43,8 @@ static fx_philox draw(uint64_t seed, uint32_t slot_task, uint32_t stream, uint32
     return fx_philox4x32(seed, (const uint32_t[4]){(uint32_t)block, slot_task, stream, step});
 }
 
-void fx_fill_uniform(uint64_t seed, uint32_t slot_task, uint32_t stream, uint32_t step, float *out, int64_t count)
+void fx_fill_uniform(uint64_t seed, uint32_t slot_task, uint32_t stream, uint32_t step, float *out,
+                     int64_t count)
 {
     for (int64_t i = 0; i < count; i += 4) {
         const fx_philox r = draw(seed, slot_task, stream, step, i / 4);
@@ -50,7 +53,8 @@ void fx_fill_uniform(uint64_t seed, uint32_t slot_task, uint32_t stream, uint32_
     }
 }
 
-void fx_fill_normal(uint64_t seed, uint32_t slot_task, uint32_t stream, uint32_t step, float *out, int64_t count)
+void fx_fill_normal(uint64_t seed, uint32_t slot_task, uint32_t stream, uint32_t step, float *out,
+                    int64_t count)
 {
     for (int64_t i = 0; i < count; i += 4) {
         const fx_philox r = draw(seed, slot_task, stream, step, i / 4);

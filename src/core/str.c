@@ -15,7 +15,8 @@ fx_status fx_print(char *out, size_t size, const char *fmt, ...)
     va_start(args, fmt);
     const int length = vsnprintf(out, size, fmt, args);
     va_end(args);
-    FX_REQUIRE(length >= 0 && (size_t)length < size, FX_EARG, "longer than %zu bytes: %.40s...", size - 1, out);
+    FX_REQUIRE(length >= 0 && (size_t)length < size, FX_EARG, "longer than %zu bytes: %.40s...",
+               size - 1, out);
     return FX_OK;
 }
 

@@ -39,7 +39,8 @@ const char *fx_shape_text(const fx_tensor *t)
     if (!t) return "(none)";
     int used = snprintf(text, TEXT, "(");
     for (int i = 0; i < t->rank; i++)
-        used += snprintf(text + used, (size_t)(TEXT - used), i ? ", %lld" : "%lld", (long long)t->dim[i]);
+        used +=
+            snprintf(text + used, (size_t)(TEXT - used), i ? ", %lld" : "%lld", (long long)t->dim[i]);
     snprintf(text + used, (size_t)(TEXT - used), ")");
     return text;
 }
