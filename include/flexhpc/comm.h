@@ -21,6 +21,9 @@ typedef struct fx_comm_ops {
     fx_status (*broadcast)(fx_comm *comm, void *data, size_t bytes, int root);
     fx_status (*all_gather)(fx_comm *comm, const void *mine, size_t bytes,
                             void *all); /* all: size * bytes */
+    fx_status (*all_to_all)(fx_comm *comm, const void *send, size_t bytes_per_peer,
+                            void *recv); /* block p of send goes to rank p, block p of recv came from
+                                            it; both size * bytes_per_peer, and not the same memory */
     fx_status (*start_sum)(fx_comm *comm, float *data,
                            int64_t count); /* in place, over ranks, fixed order */
     fx_status (*start_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all);
