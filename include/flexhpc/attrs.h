@@ -40,6 +40,9 @@ typedef struct fx_patch_attrs {
     int64_t size;
     bool inverse; /* channels to space */
 } fx_patch_attrs;
+typedef struct fx_untoken_attrs {
+    int64_t height; /* of the image: tokens after token 0 are its pixels, row-major */
+} fx_untoken_attrs;
 typedef struct fx_bicubic_attrs {
     int64_t factor;
 } fx_bicubic_attrs;
@@ -58,6 +61,7 @@ typedef struct fx_loss_attrs {
 } fx_loss_attrs;
 typedef struct fx_gather_attrs { /* of the global batch: rank r's rows start at r * stride + offset */
     int64_t stride, offset;
+    int ranks;
 } fx_gather_attrs;
 typedef struct fx_contrast_attrs {
     float temperature;
@@ -91,6 +95,7 @@ typedef union fx_attrs {
     fx_attention_attrs attention;
     fx_add_attrs add;
     fx_patch_attrs patch;
+    fx_untoken_attrs untoken;
     fx_bicubic_attrs bicubic;
     fx_draw_attrs draw;
     fx_schedule_attrs diffuse;

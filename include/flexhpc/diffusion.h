@@ -1,22 +1,13 @@
-/* diffusion.h: schedule, objective and sampler (spec: flex-model 6). Includes model.h. */
+/* diffusion.h: objective and sampler (spec: flex-model 6). Includes model.h, schedule.h. */
 #ifndef FLEXHPC_DIFFUSION_H
 #define FLEXHPC_DIFFUSION_H
 
 #include "flexhpc/model.h"
+#include "flexhpc/schedule.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* alpha and sigma of the shifted cosine log-SNR schedule at time t, bounds -20 and 20, in double.
- * Local. */
-typedef struct fx_noise_level {
-    double alpha, sigma, logsnr;
-} fx_noise_level;
-fx_noise_level fx_schedule(double t, double shift);
-
-/* The loss weight of one sample (1 when sigmoid weights are off). Local. */
-double fx_loss_weight(const fx_schedule_attrs *attrs, fx_noise_level level);
 
 typedef struct fx_objective_options {
     fx_schedule_attrs schedule;
