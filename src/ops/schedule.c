@@ -1,6 +1,6 @@
 /* schedule.c: the cosine log-SNR schedule (spec: flex-model 6).
  *   b = atan(exp(-10)), a = atan(exp(10)) - b
- *   tan(sigma/alpha angle): r = tan(a t + b) shift, logsnr = -2 ln r
+ *   r = sigma / alpha = tan(a t + b) shift, logsnr = -2 ln r
  *   alpha = sqrt(sigmoid(logsnr)) = 1 / sqrt(1 + r^2), sigma = sqrt(sigmoid(-logsnr)) = r / sqrt(1 +
  * r^2) */
 #include "flexhpc/schedule.h"
