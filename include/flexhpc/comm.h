@@ -46,6 +46,7 @@ fx_comm *fx_comm_self(void);
 
 /* Sum, maximum and gathers of small host values, over all ranks, in rank order. Collective. */
 fx_status fx_comm_max_i64(fx_comm *comm, int64_t *value);
+fx_status fx_comm_max_f64(fx_comm *comm, double *value); /* a NaN of any rank wins */
 fx_status fx_comm_sum_f64(fx_comm *comm, double *values, int count);
 
 /* The same status on all ranks: FX_OK when all bring FX_OK. Otherwise the lowest failing rank's code,

@@ -2,11 +2,14 @@
  * it names the culprit; sums and maxima of small host values go over gathers, in rank order. */
 #include "flexhpc/comm.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
+
+enum { FEW = 256 }; /* ranks gathered without the heap: an agreement must work when memory is gone */
 
 typedef struct verdict {
     int32_t status;
@@ -45,15 +48,24 @@ fx_status fx_agree(fx_comm *comm, fx_status status)
 
 fx_status fx_comm_max_i64(fx_comm *comm, int64_t *value)
 {
-    enum {
-        FEW = 256
-    }; /* ranks gathered without the heap: an agreement must work when memory is gone */
     int64_t few[FEW], *all = few;
     if (comm->size == 1) return FX_OK;
     if (comm->size > FEW && !(all = fx_calloc((size_t)comm->size, sizeof *all))) return FX_ENOMEM;
     const fx_status status = comm->ops->all_gather(comm, value, sizeof *value, all);
     for (int r = 0; status == FX_OK && r < comm->size; r++)
         if (all[r] > *value) *value = all[r];
+    if (all != few) fx_free(all);
+    return status;
+}
+
+fx_status fx_comm_max_f64(fx_comm *comm, double *value)
+{
+    double few[FEW], *all = few;
+    if (comm->size == 1) return FX_OK;
+    if (comm->size > FEW && !(all = fx_calloc((size_t)comm->size, sizeof *all))) return FX_ENOMEM;
+    const fx_status status = comm->ops->all_gather(comm, value, sizeof *value, all);
+    for (int r = 0; status == FX_OK && r < comm->size; r++)
+        if (!isnan(*value) && !(all[r] <= *value)) *value = all[r];
     if (all != few) fx_free(all);
     return status;
 }
