@@ -28,7 +28,7 @@ typedef struct fx_backend {
     fx_status (*open)(const fx_exec_options *options, fx_exec **out);
     void (*close)(fx_exec **exec);
     fx_status (*allocate)(fx_exec *exec, size_t bytes, void **out); /* zeroed, 64-byte aligned */
-    void (*release)(fx_exec *exec, void *memory);
+    void (*release)(fx_exec *exec, void *memory, size_t bytes);
     fx_status (*upload)(fx_exec *exec, void *device, const void *host, size_t bytes);
     fx_status (*download)(fx_exec *exec, void *host, const void *device,
                           size_t bytes); /* waits for the data */

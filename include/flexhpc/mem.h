@@ -19,6 +19,12 @@ void *fx_calloc(size_t count, size_t size);
 /* Frees what fx_calloc gave; NULL is nothing to free. Local. */
 void fx_free(void *memory);
 
+/* A large zeroed block in pages of its own, huge ones where the system grants them: arenas and slabs.
+ * Pages get memory when first touched. NULL as fx_calloc. The caller gives it back with fx_unmap and
+ * the same size. Local. */
+void *fx_map(size_t bytes);
+void fx_unmap(void *memory, size_t bytes);
+
 /* FX_TRY(FX_ALLOC(pointer, count)): `pointer` gets zeroed room for `count` of what it points to. */
 #define FX_ALLOC(pointer, count)                                                                       \
     (((pointer) = fx_calloc((size_t)(count), sizeof *(pointer))) ? FX_OK : FX_ENOMEM)

@@ -62,7 +62,8 @@ typedef struct fx_node {
     fx_tensor *in[FX_MAX_IN], *out[FX_MAX_OUT], *saved[FX_MAX_SAVED];
     fx_tensor *din[FX_MAX_IN], *dout[FX_MAX_OUT];
     unsigned accumulate;
-    bool recomputed; /* a copy that a recompute pass put before backward */
+    int part, section; /* see fx_part, fx_section */
+    bool recomputed;   /* a copy that runs forward again before backward */
 } fx_node;
 
 /* An op, apart from any backend. The gradient rule is data: which tensors backward reads. Autodiff and
@@ -99,7 +100,7 @@ typedef struct fx_op_case {
     fx_attrs attrs;
     int64_t dim[FX_MAX_IN][FX_MAX_RANK];
     fx_rows rows;
-    float scale; /* standard deviation of the inputs; 0 means 1 */
+    float scale; /* standard deviation of the inputs of 3 and 4 dimensions; 0 means 1 */
 } fx_op_case;
 
 extern const fx_op *const fx_ops[FX_OP_COUNT];

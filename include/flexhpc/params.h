@@ -53,6 +53,7 @@ void fx_params_free(fx_params **params);
 /* Gradient slabs: 1, or one a sample for the reduction in a fixed tree. Before the first tape. Local.
  */
 fx_status fx_params_replicas(fx_params *params, int replicas);
+int fx_params_replica_count(const fx_params *params);
 
 /* Finds the parameter, or adds it; the same name must keep shape and init. Local. */
 fx_status fx_params_get(fx_params *params, const char *name, fx_init init, int rank, const int64_t *dim,

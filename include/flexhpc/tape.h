@@ -70,9 +70,11 @@ fx_node *fx_record_into(fx_builder *g, fx_op_id id, const char *name, fx_attrs a
 /* Adds weight * sum(t) to the objective that fx_autodiff differentiates. */
 void fx_objective(fx_builder *g, fx_tensor *t, float weight);
 
-/* Ends of a part of the network, for recomputation: tensors made after this call belong to a new part,
- * and FX_RECOMPUTE_RESBLOCK keeps only what is read across parts. */
+/* Cuts for recomputation: nodes recorded after this call belong to a new part (a residual or
+ * transformer block), or a new section (a level). FX_RECOMPUTE_RESBLOCK keeps what is read across
+ * parts, FX_RECOMPUTE_ALL what is read across sections. */
 void fx_part(fx_builder *g);
+void fx_section(fx_builder *g);
 
 /* Appends the backward pass of the objectives. Every trained parameter read so far gets its gradient
  * written. */

@@ -33,12 +33,17 @@ typedef struct fx_tensor {
 
     fx_memory memory;
     fx_role role;
-    bool wants_gradient;        /* a trained parameter is upstream */
-    struct fx_tensor *gradient; /* set by autodiff; may be another tensor's when the gradient is passed
-                                   on unchanged */
-    struct fx_node *producer;   /* NULL for inputs and parameters */
-    int first, last; /* entries of the tape between which a planned tensor lives; -1: never */
-    size_t offset;   /* in the arena */
+    bool wants_gradient; /* a trained parameter is upstream */
+    struct fx_tensor
+        *gradient; /* set by autodiff; another tensor's where a gradient is passed on unchanged */
+    struct fx_node *producer; /* NULL for inputs and parameters */
+    struct fx_param *param;   /* of the parameter that this is a slab's part of */
+
+    /* Columns of the passes over the tape. */
+    int first, last;                    /* entries between which it lives; -1: in none */
+    size_t offset;                      /* in the arena */
+    bool crosses_part, crosses_section; /* read in another part or section than made in */
+    struct fx_tensor *again;            /* its recomputed copy */
 } fx_tensor;
 
 static inline float *fx_f32(const fx_tensor *t)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ALIGNMENT = 64, PIECE_ALIGNMENT = 16, POOL_BLOCK = 1 << 16 };
 
@@ -38,6 +39,25 @@ void *fx_calloc(size_t count, size_t size)
 void fx_free(void *memory)
 {
     free(memory);
+}
+
+void *fx_map(size_t bytes)
+{
+    const uint64_t call = atomic_fetch_add(&calls, 1) + 1;
+    void *memory = call == atomic_load(&fail_at) ? MAP_FAILED
+                                                 : mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        fx_fail(FX_ENOMEM, "out of memory: %zu bytes", bytes);
+        return NULL;
+    }
+    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* a wish: a refusal changes speed only */
+    return memory;
+}
+
+void fx_unmap(void *memory, size_t bytes)
+{
+    if (memory) munmap(memory, bytes ? bytes : 1);
 }
 
 fx_status fx_grow(void **array, size_t *capacity, size_t count, size_t size)

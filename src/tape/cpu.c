@@ -1,0 +1,107 @@
+/* cpu.c: the CPU backend: the reference, and enough for a laptop or CI. Runs the list in order, one
+ * entry after the other, and moves started communication on between entries. */
+#include "cpu.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+
+#define FX_OP(name) extern const fx_kernel fx_cpu_##name;
+#include "flexhpc/oplist.h"
+#undef FX_OP
+
+static const fx_kernel *const kernels[FX_OP_COUNT] = {
+#define FX_OP(name) [FX_OP_##name] = &fx_cpu_##name,
+#include "flexhpc/oplist.h"
+#undef FX_OP
+};
+
+static fx_status open_cpu(const fx_exec_options *options, fx_exec **out)
+{
+    fx_exec *exec = NULL;
+    FX_TRY(FX_ALLOC(exec, 1));
+    exec->backend = &fx_backend_cpu;
+    exec->options = *options;
+    if (!exec->options.comm) exec->options.comm = fx_comm_self();
+    omp_set_dynamic(0); /* the number of threads decides the order of sums */
+    if (options->threads > 0) omp_set_num_threads(options->threads);
+    exec->options.threads = omp_get_max_threads();
+    *out = exec;
+    return FX_OK;
+}
+
+static void close_cpu(fx_exec **exec)
+{
+    fx_free(*exec);
+    *exec = NULL;
+}
+
+static fx_status allocate(fx_exec *exec, size_t bytes, void **out)
+{
+    (void)exec;
+    return (*out = fx_map(bytes)) ? FX_OK : FX_ENOMEM;
+}
+
+static void release(fx_exec *exec, void *memory, size_t bytes)
+{
+    (void)exec;
+    fx_unmap(memory, bytes);
+}
+
+static fx_status copy(fx_exec *exec, void *to, const void *from, size_t bytes)
+{
+    (void)exec;
+    memcpy(to, from, bytes);
+    return FX_OK;
+}
+
+static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
+{
+    const fx_kernel *kernel = kernels[entry->node->id];
+    exec->scratch = (char *)arena + entry->scratch_offset;
+    const fx_status status = entry->pass == FX_FORWARD ? kernel->forward(exec, entry->node)
+                                                       : kernel->backward(exec, entry->node);
+    if (status != FX_OK) return fx_context(status, "%s (%s)", entry->node->name, entry->node->op->name);
+    return exec->options.comm->ops->progress(exec->options.comm);
+}
+
+static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step,
+                     void *arena, const fx_observer *observer)
+{
+    exec->step = step;
+    for (int e = 0; e < count; e++) {
+        if (observer && observer->begin) observer->begin(observer->self, &entries[e], e);
+        FX_TRY(run_entry(exec, &entries[e], arena));
+        if (observer && observer->end) FX_TRY(observer->end(observer->self, &entries[e], e));
+    }
+    return FX_OK;
+}
+
+static fx_status wait(fx_exec *exec)
+{
+    (void)exec;
+    return FX_OK;
+}
+
+static fx_status describe(fx_exec *exec, char *text, size_t size)
+{
+    snprintf(text, size, "cpu, %d threads", exec->options.threads);
+    return FX_OK;
+}
+
+const fx_backend fx_backend_cpu = {
+    .name = "cpu",
+    .build_id = "built in",
+    .kernels = kernels,
+    .open = open_cpu,
+    .close = close_cpu,
+    .allocate = allocate,
+    .release = release,
+    .upload = copy,
+    .download = copy,
+    .run = run,
+    .wait = wait,
+    .describe = describe,
+};

@@ -1,0 +1,229 @@
+/* harness.h: runs one case of one op on a backend, outside any tape. Registry-driven tests walk all ops
+ * with it. */
+#ifndef FX_TEST_HARNESS_H
+#define FX_TEST_HARNESS_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flexhpc/backend.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/rng.h"
+
+typedef struct fx_test {
+    fx_exec *exec;
+    int checks, bad;
+    uint32_t draws;
+} fx_test;
+
+typedef struct fx_op_run {
+    const fx_op_case *test_case;
+    fx_node node;
+    fx_tensor tensor[2 * FX_MAX_IN + 2 * FX_MAX_OUT + FX_MAX_SAVED];
+    int tensors;
+    float *input[FX_MAX_IN]; /* what in[i] holds, for restoring after poison */
+    float *weight;           /* of out[0] in the test's loss */
+    double weight_norm;
+    void *scratch;
+} fx_op_run;
+
+static void fx_test_fatal(const fx_op_run *r, const char *what)
+{
+    printf("FATAL %s [%s] %s: %s\n", r->node.op->name, r->test_case->name, what, fx_error_message());
+    exit(1);
+}
+
+static fx_test fx_test_begin(const char *backend_name)
+{
+    fx_test t = {0};
+    const fx_backend *backend = NULL;
+    const fx_exec_options options = {.comm = fx_comm_self(), .threads = 1};
+    if (fx_backend_find(backend_name, &backend) != FX_OK || backend->open(&options, &t.exec) != FX_OK) {
+        printf("FATAL %s\n", fx_error_message());
+        exit(1);
+    }
+    static const fx_step step = {
+        .seed = 7, .step = 3, .gradient_scale = 1, .update = 1, .dropout = true};
+    t.exec->step = &step;
+    return t;
+}
+
+/* Fails when nothing was checked. */
+static int fx_test_end(fx_test *t)
+{
+    t->exec->backend->close(&t->exec);
+    printf("%d checks, %d bad\n", t->checks, t->bad);
+    return t->bad > 0 || t->checks == 0;
+}
+
+static void fx_test_check(fx_test *t, bool holds, const fx_op_run *r, const char *what)
+{
+    t->checks++;
+    if (holds) return;
+    t->bad++;
+    printf("BAD %s [%s]: %s\n", r->node.op->name, r->test_case->name, what);
+}
+
+static void fx_test_normal(fx_test *t, float *x, int64_t count, float scale)
+{
+    fx_fill_normal(11, 0, t->draws++, 0, x, count);
+    for (int64_t i = 0; i < count; i++)
+        x[i] *= scale;
+}
+
+static fx_tensor *fx_test_tensor(fx_op_run *r, const fx_tensor *like)
+{
+    fx_tensor *t = &r->tensor[r->tensors++];
+    if (!like) return t;
+    *t = *like;
+    t->data = NULL;
+    return t;
+}
+
+/* Room for a tensor, full of NaN: what an op forgets to write is seen. */
+static void fx_test_allocate(fx_tensor *t)
+{
+    const int64_t count = fx_count(t);
+    t->data = fx_calloc((size_t)count, sizeof(float));
+    for (int64_t i = 0; i < count; i++)
+        fx_f32(t)[i] = NAN;
+}
+
+static void fx_test_input(fx_test *t, fx_op_run *r, int i)
+{
+    const int64_t *dim = r->test_case->dim[i];
+    int rank = 0;
+    while (rank < FX_MAX_RANK && dim[rank] > 0)
+        rank++;
+    if (rank == 0) return;
+    fx_tensor *in = r->node.in[i] = fx_test_tensor(r, NULL);
+    if (fx_set_shape(in, rank, dim) != FX_OK) fx_test_fatal(r, "input");
+    fx_test_allocate(in);
+    const int64_t count = fx_count(in);
+    const float scale = rank >= 3 && r->test_case->scale > 0 ? r->test_case->scale : 1.0f;
+    fx_test_normal(t, fx_f32(in), count, scale);
+    if (r->node.op->make_input && r->node.op->make_input(r->test_case, i, fx_f32(in), count) != FX_OK)
+        fx_test_fatal(r, "make_input");
+    r->input[i] = fx_calloc((size_t)count, sizeof(float));
+    memcpy(r->input[i], in->data, fx_tensor_bytes(in));
+}
+
+static const fx_kernel *fx_test_kernel(const fx_test *t, const fx_op_run *r)
+{
+    return t->exec->backend->kernels[r->node.id];
+}
+
+static void fx_test_prepare(fx_test *t, fx_op_run *r)
+{
+    const fx_kernel *kernel = fx_test_kernel(t, r);
+    size_t most = 0;
+    for (int backward = 0; kernel->prepare && backward <= (kernel->backward != NULL); backward++) {
+        size_t bytes = 0;
+        if (kernel->prepare(t->exec, &r->node, backward, &bytes) != FX_OK) fx_test_fatal(r, "prepare");
+        if (bytes > most) most = bytes;
+    }
+    fx_free(r->scratch);
+    r->scratch = fx_calloc(most, 1);
+    memset(r->scratch, 0xff, most); /* NaN: scratch starts with anything */
+}
+
+static fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case *c)
+{
+    fx_op_run *r = fx_calloc(1, sizeof *r);
+    r->test_case = c;
+    r->node = (fx_node){.op = fx_ops[id], .id = id, .name = c->name, .stream = 99, .attrs = c->attrs};
+    for (int i = 0; i < FX_MAX_IN; i++)
+        fx_test_input(t, r, i);
+    r->node.rows = c->rows;
+    if (r->node.rows.samples == 0) r->node.rows.samples = r->node.in[0] ? r->node.in[0]->dim[0] : 1;
+    for (int i = 0; i < FX_MAX_OUT; i++)
+        r->node.out[i] = fx_test_tensor(r, NULL);
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        r->node.saved[i] = fx_test_tensor(r, NULL);
+    if (r->node.op->shape(&r->node) != FX_OK) fx_test_fatal(r, "shape");
+    for (int i = 0; i < FX_MAX_OUT; i++)
+        if (r->node.out[i]->rank == 0)
+            r->node.out[i] = NULL;
+        else
+            fx_test_allocate(r->node.out[i]);
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        if (r->node.saved[i]->rank == 0)
+            r->node.saved[i] = NULL;
+        else
+            fx_test_allocate(r->node.saved[i]);
+    if (r->node.op->gradients != 0 && r->node.out[0]) {
+        fx_tensor *dout = r->node.dout[0] = fx_test_tensor(r, r->node.out[0]);
+        fx_test_allocate(dout);
+        r->weight = fx_f32(dout);
+        fx_test_normal(t, r->weight, fx_count(dout), 1.0f);
+        for (int64_t i = 0; i < fx_count(dout); i++)
+            r->weight_norm += (double)r->weight[i] * (double)r->weight[i];
+        r->weight_norm = sqrt(r->weight_norm);
+    }
+    for (int i = 0; i < FX_MAX_IN; i++) /* all wanted while preparing: the most scratch */
+        if (r->node.in[i] && (r->node.op->gradients & FX_IN(i))) {
+            r->node.din[i] = fx_test_tensor(r, r->node.in[i]);
+            fx_test_allocate(r->node.din[i]);
+        }
+    fx_test_prepare(t, r);
+    return r;
+}
+
+static void fx_test_close(fx_op_run *r)
+{
+    for (int i = 0; i < r->tensors; i++)
+        fx_free(r->tensor[i].data);
+    for (int i = 0; i < FX_MAX_IN; i++)
+        fx_free(r->input[i]);
+    fx_free(r->scratch);
+    fx_free(r);
+}
+
+static void fx_test_restore(fx_op_run *r)
+{
+    for (int i = 0; i < FX_MAX_IN; i++)
+        if (r->node.in[i]) memcpy(r->node.in[i]->data, r->input[i], fx_tensor_bytes(r->node.in[i]));
+}
+
+static void fx_test_forward(fx_test *t, fx_op_run *r)
+{
+    t->exec->scratch = r->scratch;
+    if (fx_test_kernel(t, r)->forward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "forward");
+}
+
+static void fx_test_backward(fx_test *t, fx_op_run *r, unsigned accumulate)
+{
+    t->exec->scratch = r->scratch;
+    r->node.accumulate = accumulate;
+    if (fx_test_kernel(t, r)->backward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "backward");
+}
+
+static void fx_test_fill(fx_tensor *t, float value)
+{
+    for (int64_t i = 0; t && i < fx_count(t); i++)
+        fx_f32(t)[i] = value;
+}
+
+/* NaN in all that the op does not declare in backward_reads. */
+static void fx_test_poison_unread(fx_op_run *r)
+{
+    const unsigned reads = r->node.op->backward_reads;
+    for (int i = 0; i < FX_MAX_IN; i++)
+        if (!(reads & FX_IN(i))) fx_test_fill(r->node.in[i], NAN);
+    for (int i = 0; i < FX_MAX_OUT; i++)
+        if (!(reads & FX_OUT(i))) fx_test_fill(r->node.out[i], NAN);
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        if (!(reads & FX_SAVED(i))) fx_test_fill(r->node.saved[i], NAN);
+}
+
+static double fx_dot(const float *a, const float *b, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+#endif

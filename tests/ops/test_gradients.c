@@ -1,0 +1,123 @@
+/* test_gradients.c: backward of every registered op against central differences of its forward. A new
+ * op is tested by being in oplist.h.
+ *
+ * The loss is sum w y with random w (a plain sum is constant for a normalising op). Directions v are
+ * random unit vectors: <dx, v> must equal (L(x + h v) - L(x - h v)) / 2h. Before backward, every tensor
+ * that the op does not declare in backward_reads is filled with NaN; din starts from 1 where the pass
+ * must add, from NaN elsewhere; one input's gradient is wanted at a time, then all at once, with the
+ * same bits.
+ *
+ * Planted and caught (add.c): scale left out of dA; dB from the first rows; X's gradient overwritten
+ * instead of added. (silu.c): the term x (1 - s) left out; X left out of backward_reads. */
+#include "harness.h"
+
+enum { DIRECTIONS = 8 };
+static const double STEP = 1e-2,
+                    TOLERANCE = 2e-4; /* fp32 forward: noise 1e-7 |L| / STEP, error STEP^2 */
+
+static double loss(fx_test *t, fx_op_run *r)
+{
+    fx_test_forward(t, r);
+    return fx_dot(fx_f32(r->node.out[0]), r->weight, fx_count(r->node.out[0]));
+}
+
+static void unit_direction(fx_test *t, float *v, int64_t count)
+{
+    fx_test_normal(t, v, count, 1.0f);
+    const double norm = sqrt(fx_dot(v, v, count));
+    for (int64_t i = 0; i < count; i++)
+        v[i] = (float)(v[i] / norm);
+}
+
+static void shift(fx_op_run *r, int i, const float *v, double h)
+{
+    float *x = fx_f32(r->node.in[i]);
+    for (int64_t k = 0; k < fx_count(r->node.in[i]); k++)
+        x[k] = (float)((double)r->input[i][k] + h * (double)v[k]);
+}
+
+static void check_direction(fx_test *t, fx_op_run *r, int i, const float *v, double got)
+{
+    const bool scaled = r->node.in[i]->rank >= 3 && r->test_case->scale > 0;
+    const double h = STEP * (scaled ? (double)r->test_case->scale : 1.0);
+    fx_test_restore(r);
+    shift(r, i, v, h);
+    const double up = loss(t, r);
+    shift(r, i, v, -h);
+    const double down = loss(t, r), want = (up - down) / (2 * h);
+    fx_test_restore(r);
+    const double tolerance = TOLERANCE * r->weight_norm * STEP / h;
+    char what[200];
+    snprintf(what, sizeof what, "input %d: <dx, v> = %.7g, differences %.7g, tolerance %.2g", i, got,
+             want, tolerance);
+    fx_test_check(t, fabs(got - want) <= tolerance, r, what);
+}
+
+static void check_input(fx_test *t, fx_op_run *r, int i, bool add)
+{
+    const int64_t count = fx_count(r->node.in[i]);
+    fx_tensor *all[FX_MAX_IN];
+    memcpy(all, r->node.din, sizeof all);
+    for (int k = 0; k < FX_MAX_IN; k++)
+        if (k != i) r->node.din[k] = NULL;
+    fx_test_restore(r);
+    fx_test_forward(t, r);
+    fx_test_poison_unread(r);
+    fx_test_fill(all[i], add ? 1.0f : NAN);
+    fx_test_backward(t, r, add ? FX_IN(i) : 0u);
+    memcpy(r->node.din, all, sizeof all);
+
+    float *gradient = fx_calloc((size_t)count, sizeof *gradient),
+          *v = fx_calloc((size_t)count, sizeof *v);
+    for (int64_t k = 0; k < count; k++)
+        gradient[k] = fx_f32(all[i])[k] - (add ? 1.0f : 0.0f);
+    for (int k = 0; k < DIRECTIONS; k++) {
+        unit_direction(t, v, count);
+        check_direction(t, r, i, v, fx_dot(gradient, v, count));
+    }
+    fx_free(gradient);
+    fx_free(v);
+}
+
+/* One at a time and all at once give the same bits. */
+static void check_together(fx_test *t, fx_op_run *r)
+{
+    fx_test_restore(r);
+    fx_test_forward(t, r);
+    fx_test_poison_unread(r);
+    for (int i = 0; i < FX_MAX_IN; i++)
+        fx_test_fill(r->node.din[i], NAN);
+    fx_test_backward(t, r, 0);
+    for (int i = 0; i < FX_MAX_IN; i++) {
+        if (!r->node.din[i]) continue;
+        const size_t bytes = fx_tensor_bytes(r->node.din[i]);
+        float *together = fx_calloc(bytes, 1);
+        memcpy(together, r->node.din[i]->data, bytes);
+        fx_tensor *all[FX_MAX_IN];
+        memcpy(all, r->node.din, sizeof all);
+        for (int k = 0; k < FX_MAX_IN; k++)
+            if (k != i) r->node.din[k] = NULL;
+        fx_test_fill(all[i], NAN);
+        fx_test_backward(t, r, 0);
+        memcpy(r->node.din, all, sizeof all);
+        fx_test_check(t, memcmp(together, all[i]->data, bytes) == 0, r,
+                      "gradients alone and together differ");
+        fx_free(together);
+    }
+}
+
+int main(void)
+{
+    fx_test t = fx_test_begin("cpu");
+    for (fx_op_id id = 0; id < FX_OP_COUNT; id++)
+        for (const fx_op_case *c = fx_ops[id]->cases; c->name; c++) {
+            if (fx_ops[id]->gradients == 0) continue;
+            fx_op_run *r = fx_test_open(&t, id, c);
+            for (int i = 0; i < FX_MAX_IN; i++)
+                for (int add = 0; r->node.din[i] && add < 2; add++)
+                    check_input(&t, r, i, add);
+            check_together(&t, r);
+            fx_test_close(r);
+        }
+    return fx_test_end(&t);
+}
