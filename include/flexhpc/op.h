@@ -76,6 +76,7 @@ typedef struct fx_op {
     unsigned backward_reads;  /* beside dout[0], which it may always read */
     unsigned passes_gradient; /* FX_IN bits: the gradient of this input is dout[0] itself, where shapes
                                  agree */
+    bool communicates;        /* collective: every rank runs it at the same place of the tape */
     bool cheap;               /* worth recomputing instead of keeping (model.recompute: cheap) */
     const struct fx_op_case
         *cases; /* what the tests and benchmarks run; at least one, name-terminated */

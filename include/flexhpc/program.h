@@ -20,7 +20,8 @@ typedef struct fx_plan_summary {
     size_t peak_by_role[FX_ROLES]; /* at the peak entry */
     size_t peak_scratch;
     const char *peak_node;
-    double flops; /* of one run: 2 per multiply-add of convolutions, products and attention */
+    int64_t parameters; /* trained and buffers */
+    double flops;       /* of one run: 2 per multiply-add of convolutions, products and attention */
 } fx_plan_summary;
 
 /* Prepares kernels, plans memory and takes the builder over (also on failure; *g becomes NULL). With

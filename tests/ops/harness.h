@@ -29,13 +29,13 @@ typedef struct fx_op_run {
     void *scratch;
 } fx_op_run;
 
-static void fx_test_fatal(const fx_op_run *r, const char *what)
+static inline void fx_test_fatal(const fx_op_run *r, const char *what)
 {
     printf("FATAL %s [%s] %s: %s\n", r->node.op->name, r->test_case->name, what, fx_error_message());
     exit(1);
 }
 
-static fx_test fx_test_begin(const char *backend_name)
+static inline fx_test fx_test_begin(const char *backend_name)
 {
     fx_test t = {0};
     const fx_backend *backend = NULL;
@@ -51,14 +51,14 @@ static fx_test fx_test_begin(const char *backend_name)
 }
 
 /* Fails when nothing was checked. */
-static int fx_test_end(fx_test *t)
+static inline int fx_test_end(fx_test *t)
 {
     t->exec->backend->close(&t->exec);
     printf("%d checks, %d bad\n", t->checks, t->bad);
     return t->bad > 0 || t->checks == 0;
 }
 
-static void fx_test_check(fx_test *t, bool holds, const fx_op_run *r, const char *what)
+static inline void fx_test_check(fx_test *t, bool holds, const fx_op_run *r, const char *what)
 {
     t->checks++;
     if (holds) return;
@@ -66,14 +66,14 @@ static void fx_test_check(fx_test *t, bool holds, const fx_op_run *r, const char
     printf("BAD %s [%s]: %s\n", r->node.op->name, r->test_case->name, what);
 }
 
-static void fx_test_normal(fx_test *t, float *x, int64_t count, float scale)
+static inline void fx_test_normal(fx_test *t, float *x, int64_t count, float scale)
 {
     fx_fill_normal(11, 0, t->draws++, 0, x, count);
     for (int64_t i = 0; i < count; i++)
         x[i] *= scale;
 }
 
-static fx_tensor *fx_test_tensor(fx_op_run *r, const fx_tensor *like)
+static inline fx_tensor *fx_test_tensor(fx_op_run *r, const fx_tensor *like)
 {
     fx_tensor *t = &r->tensor[r->tensors++];
     if (!like) return t;
@@ -83,7 +83,7 @@ static fx_tensor *fx_test_tensor(fx_op_run *r, const fx_tensor *like)
 }
 
 /* Room for a tensor, full of NaN: what an op forgets to write is seen. */
-static void fx_test_allocate(fx_tensor *t)
+static inline void fx_test_allocate(fx_tensor *t)
 {
     const int64_t count = fx_count(t);
     t->data = fx_calloc((size_t)count, sizeof(float));
@@ -91,7 +91,7 @@ static void fx_test_allocate(fx_tensor *t)
         fx_f32(t)[i] = NAN;
 }
 
-static void fx_test_input(fx_test *t, fx_op_run *r, int i)
+static inline void fx_test_input(fx_test *t, fx_op_run *r, int i)
 {
     const int64_t *dim = r->test_case->dim[i];
     int rank = 0;
@@ -110,12 +110,12 @@ static void fx_test_input(fx_test *t, fx_op_run *r, int i)
     memcpy(r->input[i], in->data, fx_tensor_bytes(in));
 }
 
-static const fx_kernel *fx_test_kernel(const fx_test *t, const fx_op_run *r)
+static inline const fx_kernel *fx_test_kernel(const fx_test *t, const fx_op_run *r)
 {
     return t->exec->backend->kernels[r->node.id];
 }
 
-static void fx_test_prepare(fx_test *t, fx_op_run *r)
+static inline void fx_test_prepare(fx_test *t, fx_op_run *r)
 {
     const fx_kernel *kernel = fx_test_kernel(t, r);
     size_t most = 0;
@@ -129,7 +129,7 @@ static void fx_test_prepare(fx_test *t, fx_op_run *r)
     memset(r->scratch, 0xff, most); /* NaN: scratch starts with anything */
 }
 
-static fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case *c)
+static inline fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case *c)
 {
     fx_op_run *r = fx_calloc(1, sizeof *r);
     r->test_case = c;
@@ -171,7 +171,7 @@ static fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case *c)
     return r;
 }
 
-static void fx_test_close(fx_op_run *r)
+static inline void fx_test_close(fx_op_run *r)
 {
     for (int i = 0; i < r->tensors; i++)
         fx_free(r->tensor[i].data);
@@ -181,33 +181,33 @@ static void fx_test_close(fx_op_run *r)
     fx_free(r);
 }
 
-static void fx_test_restore(fx_op_run *r)
+static inline void fx_test_restore(fx_op_run *r)
 {
     for (int i = 0; i < FX_MAX_IN; i++)
         if (r->node.in[i]) memcpy(r->node.in[i]->data, r->input[i], fx_tensor_bytes(r->node.in[i]));
 }
 
-static void fx_test_forward(fx_test *t, fx_op_run *r)
+static inline void fx_test_forward(fx_test *t, fx_op_run *r)
 {
     t->exec->scratch = r->scratch;
     if (fx_test_kernel(t, r)->forward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "forward");
 }
 
-static void fx_test_backward(fx_test *t, fx_op_run *r, unsigned accumulate)
+static inline void fx_test_backward(fx_test *t, fx_op_run *r, unsigned accumulate)
 {
     t->exec->scratch = r->scratch;
     r->node.accumulate = accumulate;
     if (fx_test_kernel(t, r)->backward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "backward");
 }
 
-static void fx_test_fill(fx_tensor *t, float value)
+static inline void fx_test_fill(fx_tensor *t, float value)
 {
     for (int64_t i = 0; t && i < fx_count(t); i++)
         fx_f32(t)[i] = value;
 }
 
 /* NaN in all that the op does not declare in backward_reads. */
-static void fx_test_poison_unread(fx_op_run *r)
+static inline void fx_test_poison_unread(fx_op_run *r)
 {
     const unsigned reads = r->node.op->backward_reads;
     for (int i = 0; i < FX_MAX_IN; i++)
@@ -218,7 +218,7 @@ static void fx_test_poison_unread(fx_op_run *r)
         if (!(reads & FX_SAVED(i))) fx_test_fill(r->node.saved[i], NAN);
 }
 
-static double fx_dot(const float *a, const float *b, int64_t count)
+static inline double fx_dot(const float *a, const float *b, int64_t count)
 {
     double sum = 0;
     for (int64_t i = 0; i < count; i++)

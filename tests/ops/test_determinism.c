@@ -2,7 +2,7 @@
  * with one thread and with two; forward writes every element of every output, from any state of
  * scratch.
  *
- * Planted and caught (silu.c): y[0] left unwritten; a sum of stale output. */
+ * Planted and caught (silu.c): y[0] left unwritten. */
 #include <omp.h>
 
 #include "harness.h"
