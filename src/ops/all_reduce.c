@@ -27,5 +27,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_all_reduce = {.name = "all_reduce", .shape = shape, .cases = cases};
+const fx_op fx_op_all_reduce = {
+    .name = "all_reduce", .shape = shape, .communicates = true, .cases = cases};
 const fx_kernel fx_cpu_all_reduce = {.forward = forward};

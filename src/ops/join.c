@@ -16,5 +16,5 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {{.name = "alone"}, {0}};
 
-const fx_op fx_op_join = {.name = "join", .shape = shape, .cases = cases};
+const fx_op fx_op_join = {.name = "join", .shape = shape, .communicates = true, .cases = cases};
 const fx_kernel fx_cpu_join = {.forward = forward};

@@ -1,0 +1,88 @@
+/* by_hand.h: one node with tensors over arrays of the test, run on the CPU outside any tape: for the
+ * ops that the registry-driven tests can't judge. */
+#ifndef FX_TEST_BY_HAND_H
+#define FX_TEST_BY_HAND_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "flexhpc/backend.h"
+#include "flexhpc/mem.h"
+
+enum { BY_HAND_TENSORS = 2 * FX_MAX_IN + 2 * FX_MAX_OUT + FX_MAX_SAVED };
+
+typedef struct by_hand {
+    fx_exec exec;
+    fx_step step;
+    fx_node node;
+    fx_tensor tensor[BY_HAND_TENSORS];
+    int tensors;
+} by_hand;
+
+/* A node of the op over inputs that the caller adds with by_hand_in. */
+static inline void by_hand_begin(by_hand *h, fx_op_id id, fx_attrs attrs)
+{
+    *h = (by_hand){.node = {.op = fx_ops[id], .id = id, .name = fx_ops[id]->name, .attrs = attrs},
+                   .step = {.seed = 7, .step = 3, .update = 1, .gradient_scale = 1}};
+    h->exec.options.comm = fx_comm_self();
+    h->exec.step = &h->step;
+}
+
+static inline void by_hand_in(by_hand *h, int i, float *data, int rank, const int64_t *dim)
+{
+    fx_tensor *t = h->node.in[i] = &h->tensor[h->tensors++];
+    assert_int_equal(fx_set_shape(t, rank, dim), FX_OK);
+    t->data = data;
+}
+
+static inline fx_tensor *by_hand_empty(by_hand *h)
+{
+    return &h->tensor[h->tensors++];
+}
+
+static inline void by_hand_room(fx_tensor **t)
+{
+    if ((*t)->rank == 0)
+        *t = NULL;
+    else
+        assert_non_null((*t)->data = fx_calloc(fx_tensor_bytes(*t), 1));
+}
+
+/* Shape rule, room for outputs and saved tensors, scratch, and one forward pass; its status. The
+ * harness of the registry-driven tests opens the backend; here the kernel table is asked directly. */
+static inline fx_status by_hand_forward(by_hand *h)
+{
+    const fx_backend *cpu = NULL;
+    size_t bytes = 0;
+    FX_TRY(fx_backend_find("cpu", &cpu));
+    for (int i = 0; i < FX_MAX_OUT; i++)
+        h->node.out[i] = by_hand_empty(h);
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        h->node.saved[i] = by_hand_empty(h);
+    FX_TRY(h->node.op->shape(&h->node));
+    for (int i = 0; i < FX_MAX_OUT; i++)
+        by_hand_room(&h->node.out[i]);
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        by_hand_room(&h->node.saved[i]);
+    const fx_kernel *kernel = cpu->kernels[h->node.id];
+    if (kernel->prepare) FX_TRY(kernel->prepare(&h->exec, &h->node, false, &bytes));
+    h->exec.scratch = fx_calloc(bytes, 1);
+    const fx_status status = kernel->forward(&h->exec, &h->node);
+    fx_free(h->exec.scratch);
+    return status;
+}
+
+/* Frees what by_hand_forward made. */
+static inline void by_hand_end(by_hand *h)
+{
+    for (int i = 0; i < FX_MAX_OUT; i++)
+        if (h->node.out[i]) fx_free(h->node.out[i]->data);
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        if (h->node.saved[i]) fx_free(h->node.saved[i]->data);
+}
+
+#endif
