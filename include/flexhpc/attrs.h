@@ -75,7 +75,7 @@ typedef struct fx_clip_attrs {
 } fx_clip_attrs;
 typedef struct fx_update_attrs {
     fx_optimizer optimizer;
-    float beta1, beta2, eps, decay;
+    double beta1, beta2, eps, decay; /* 1 - beta2 in fp32 would be off by 1e-5 */
 } fx_update_attrs;
 typedef struct fx_ddim_attrs {
     fx_predict predict;
