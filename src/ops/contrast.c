@@ -1,0 +1,156 @@
+/* Contrastive alignment of the two tasks' latents over the global batch of G samples (spec 6). With
+ * unit vectors a_i (SR) and b_j (FC) of the flattened latents (norms floored at 1e-12) and tau the
+ * temperature: L_ij = a_i . b_j / tau loss = 1/(2G) sum_i [(lse_j L_ij - L_ii) + (lse_j L_ji - L_ii)],
+ * 0 for G < 2 dloss/dL_ij = W_ij = (softmax_j L_ij + softmax_i L_ij - 2 delta_ij) / (2G) This rank's
+ * rows come from E, all others from ALL; the gradient, of the global loss, is for E only, so that the
+ * sum over ranks is the gradient. Sums in double: tau = 0.01 makes logits of 100. Every rank computes
+ * all G^2 logits. */
+#include "ops.h"
+
+#include "vecmath.h"
+
+enum { E, ALL };          /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
+enum { WEIGHT, INVERSE }; /* saved[]: (G,G) W; (2,G) 1 / norm */
+
+static const double SMALLEST = 1e-12; /* norm */
+
+typedef struct view {
+    int64_t B, G, size, first; /* size: elements of one latent; first: global slot of local sample 0 */
+    const float *e, *all;
+} view;
+
+static view view_of(const fx_exec *exec, const fx_node *n)
+{
+    const fx_contrast_attrs *a = &n->attrs.contrast;
+    const int64_t *d = n->in[E]->dim;
+    return (view){.B = d[0] / 2,
+                  .G = n->in[ALL]->dim[0],
+                  .size = d[1] * d[2],
+                  .first = exec->options.comm->rank * a->stride + a->offset,
+                  .e = fx_f32(n->in[E]),
+                  .all = fx_f32(n->in[ALL])};
+}
+
+static const float *latent(const view *v, int task, int64_t slot)
+{
+    const int64_t i = slot - v->first;
+    return i >= 0 && i < v->B ? v->e + (task * v->B + i) * v->size
+                              : v->all + (2 * slot + task) * v->size;
+}
+
+static fx_status shape(fx_node *n)
+{
+    const fx_tensor *e = n->in[E], *all = n->in[ALL];
+    const fx_contrast_attrs *a = &n->attrs.contrast;
+    FX_REQUIRE(e && all && e->rank == 3 && e->dim[0] % 2 == 0 && all->rank == 4 &&
+                   fx_has_shape(all, 4, FX_DIMS(all->dim[0], 2, e->dim[1], e->dim[2])),
+               FX_EARG, "own latents %s do not fit all latents %s", fx_shape_text(e),
+               fx_shape_text(all));
+    FX_REQUIRE(a->temperature > 0 && a->offset >= 0 && a->offset <= a->stride - e->dim[0] / 2 &&
+                   all->dim[0] % a->stride == 0,
+               FX_EARG, "%lld samples at %lld do not fit in %lld of %lld", (long long)(e->dim[0] / 2),
+               (long long)a->offset, (long long)a->stride, (long long)all->dim[0]);
+    FX_TRY(fx_out_shape(n, 0, 1, FX_DIMS(1)));
+    FX_TRY(fx_saved_shape(n, WEIGHT, 2, FX_DIMS(all->dim[0], all->dim[0])));
+    return fx_saved_shape(n, INVERSE, 2, FX_DIMS(2, all->dim[0]));
+}
+
+/* forward: (G,G) logits, (2,G) log-sums of rows and columns; backward: (2B,T D) sums over the other
+ * task. */
+static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+{
+    (void)exec;
+    const int64_t G = n->in[ALL]->dim[0];
+    *scratch_bytes = sizeof(double) * (size_t)(backward ? fx_count(n->in[E]) : G * (G + 2));
+    return FX_OK;
+}
+
+/* ln sum_k exp(x[k stride]). */
+static double log_sum(const double *x, int64_t stride, int64_t count)
+{
+    double most = x[0], sum = 0;
+    for (int64_t k = 1; k < count; k++)
+        most = x[k * stride] > most ? x[k * stride] : most;
+    for (int64_t k = 0; k < count; k++)
+        sum += exp(x[k * stride] - most);
+    return most + log(sum);
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(exec, n);
+    const int64_t G = v.G;
+    const double temperature = (double)n->attrs.contrast.temperature;
+    double *logit = fx_scratch(exec), *row = logit + G * G, *column = row + G, loss = 0;
+    float *weight = fx_f32(n->saved[WEIGHT]), *inverse = fx_f32(n->saved[INVERSE]);
+#pragma omp parallel for schedule(static)
+    for (int64_t k = 0; k < 2 * G; k++) { /* row holds the norms until the logits are there */
+        const float *x = latent(&v, (int)(k / G), k % G);
+        row[k] = fmax(sqrt(fx_dot(x, x, v.size)), SMALLEST);
+        inverse[k] = (float)(1 / row[k]);
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t k = 0; k < G * G; k++)
+        logit[k] = fx_dot(latent(&v, 0, k / G), latent(&v, 1, k % G), v.size) /
+                   (row[k / G] * column[k % G]) / temperature;
+    for (int64_t i = 0; i < G; i++) {
+        row[i] = log_sum(logit + i * G, 1, G);
+        column[i] = log_sum(logit + i, G, G);
+        loss += row[i] + column[i] - 2 * logit[i * G + i];
+    }
+    for (int64_t k = 0; k < G * G; k++) {
+        const int64_t i = k / G, j = k % G;
+        const double w = exp(logit[k] - row[i]) + exp(logit[k] - column[j]) - (i == j ? 2.0 : 0.0);
+        weight[k] = (float)(w / (2 * (double)G));
+    }
+    fx_f32(n->out[0])[0] = G < 2 ? 0.0f : (float)(loss / (2 * (double)G));
+    return FX_OK;
+}
+
+/* With u_k = 1/tau sum_j W_kj b_j (for b_k: over columns), y_k the unit vector and r_k = 1 / norm:
+ *   dx_k = r_k (u_k - y_k (y_k . u_k)), without the second term where the norm is at its floor */
+static fx_status backward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(exec, n);
+    const float *weight = fx_f32(n->saved[WEIGHT]), *inverse = fx_f32(n->saved[INVERSE]);
+    const unsigned adds = fx_adds(n, E);
+    const double scale = (double)fx_f32(n->dout[0])[0] / (double)n->attrs.contrast.temperature;
+#pragma omp parallel for schedule(static)
+    for (int64_t k = 0; k < 2 * v.B; k++) {
+        const int task = (int)(k / v.B);
+        const int64_t slot = v.first + k % v.B, stride = task == 0 ? 1 : v.G;
+        const float *w = weight + slot * (task == 0 ? v.G : 1), *x = latent(&v, task, slot);
+        const double r = (double)inverse[task * v.G + slot];
+        double *u = (double *)fx_scratch(exec) + k * v.size, along = 0;
+        float *dx = fx_f32(n->din[E]) + k * v.size;
+        memset(u, 0, sizeof *u * (size_t)v.size);
+        for (int64_t j = 0; v.G > 1 && j < v.G; j++) {
+            const float *y = latent(&v, 1 - task, j);
+            const double c = scale * (double)w[j * stride] * (double)inverse[(1 - task) * v.G + j];
+            for (int64_t i = 0; i < v.size; i++)
+                u[i] += c * (double)y[i];
+        }
+        for (int64_t i = 0; i < v.size; i++)
+            along += u[i] * (double)x[i];
+        along = r < 1 / SMALLEST ? along * r * r : 0;
+        for (int64_t i = 0; i < v.size; i++)
+            fx_put(&dx[i], (float)(r * (u[i] - along * (double)x[i])), adds);
+    }
+    return FX_OK;
+}
+
+static const fx_op_case cases[] = {
+    {.name = "all own", .attrs = {.contrast = {0.5f, 3, 0}}, .dim = {{6, 2, 4}, {3, 2, 2, 4}}},
+    {.name = "some own", .attrs = {.contrast = {0.2f, 4, 1}}, .dim = {{4, 3, 5}, {8, 2, 3, 5}}},
+    {.name = "one sample", .attrs = {.contrast = {0.01f, 1, 0}}, .dim = {{2, 2, 4}, {1, 2, 2, 4}}},
+    {0},
+};
+
+const fx_op fx_op_contrast = {
+    .name = "contrast",
+    .shape = shape,
+    .gradients = FX_IN(E),
+    .backward_reads = FX_IN(E) | FX_IN(ALL) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE),
+    .cases = cases,
+};
+const fx_kernel fx_cpu_contrast = {.prepare = prepare, .forward = forward, .backward = backward};

@@ -1,0 +1,71 @@
+/* Every rank's latents, for the contrast over the global batch (spec 6). The local block of B samples,
+ * both tasks, goes to the rows rank * stride + offset .. + B - 1 of ALL, on every rank: all[rank *
+ * stride + offset + i][task] = e[task * B + i] of that rank Several micro-batches fill one ALL, each
+ * with its own offset. Blocking. */
+#include "ops.h"
+
+#include <string.h>
+
+enum { E };   /* in[]: (2B,T,D), SR rows then FC rows */
+enum { ALL }; /* out[]: (G,2,T,D), G = ranks * stride */
+
+typedef struct view {
+    int64_t B, stride, offset, ranks, size; /* size: elements of one latent */
+} view;
+
+static view view_of(const fx_node *n)
+{
+    const int64_t *d = n->in[E]->dim;
+    const fx_gather_attrs *a = &n->attrs.gather;
+    return (view){.B = d[0] / 2,
+                  .stride = a->stride,
+                  .offset = a->offset,
+                  .ranks = a->ranks,
+                  .size = d[1] * d[2]};
+}
+
+static fx_status shape(fx_node *n)
+{
+    FX_REQUIRE(n->in[E] && n->in[E]->rank == 3 && n->in[E]->dim[0] % 2 == 0, FX_EARG,
+               "%s does not hold the latents of two tasks", fx_shape_text(n->in[E]));
+    const view v = view_of(n);
+    FX_REQUIRE(v.ranks > 0 && v.offset >= 0 && v.offset <= v.stride - v.B, FX_EARG,
+               "%lld samples at %lld do not fit in %lld a rank", (long long)v.B, (long long)v.offset,
+               (long long)v.stride);
+    return fx_out_shape(n, ALL, 4, FX_DIMS(v.ranks * v.stride, 2, n->in[E]->dim[1], n->in[E]->dim[2]));
+}
+
+static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+{
+    (void)backward;
+    const view v = view_of(n);
+    FX_REQUIRE(exec->options.comm->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
+               (long long)v.ranks, exec->options.comm->size);
+    *scratch_bytes = sizeof(float) * (size_t)((1 + v.ranks) * v.B * 2 * v.size);
+    return FX_OK;
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(n);
+    const int64_t block = v.B * 2 * v.size;
+    const size_t latent = sizeof(float) * (size_t)v.size;
+    const float *e = fx_f32(n->in[E]);
+    float *all = fx_f32(n->out[ALL]), *mine = fx_scratch(exec), *blocks = mine + block;
+    for (int64_t k = 0; k < 2 * v.B; k++) /* (task, sample) to (sample, task) */
+        memcpy(mine + (k % v.B * 2 + k / v.B) * v.size, e + k * v.size, latent);
+    FX_TRY(exec->options.comm->ops->all_gather(exec->options.comm, mine, sizeof(float) * (size_t)block,
+                                               blocks));
+    for (int64_t rank = 0; rank < v.ranks; rank++)
+        memcpy(all + (rank * v.stride + v.offset) * 2 * v.size, blocks + rank * block,
+               sizeof(float) * (size_t)block);
+    return FX_OK;
+}
+
+static const fx_op_case cases[] = {
+    {.name = "one rank", .attrs = {.gather = {3, 0, 1}}, .dim = {{6, 2, 4}}},
+    {0},
+};
+
+const fx_op fx_op_gather = {.name = "gather", .shape = shape, .communicates = true, .cases = cases};
+const fx_kernel fx_cpu_gather = {.prepare = prepare, .forward = forward};
