@@ -19,6 +19,11 @@ void fx_log_setup(int rank, int size, fx_level level);
  * standard error, with rank and host. Control bytes are escaped. Local. */
 void fx_log(fx_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The job's one error line, "flexhpc: TEXT", on standard error, by one write(2): whole beside the lines
+ * of other ranks, and safe in any thread while the main thread hangs. For fx_comm_finish and the
+ * watchdog, which see to it that only one rank calls it. Control bytes are escaped. Local. */
+void fx_log_failure(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
 #ifdef __cplusplus
 }
 #endif

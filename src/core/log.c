@@ -4,6 +4,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "flexhpc/str.h"
 
@@ -41,4 +43,22 @@ void fx_log(fx_level level, const char *fmt, ...)
     }
     printf("%s\n", line);
     fflush(stdout);
+}
+
+void fx_log_failure(const char *fmt, ...)
+{
+    char line[LINE_MAX_BYTES];
+    const size_t begun = (size_t)snprintf(line, sizeof line, "flexhpc: ");
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(line + begun, sizeof line - begun - 1, fmt, args); /* one byte is kept for the newline */
+    va_end(args);
+    escape(line);
+    size_t length = strlen(line), written = 0;
+    line[length++] = '\n';
+    while (written < length) {
+        const ssize_t n = write(STDERR_FILENO, line + written, length - written);
+        if (n <= 0) return; /* nobody listens */
+        written += (size_t)n;
+    }
 }

@@ -29,13 +29,13 @@ RANK = {layer: row for row, layers in enumerate(ORDER) for layer in layers}
 # Layers of the public headers. A header that is not named here belongs to the layer of its own name, if there is one.
 HEADERS = {
     "core": "error.h log.h mem.h rng.h str.h tensor.h thread.h clock.h",
-    "comm": "comm.h",
+    "comm": "comm.h heartbeat.h launch.h",
     "io": "io.h fs.h h5.h json.h png.h safetensors.h tfevents.h",
     "config": "config.h keys.def",
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h",
     "ops": "schedule.h",
     "model": "layers.h model.h",
-    "train": "train.h checkpoint.h",
+    "train": "train.h checkpoint.h watchdog.h",
 }
 LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in names.split()}
 
