@@ -1,0 +1,125 @@
+/* io.h: files. Atomic commits, locks, and HDF5 checked at every call: serial or collective, strict
+ * about what it reads. HDF5 is not thread-safe: every function here takes one process-wide lock, so
+ * that the loader's thread may read beside the main thread. Includes comm.h, str.h. */
+#ifndef FLEXHPC_IO_H
+#define FLEXHPC_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "flexhpc/comm.h"
+#include "flexhpc/str.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Environment that MPI and HDF5 read when they start: no file locks on parallel file systems unless the
+ * user wants them. Call before fx_comm_start. Local. */
+void fx_io_setup(void);
+
+/* ---- Files and folders (fs.c). Paths are below FX_PATH_MAX. All Local. */
+fx_status fx_make_dirs(const char *path); /* with parents; an existing folder is fine */
+bool fx_file_exists(const char *path);
+fx_status fx_file_size(const char *path, int64_t *bytes);
+fx_status fx_free_space(const char *path,
+                        int64_t *bytes); /* on the file system of an existing folder */
+fx_status fx_file_xxh64(const char *path, uint64_t *hash);
+fx_status fx_remove(const char *path); /* missing is fine */
+
+/* Makes `part` the file `final` for good: syncs it, renames it, syncs the folder. A kill at any instant
+ * leaves the old `final` or the new one, whole. */
+fx_status fx_commit(const char *part, const char *final);
+
+/* Writes a text file through NAME.part and fx_commit. */
+fx_status fx_write_text(const char *path, const char *text, size_t size);
+
+/* Reads at most `most` bytes; *text (zero-terminated) is freed with fx_free. FX_EIO when it is larger.
+ */
+fx_status fx_read_text(const char *path, size_t most, char **text, size_t *size);
+
+/* Names in a folder that end in `suffix`, sorted; the array and its names are one block, freed with
+ * fx_free. */
+fx_status fx_list_dir(const char *path, const char *suffix, char ***names, int *count);
+
+/* A folder used by one job at a time. The lock is the kernel's (flock), so that it ends with its
+ * process; the file `run.lock` only says who holds it. FX_EIO names pid, host and time of the holder.
+ */
+typedef struct fx_lock fx_lock;
+fx_status fx_lock_take(const char *folder, fx_lock **out);
+void fx_lock_release(fx_lock **lock);
+
+/* Crash tests: exits with 137 when FX_STOP_AT names this point (after_write, before_fsync,
+ * before_rename, ...). */
+void fx_stop_point(const char *name);
+
+/* ---- HDF5 (h5.c, h5_data.c). Files that we write use the 1.10 format without times, so equal content
+ * is equal bytes. */
+typedef struct fx_h5 fx_h5;
+typedef enum fx_h5_type { FX_H5_F32, FX_H5_F64, FX_H5_I64, FX_H5_U64 } fx_h5_type;
+enum {
+    FX_H5_OURS = 0,
+    FX_H5_FOREIGN = 1
+}; /* foreign: chunk filters and links as their authors made them */
+
+/* Creates `path`, over what is there. comm NULL or alone: serial, Local; else one file by all ranks:
+ * Collective, as is every later call that writes. */
+fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out);
+
+/* Opens for reading with the serial driver. Refuses, by name, what our own files never hold: links out
+ * of the file, external storage, virtual datasets, unknown filters. Local. */
+fx_status fx_h5_open(const char *path, int flags, fx_h5 **out);
+
+/* Flushes and closes; a failure is a failed write. *f becomes NULL. Collective where create was. */
+fx_status fx_h5_close(fx_h5 **f);
+
+/* Forgets a file after a failure. Read-only and serial files are closed; one written by several ranks
+ * is left open on purpose: closing it after a failed collective write can hang. *f becomes NULL. Local.
+ */
+void fx_h5_abandon(fx_h5 **f);
+
+/* Attributes of the root (object "/") or of a dataset. */
+fx_status fx_h5_set_int(fx_h5 *f, const char *object, const char *name, int64_t value);
+fx_status fx_h5_set_real(fx_h5 *f, const char *object, const char *name, double value);
+fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const char *value);
+bool fx_h5_has_attribute(fx_h5 *f, const char *object, const char *name);
+fx_status fx_h5_get_int(fx_h5 *f, const char *object, const char *name, int64_t *value);
+fx_status fx_h5_get_real(fx_h5 *f, const char *object, const char *name, double *value);
+fx_status fx_h5_get_text(fx_h5 *f, const char *object, const char *name, char *out, size_t size);
+fx_status fx_h5_get_reals(fx_h5 *f, const char *object, const char *name, double *out, int most,
+                          int *count);
+
+/* A dataset of rank 0 to 8; missing parent groups are made. chunk NULL: contiguous. checksum:
+ * Fletcher32 of each chunk (chunked only). Space is allocated at once, nothing is filled. */
+typedef struct fx_h5_shape {
+    int rank;
+    int64_t dim[8];
+    fx_h5_type type;
+} fx_h5_shape;
+fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
+                        bool checksum);
+
+bool fx_h5_exists(fx_h5 *f, const char *name);
+/* Type is the nearest of ours: a float of up to 4 bytes is FX_H5_F32. FX_EIO when it holds no numbers.
+ * Local. */
+fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out);
+
+/* The box [offset, offset + count) between the dataset and `data`, dense, of type `type` in memory.
+ * NULL offset and count: all of it. In collective files every rank calls; one without a part gives
+ * count[0] = 0. */
+fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
+                      fx_h5_type type, const void *data);
+fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
+                     fx_h5_type type, void *data);
+
+/* String number i of a one-dimensional dataset of strings. Local. */
+fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size);
+
+/* Calls visit for every dataset in the file, by full name, in name order; its failure ends the walk.
+ * Local. */
+fx_status fx_h5_walk(fx_h5 *f, fx_status (*visit)(void *self, fx_h5 *f, const char *name), void *self);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,263 @@
+/* fs.c: files and folders: atomic commits, small texts, listings, the run lock, and stop points for
+ * crash tests. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "flexhpc/io.h"
+#include "flexhpc/mem.h"
+
+void fx_io_setup(void)
+{
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
+}
+
+void fx_stop_point(const char *name)
+{
+    const char *wanted = getenv("FX_STOP_AT");
+    if (wanted && strcmp(wanted, name) == 0) _exit(137);
+}
+
+static fx_status failed(const char *path, const char *call)
+{
+    return fx_fail(FX_EIO, "%s: %s: %s", path, call, strerror(errno));
+}
+
+fx_status fx_make_dirs(const char *path)
+{
+    char part[FX_PATH_MAX];
+    FX_TRY(fx_path(part, "%s", path));
+    for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash) *slash = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) return failed(part, "mkdir");
+        if (!slash) break;
+        *slash = '/';
+    }
+    struct stat s;
+    if (stat(path, &s) != 0) return failed(path, "stat");
+    FX_REQUIRE(S_ISDIR(s.st_mode), FX_EIO, "%s: is no folder", path);
+    return FX_OK;
+}
+
+bool fx_file_exists(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0;
+}
+
+fx_status fx_file_size(const char *path, int64_t *bytes)
+{
+    struct stat s;
+    if (stat(path, &s) != 0) return failed(path, "stat");
+    *bytes = s.st_size;
+    return FX_OK;
+}
+
+fx_status fx_free_space(const char *path, int64_t *bytes)
+{
+    struct statvfs s;
+    if (statvfs(path, &s) != 0) return failed(path, "statvfs");
+    *bytes = (int64_t)s.f_bavail * (int64_t)s.f_frsize;
+    return FX_OK;
+}
+
+fx_status fx_remove(const char *path)
+{
+    return unlink(path) == 0 || errno == ENOENT ? FX_OK : failed(path, "unlink");
+}
+
+/* Opens, checks the type, syncs and closes: fsync is tried once, for after a failure the pages may be
+ * gone. */
+static fx_status sync_path(const char *path, int flags)
+{
+    const int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0) return failed(path, "open");
+    const int result = fsync(fd), error = errno;
+    close(fd);
+    errno = error;
+    return result == 0 ? FX_OK : failed(path, "fsync");
+}
+
+static fx_status folder_of(const char *path, char out[FX_PATH_MAX])
+{
+    FX_TRY(fx_path(out, "%s", path));
+    char *slash = strrchr(out, '/');
+    if (!slash) return fx_path(out, ".");
+    slash[slash == out] = '\0';
+    return FX_OK;
+}
+
+fx_status fx_commit(const char *part, const char *final)
+{
+    char folder[FX_PATH_MAX];
+    FX_TRY(folder_of(final, folder));
+    fx_stop_point("before_fsync");
+    FX_TRY(sync_path(part, O_RDONLY));
+    fx_stop_point("before_rename");
+    if (rename(part, final) != 0)
+        return fx_fail(FX_EIO, "%s: rename to %s: %s", part, final, strerror(errno));
+    return sync_path(folder, O_RDONLY | O_DIRECTORY);
+}
+
+static fx_status write_all(int fd, const char *path, const char *text, size_t size)
+{
+    while (size > 0) {
+        const ssize_t done = write(fd, text, size);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return failed(path, "write");
+        text += done;
+        size -= (size_t)done;
+    }
+    return FX_OK;
+}
+
+fx_status fx_write_text(const char *path, const char *text, size_t size)
+{
+    char part[FX_PATH_MAX];
+    FX_TRY(fx_path(part, "%s.part", path));
+    const int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0) return failed(part, "open");
+    fx_status status = write_all(fd, part, text, size);
+    if (close(fd) != 0 && status == FX_OK) status = failed(part, "close");
+    if (status != FX_OK) {
+        unlink(part);
+        return status;
+    }
+    return fx_commit(part, path);
+}
+
+fx_status fx_read_text(const char *path, size_t most, char **text, size_t *size)
+{
+    struct stat s;
+    fx_status status = FX_OK;
+    *text = NULL;
+    FILE *file = fopen(path, "re");
+    if (!file) return failed(path, "open");
+    if (fstat(fileno(file), &s) != 0) FX_TRY_DONE(failed(path, "stat"));
+    FX_REQUIRE_DONE(S_ISREG(s.st_mode), FX_EIO, "%s: is no regular file", path);
+    FX_REQUIRE_DONE((size_t)s.st_size <= most, FX_EIO, "%s: %lld bytes, at most %zu", path,
+                    (long long)s.st_size, most);
+    FX_TRY_DONE(FX_ALLOC(*text, s.st_size + 1));
+    *size = fread(*text, 1, (size_t)s.st_size, file);
+    FX_REQUIRE_DONE(!ferror(file), FX_EIO, "%s: read: %s", path, strerror(errno));
+done:
+    fclose(file);
+    if (status != FX_OK) {
+        fx_free(*text);
+        *text = NULL;
+    }
+    return status;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+    const size_t n = strlen(name), m = strlen(suffix);
+    return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+fx_status fx_list_dir(const char *path, const char *suffix, char ***names, int *count)
+{
+    DIR *dir = opendir(path);
+    if (!dir) return failed(path, "opendir");
+    size_t entries = 0, bytes = 0;
+    for (const struct dirent *e; (e = readdir(dir));)
+        if (ends_in(e->d_name, suffix)) {
+            entries++;
+            bytes += strlen(e->d_name) + 1;
+        }
+    rewinddir(dir);
+    char **list = fx_calloc(entries * sizeof *list + bytes + 1, 1), *text = (char *)(list + entries);
+    *count = 0;
+    for (const struct dirent *e; list && (e = readdir(dir));) {
+        const size_t n = strlen(e->d_name) + 1;
+        /* a file that came between the two walks is left out */
+        if (!ends_in(e->d_name, suffix) || (size_t)*count == entries || n > bytes) continue;
+        list[(*count)++] = memcpy(text, e->d_name, n);
+        text += n;
+        bytes -= n;
+    }
+    closedir(dir);
+    if (!list) return FX_ENOMEM;
+    qsort(list, (size_t)*count, sizeof *list, by_name);
+    *names = list;
+    return FX_OK;
+}
+
+fx_status fx_file_xxh64(const char *path, uint64_t *hash)
+{
+    enum { PIECE = 1 << 20 };
+    fx_status status = FX_OK;
+    char *piece = NULL;
+    XXH64_state_t *state = XXH64_createState();
+    FILE *file = fopen(path, "re");
+    if (!file) FX_TRY_DONE(failed(path, "open"));
+    FX_TRY_DONE(FX_ALLOC(piece, PIECE));
+    FX_REQUIRE_DONE(state, FX_ENOMEM, "no memory for a checksum");
+    XXH64_reset(state, 0);
+    for (size_t n; (n = fread(piece, 1, PIECE, file)) > 0;)
+        XXH64_update(state, piece, n);
+    if (ferror(file)) FX_TRY_DONE(failed(path, "read"));
+    *hash = XXH64_digest(state);
+done:
+    if (file) fclose(file);
+    XXH64_freeState(state);
+    fx_free(piece);
+    return status;
+}
+
+struct fx_lock {
+    int fd;
+};
+
+fx_status fx_lock_take(const char *folder, fx_lock **out)
+{
+    char path[FX_PATH_MAX], holder[160] = "";
+    FX_TRY(fx_path(path, "%s/run.lock", folder));
+    fx_lock *lock = NULL;
+    FX_TRY(FX_ALLOC(lock, 1));
+    lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fx_status status = lock->fd < 0 ? failed(path, "open") : FX_OK;
+    if (status == FX_OK && flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
+        const ssize_t n = read(lock->fd, holder, sizeof holder - 1);
+        holder[n > 0 ? n : 0] = '\0';
+        status = errno == EWOULDBLOCK || n >= 0 ? fx_fail(FX_EIO, "%s: in use by %s", folder, holder)
+                                                : failed(path, "flock");
+    }
+    if (status != FX_OK) {
+        if (lock->fd >= 0) close(lock->fd);
+        fx_free(lock);
+        return status;
+    }
+    char since[32];
+    const time_t now = time(NULL);
+    struct tm utc;
+    strftime(since, sizeof since, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    const int n =
+        snprintf(holder, sizeof holder, "pid %d on %s since %s", (int)getpid(), fx_host(), since);
+    if (ftruncate(lock->fd, 0) == 0 && n > 0) (void)!pwrite(lock->fd, holder, (size_t)n, 0);
+    *out = lock;
+    return FX_OK;
+}
+
+void fx_lock_release(fx_lock **lock)
+{
+    if (!*lock) return;
+    close(
+        (*lock)->fd); /* the file stays: removing it would let two holders lock two files of one name */
+    fx_free(*lock);
+    *lock = NULL;
+}

@@ -1,0 +1,291 @@
+/* h5_data.c: datasets: creation, hyperslabs, strings, and the walk over a file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+#include "h5_file.h"
+
+enum { MAX_DIMS = 8 };
+
+static hid_t stored_type(fx_h5_type type)
+{
+    switch (type) {
+    case FX_H5_F32:
+        return H5T_IEEE_F32LE;
+    case FX_H5_F64:
+        return H5T_IEEE_F64LE;
+    case FX_H5_I64:
+        return H5T_STD_I64LE;
+    case FX_H5_U64:
+        return H5T_STD_U64LE;
+    }
+    return H5I_INVALID_HID;
+}
+
+static hid_t memory_type(fx_h5_type type)
+{
+    switch (type) {
+    case FX_H5_F32:
+        return H5T_NATIVE_FLOAT;
+    case FX_H5_F64:
+        return H5T_NATIVE_DOUBLE;
+    case FX_H5_I64:
+        return H5T_NATIVE_INT64;
+    case FX_H5_U64:
+        return H5T_NATIVE_UINT64;
+    }
+    return H5I_INVALID_HID;
+}
+
+static hid_t creation_list(const fx_h5_shape *shape, const int64_t *chunk, bool checksum)
+{
+    const hid_t list = H5Pcreate(H5P_DATASET_CREATE);
+    hsize_t dims[MAX_DIMS];
+    for (int i = 0; chunk && i < shape->rank; i++)
+        dims[i] = (hsize_t)chunk[i];
+    const bool good = list >= 0 && H5Pset_obj_track_times(list, 0) >= 0 &&
+                      H5Pset_alloc_time(list, H5D_ALLOC_TIME_EARLY) >= 0 &&
+                      H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0 &&
+                      (!chunk || H5Pset_chunk(list, shape->rank, dims) >= 0) &&
+                      (!checksum || H5Pset_fletcher32(list) >= 0);
+    if (good) return list;
+    if (list >= 0) H5Pclose(list);
+    return H5I_INVALID_HID;
+}
+
+/* The groups above `name`, without times inside. Lock held. */
+static bool make_groups(const fx_h5 *f, const char *name)
+{
+    char part[FX_PATH_MAX];
+    if (fx_path(part, "%s", name) != FX_OK) return false;
+    const hid_t list = H5Pcreate(H5P_GROUP_CREATE);
+    bool good = list >= 0 && H5Pset_obj_track_times(list, 0) >= 0;
+    for (char *slash = strchr(part + 1, '/'); good && slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (H5Lexists(f->file, part, H5P_DEFAULT) <= 0) {
+            const hid_t group = H5Gcreate2(f->file, part, H5P_DEFAULT, list, H5P_DEFAULT);
+            good = group >= 0 && H5Gclose(group) >= 0;
+        }
+        *slash = '/';
+    }
+    if (list >= 0) H5Pclose(list);
+    return good;
+}
+
+fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
+                        bool checksum)
+{
+    hsize_t dims[MAX_DIMS];
+    FX_REQUIRE(shape.rank >= 0 && shape.rank <= MAX_DIMS, FX_EARG, "%s: %s: %d dimensions", f->path,
+               name, shape.rank);
+    for (int i = 0; i < shape.rank; i++)
+        dims[i] = (hsize_t)shape.dim[i];
+    fx_h5_enter();
+    const hid_t space =
+        shape.rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(shape.rank, dims, NULL);
+    const hid_t list = creation_list(&shape, chunk, checksum);
+    const hid_t d =
+        list < 0 || !make_groups(f, name)
+            ? H5I_INVALID_HID
+            : H5Dcreate2(f->file, name, stored_type(shape.type), space, H5P_DEFAULT, list, H5P_DEFAULT);
+    if (list >= 0) H5Pclose(list);
+    H5Sclose(space);
+    if (d < 0) return fx_h5_failed(f, name, "create dataset");
+    H5Dclose(d);
+    fx_h5_leave();
+    return FX_OK;
+}
+
+bool fx_h5_exists(fx_h5 *f, const char *name)
+{
+    fx_h5_enter();
+    const bool exists = fx_h5_check_path(f, name) == FX_OK;
+    fx_error_clear();
+    H5Eclear2(H5E_DEFAULT);
+    fx_h5_leave();
+    return exists;
+}
+
+/* Datasets of ours are whole inside the file and use these filters only. LZF is added for foreign
+ * files. */
+static bool filters_known(const fx_h5 *f, hid_t list)
+{
+    enum { LZF = 32000 };
+    for (int i = 0; i < H5Pget_nfilters(list); i++) {
+        unsigned flags = 0;
+        size_t values = 0;
+        const H5Z_filter_t id = H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL);
+        const bool known =
+            id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32;
+        if (!known && !(f->foreign && id == LZF)) return false;
+    }
+    return true;
+}
+
+/* Opens for reading or writing, with the checks; the lock is held on FX_OK and on failure left. */
+static fx_status open_dataset(fx_h5 *f, const char *name, hid_t *out)
+{
+    fx_h5_enter();
+    const fx_status status = f->writes ? FX_OK : fx_h5_check_path(f, name);
+    if (status != FX_OK) {
+        fx_h5_leave();
+        return status;
+    }
+    const hid_t d = H5Dopen2(f->file, name, H5P_DEFAULT);
+    if (d < 0) return fx_h5_failed(f, name, "open dataset");
+    const hid_t list = H5Dget_create_plist(d);
+    const char *refused = H5Pget_layout(list) == H5D_VIRTUAL ? "is virtual, refused"
+                          : H5Pget_external_count(list) > 0  ? "lies in other files, refused"
+                          : !filters_known(f, list)          ? "uses a filter that is not known here"
+                                                             : NULL;
+    H5Pclose(list);
+    if (refused) {
+        H5Dclose(d);
+        return fx_h5_failed(f, name, refused);
+    }
+    *out = d;
+    return FX_OK;
+}
+
+fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out)
+{
+    hid_t d;
+    FX_TRY(open_dataset(f, name, &d));
+    const hid_t space = H5Dget_space(d), type = H5Dget_type(d);
+    const int rank = H5Sget_simple_extent_ndims(space);
+    const H5T_class_t class = H5Tget_class(type);
+    const size_t size = H5Tget_size(type);
+    const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
+    hsize_t dims[H5S_MAX_RANK] = {0};
+    if (rank >= 0) H5Sget_simple_extent_dims(space, dims, NULL);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Dclose(d);
+    if (rank < 0 || rank > MAX_DIMS) return fx_h5_failed(f, name, "has an unreadable shape");
+    if (class != H5T_FLOAT && class != H5T_INTEGER) return fx_h5_failed(f, name, "holds no numbers");
+    fx_h5_leave();
+    *out = (fx_h5_shape){.rank = rank};
+    for (int i = 0; i < rank; i++)
+        out->dim[i] = (int64_t)dims[i];
+    out->type = class == H5T_FLOAT ? (size <= 4 ? FX_H5_F32 : FX_H5_F64)
+                : is_signed        ? FX_H5_I64
+                                   : FX_H5_U64;
+    return FX_OK;
+}
+
+/* Selects the box in the file and makes its space in memory; whole dataset where offset is NULL. */
+static bool select_box(hid_t d, const int64_t *offset, const int64_t *count, hid_t *in_file,
+                       hid_t *in_memory)
+{
+    hsize_t start[MAX_DIMS], size[MAX_DIMS];
+    *in_file = H5Dget_space(d);
+    *in_memory = H5I_INVALID_HID;
+    if (!offset) return (*in_memory = H5Scopy(*in_file)) >= 0;
+    const int rank = H5Sget_simple_extent_ndims(*in_file);
+    if (rank < 1 || rank > MAX_DIMS) return false;
+    for (int i = 0; i < rank; i++) {
+        start[i] = (hsize_t)offset[i];
+        size[i] = (hsize_t)count[i];
+    }
+    if (count[0] == 0) {
+        const hsize_t one = 1;
+        *in_memory = H5Screate_simple(1, &one, NULL);
+        return H5Sselect_none(*in_file) >= 0 && H5Sselect_none(*in_memory) >= 0;
+    }
+    *in_memory = H5Screate_simple(rank, size, NULL);
+    return *in_memory >= 0 &&
+           H5Sselect_hyperslab(*in_file, H5S_SELECT_SET, start, NULL, size, NULL) >= 0 &&
+           H5Sselect_valid(*in_file) > 0;
+}
+
+static fx_status write_local(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
+                             fx_h5_type type, const void *data)
+{
+    hid_t d, in_file, in_memory;
+    FX_TRY(open_dataset(f, name, &d));
+    const bool written = select_box(d, offset, count, &in_file, &in_memory) &&
+                         H5Dwrite(d, memory_type(type), in_memory, in_file, f->transfer, data) >= 0;
+    if (in_memory >= 0) H5Sclose(in_memory);
+    H5Sclose(in_file);
+    H5Dclose(d);
+    if (!written) return fx_h5_failed(f, name, "write");
+    fx_h5_leave();
+    return FX_OK;
+}
+
+fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
+                      fx_h5_type type, const void *data)
+{
+    const fx_status status = write_local(f, name, offset, count, type, data);
+    return f->comm ? fx_agree(f->comm, status)
+                   : status; /* some MPI-IO layers tell only the rank that failed */
+}
+
+fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
+                     fx_h5_type type, void *data)
+{
+    hid_t d, in_file, in_memory;
+    FX_TRY(open_dataset(f, name, &d));
+    const bool read = select_box(d, offset, count, &in_file, &in_memory) &&
+                      H5Dread(d, memory_type(type), in_memory, in_file, f->transfer, data) >= 0;
+    if (in_memory >= 0) H5Sclose(in_memory);
+    H5Sclose(in_file);
+    H5Dclose(d);
+    if (!read) return fx_h5_failed(f, name, "read");
+    fx_h5_leave();
+    return FX_OK;
+}
+
+fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size)
+{
+    hid_t d, in_file, in_memory;
+    FX_TRY(open_dataset(f, name, &d));
+    const hid_t type = H5Dget_type(d);
+    const bool text = H5Tget_class(type) == H5T_STRING, variable = text && H5Tis_variable_str(type) > 0;
+    bool read = text && select_box(d, &i, (const int64_t[]){1}, &in_file, &in_memory);
+    if (read && variable) {
+        char *string = NULL;
+        read = H5Dread(d, type, in_memory, in_file, H5P_DEFAULT, &string) >= 0 && string &&
+               (size_t)snprintf(out, size, "%s", string) < size;
+        if (string) H5free_memory(string);
+    } else if (read) {
+        const size_t stored = H5Tget_size(type);
+        read = stored < size && H5Dread(d, type, in_memory, in_file, H5P_DEFAULT, out) >= 0;
+        if (read) out[stored] = '\0';
+    }
+    if (text) {
+        if (in_memory >= 0) H5Sclose(in_memory);
+        H5Sclose(in_file);
+    }
+    H5Tclose(type);
+    H5Dclose(d);
+    if (!read) return fx_h5_failed(f, name, "read string");
+    fx_h5_leave();
+    return FX_OK;
+}
+
+typedef struct walk {
+    fx_h5 *f;
+    fx_status (*visit)(void *self, fx_h5 *f, const char *name);
+    void *self;
+    fx_status status;
+} walk;
+
+static herr_t step(hid_t file, const char *name, const H5O_info_t *info, void *data)
+{
+    walk *w = data;
+    (void)file;
+    if (info->type != H5O_TYPE_DATASET) return 0;
+    w->status = w->visit(w->self, w->f, name);
+    return w->status == FX_OK ? 0 : 1;
+}
+
+fx_status fx_h5_walk(fx_h5 *f, fx_status (*visit)(void *self, fx_h5 *f, const char *name), void *self)
+{
+    walk w = {f, visit, self, FX_OK};
+    fx_h5_enter();
+    if (H5Ovisit2(f->file, H5_INDEX_NAME, H5_ITER_INC, step, &w, H5O_INFO_BASIC) < 0)
+        return fx_h5_failed(f, "", "walk");
+    fx_h5_leave();
+    return w.status;
+}

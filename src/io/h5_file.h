@@ -1,0 +1,26 @@
+/* h5_file.h: the inside of a checked HDF5 file. Private to src/io. */
+#ifndef FX_H5_FILE_H
+#define FX_H5_FILE_H
+
+#include <hdf5.h>
+
+#include "flexhpc/io.h"
+
+struct fx_h5 {
+    hid_t file, transfer; /* transfer: collective where the file is */
+    fx_comm *comm;        /* NULL: serial */
+    bool writes, foreign;
+    char path[FX_PATH_MAX];
+};
+
+/* The process-wide lock around HDF5; recursive. */
+void fx_h5_enter(void);
+void fx_h5_leave(void);
+
+/* Leaves the lock and records "PATH: OBJECT: what: HDF5's innermost reason". */
+fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what);
+
+/* Follows `name` one component at a time; refuses links out of the file in files of ours. Lock held. */
+fx_status fx_h5_check_path(const fx_h5 *f, const char *name);
+
+#endif
