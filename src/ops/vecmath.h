@@ -49,6 +49,18 @@ static inline float fx_sigmoid(float x)
     return 1.0f / (1.0f + fx_exp(-x));
 }
 
+/* y = x sigmoid(x), and dy/dx = s (1 + x (1 - s)), s = sigmoid(x). */
+static inline float fx_silu(float x)
+{
+    return x * fx_sigmoid(x);
+}
+
+static inline float fx_dsilu(float x)
+{
+    const float s = fx_sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
 enum { FX_LANES = 16 }; /* independent partial sums: enough to hide the latency of an addition */
 
 /* Adds the lanes pairwise. */
