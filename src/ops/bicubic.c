@@ -1,7 +1,8 @@
-/* The low-resolution input (spec 7): every f-th pixel of the last snapshot (the first of each f x f
- * block, no filter), then bicubic interpolation back to the full side S: A = -0.75, half-pixel centres,
- * edges clamped. centre of output i in source pixels: (i + 0.5) / f - 0.5 = base + d, 0 <= d < 1, taps
- * base - 1 .. base + 2 Coefficients and sums in double. Data, so there is no gradient. */
+/* The low-resolution input (spec 7): every f-th pixel of the last snapshot (the first of each block,
+ * no filter), then bicubic interpolation back to the full side S: A = -0.75, half-pixel centres, edges
+ * clamped. Coefficients and sums in double. Data, so there is no gradient.
+ *   centre of output i in source pixels: (i + 0.5) / f - 0.5 = base + d, 0 <= d < 1
+ *   taps: base - 1 .. base + 2 */
 #include "ops.h"
 
 enum { X }; /* in[]: (B,S,S,C), f divides S -> (B,S,S,1) */

@@ -1,10 +1,12 @@
 /* Contrastive alignment of the two tasks' latents over the global batch of G samples (spec 6). With
  * unit vectors a_i (SR) and b_j (FC) of the flattened latents (norms floored at 1e-12) and tau the
- * temperature: L_ij = a_i . b_j / tau loss = 1/(2G) sum_i [(lse_j L_ij - L_ii) + (lse_j L_ji - L_ii)],
- * 0 for G < 2 dloss/dL_ij = W_ij = (softmax_j L_ij + softmax_i L_ij - 2 delta_ij) / (2G) This rank's
- * rows come from E, all others from ALL; the gradient, of the global loss, is for E only, so that the
- * sum over ranks is the gradient. Sums in double: tau = 0.01 makes logits of 100. Every rank computes
- * all G^2 logits. */
+ * temperature:
+ *   L_ij = a_i . b_j / tau
+ *   loss = 1/(2G) sum_i [(lse_j L_ij - L_ii) + (lse_j L_ji - L_ii)],  0 for G < 2
+ *   dloss/dL_ij = W_ij = (softmax_j L_ij + softmax_i L_ij - 2 delta_ij) / (2G)
+ * This rank's rows come from E, all others from ALL; the gradient, of the global loss, is for E only,
+ * so that the ranks' gradients add up. Sums in double: tau = 0.01 makes logits of 100. Every rank
+ * computes all G^2 logits. */
 #include "ops.h"
 
 #include "vecmath.h"

@@ -1,20 +1,16 @@
 /* The diffused residuals and what the network is to say about them (spec 6). Per sample b with time t
- * and noise eps, for SR rows (where LOWRES is given) and then FC rows (where FUTURE is given): R = last
- * snapshot - lowres (SR), future - last snapshot (FC) z = alpha R + sigma eps;  target = alpha eps -
- * sigma R (v), R (x), eps (eps) The schedule is computed in double and rounded. Data, so there is no
- * gradient. */
+ * and noise eps, for SR rows (where LOWRES is given) and then FC rows (where FUTURE is given):
+ *   R = last snapshot - lowres (SR), future - last snapshot (FC)
+ *   z = alpha R + sigma eps;  target = alpha eps - sigma R (v), R (x), eps (eps)
+ * The schedule is computed in double and rounded. Data, so there is no gradient. */
 #include "ops.h"
 
 #include "flexhpc/schedule.h"
 
-enum {
-    T,
-    EPS,
-    LOWRES,
-    SNAPSHOTS,
-    FUTURE
-};                            /* in[]: (B), (B,S,S,1), (B,S,S,1) or NULL, (B,S,S,cond), ditto */
-enum { Z, TARGET, SCHEDULE }; /* out[]: (R,S,S,1) twice, (B,4): alpha, sigma, weight, logsnr */
+/* in[]: (B), (B,S,S,1), (B,S,S,1) or NULL, (B,S,S,cond), (B,S,S,1) or NULL */
+enum { T, EPS, LOWRES, SNAPSHOTS, FUTURE };
+/* out[]: (R,S,S,1) twice, (B,4): alpha, sigma, weight, logsnr */
+enum { Z, TARGET, SCHEDULE };
 
 static fx_status shape(fx_node *n)
 {

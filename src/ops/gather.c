@@ -1,7 +1,8 @@
 /* Every rank's latents, for the contrast over the global batch (spec 6). The local block of B samples,
- * both tasks, goes to the rows rank * stride + offset .. + B - 1 of ALL, on every rank: all[rank *
- * stride + offset + i][task] = e[task * B + i] of that rank Several micro-batches fill one ALL, each
- * with its own offset. Blocking. */
+ * both tasks, goes to B rows of ALL, on every rank; several micro-batches fill one ALL, each with its
+ * own offset:
+ *   all[rank * stride + offset + i][task] = e[task * B + i] of that rank
+ * Blocking. */
 #include "ops.h"
 
 #include <string.h>

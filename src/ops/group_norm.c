@@ -1,24 +1,20 @@
 /* Group normalisation with all that follows it in a residual block (spec 2, ResBlock 1, 2 and 5): one
- * op, because the parts share their passes over memory. x = [X, X2] along channels, never built; groups
- * may straddle the two xhat = (x - mean) rstd                  statistics over (H, W, C/G) of one
- * sample and group u = A xhat + D                          A = gamma (1 + s), D = beta (1 + s) + t, per
- * sample and channel y = pool(dropout(silu(u)))              each where the attributes ask for it Work
- * is cut into blocks of pixels whose size depends on shapes only, and their sums are combined in order,
- * so the result doesn't depend on the number of threads. Sums are per channel first, because groups of
- * 4, 6, 12 or 52 channels cut vectors; inside a chunk of pixels in fp32, then in double. */
+ * op, because the parts share their passes over memory.
+ *   x = [X, X2] along channels, never built; groups may straddle the two
+ *   xhat = (x - mean) rstd         statistics over (H, W, C/G) of one sample and group
+ *   u = A xhat + D                 A = gamma (1 + s), D = beta (1 + s) + t, per sample and channel
+ *   y = pool(dropout(silu(u)))     each where the attributes ask for it
+ * Work is cut into blocks of pixels whose size depends on shapes only, and their sums are combined in
+ * order, so the result doesn't depend on the number of threads. Sums are per channel first, because
+ * groups of 4, 6, 12 or 52 channels cut vectors; inside a chunk of pixels in fp32, then in double. */
 #include "ops.h"
 
 #include <string.h>
 #include "dropout.h"
-#include "vecmath.h"
+#include "group_norm_loops.h"
 
-enum {
-    X,
-    GAMMA,
-    BETA,
-    MOD,
-    X2
-};                   /* in[]: (B,H,W,C1), (C), (C), (M,2C) s then t or NULL, (B,H,W,C2) or NULL */
+/* in[]: (B,H,W,C1), (C), (C), (M,2C): s then t, (B,H,W,C2). MOD and X2 may be NULL */
+enum { X, GAMMA, BETA, MOD, X2 };
 enum { MEAN, RSTD }; /* saved[]: (B,G) twice */
 
 enum {
@@ -30,9 +26,11 @@ enum {
 enum { CENTRE, SLOPE, OFFSET, CONSTANT, TILT, COEFFICIENTS };
 
 /* Scratch: sums (B,blocks,2,C) in double; then in float coefficients (B,COEFFICIENTS,C), chunk sums
- * (B,blocks,2,C) and, in backward, upstream gradients (B,blocks,PIECE,C).
- *   forward sums of blocks: x - K and (x - K)^2, K the first pixel of the sample; backward: S and Q /
- * rstd u = (x - CENTRE) SLOPE + OFFSET;  dx = SLOPE du - CONSTANT - (x - CENTRE) TILT */
+ * (B,blocks,2,C) and, in backward, upstream gradients (B,blocks,PIECE,C). The two sums of a block:
+ *   forward:  x - K and (x - K)^2, K the first pixel of the sample
+ *   backward: S and Q / rstd (see group_terms)
+ * The coefficients of a sample's channel:
+ *   u = (x - CENTRE) SLOPE + OFFSET,  dx = SLOPE du - CONSTANT - (x - CENTRE) TILT */
 typedef struct view {
     int64_t B, H, W, P, C, G, K, M; /* P = H W pixels, K = C / G */
     int64_t block, blocks;          /* pixels in a block, blocks in a sample */
@@ -158,29 +156,6 @@ static void combine_blocks(const view *v)
                 sum_of(v, b, 0, 0, 0)[i] += sum_of(v, b, block, 0, 0)[i];
 }
 
-/* Adds (x - shift) and its square, pixel by pixel, four at once. */
-static void chunk_moments(const float *restrict x, int64_t pixels, int64_t C, float *restrict sum,
-                          float *restrict square)
-{
-    const float *shift = x;
-    int64_t p = 0;
-    for (; p + 4 <= pixels; p += 4, x += 4 * C)
-#pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float d0 = x[c] - shift[c], d1 = x[C + c] - shift[c], d2 = x[2 * C + c] - shift[c],
-                        d3 = x[3 * C + c] - shift[c];
-            sum[c] += (d0 + d1) + (d2 + d3);
-            square[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
-        }
-    for (; p < pixels; p++, x += C)
-#pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float d = x[c] - shift[c];
-            sum[c] += d;
-            square[c] += d * d;
-        }
-}
-
 /* Sums of one block. A chunk is shifted by its own first pixel, so that a large mean loses nothing in
  * fp32; the sums about the sample's first pixel K follow in double. */
 static void block_moments(const view *v, int64_t b, int64_t block)
@@ -232,45 +207,12 @@ static void statistics(const view *v, double eps, float *mean, float *rstd)
     }
 }
 
-/* One source's rows of the coefficients of sample b. */
-typedef struct lines {
-    const float *centre, *slope, *offset, *constant, *tilt;
-} lines;
-
 static lines lines_of(const view *v, int64_t b, int source)
 {
     const int64_t c = v->first[source];
     return (lines){coefficient(v, b, CENTRE, c), coefficient(v, b, SLOPE, c),
                    coefficient(v, b, OFFSET, c), coefficient(v, b, CONSTANT, c),
                    coefficient(v, b, TILT, c)};
-}
-
-static inline float affine_silu(float x, float centre, float slope, float offset, bool silu)
-{
-    const float u = fx_fma(x - centre, slope, offset);
-    return silu ? fx_silu(u) : u;
-}
-
-/* y of one pixel and source. `silu` is a constant of each caller, so that the loops hold no branch. */
-static inline void normalise(const float *restrict x, lines l, int64_t C, bool silu, float *restrict y)
-{
-#pragma omp simd
-    for (int64_t c = 0; c < C; c++)
-        y[c] = affine_silu(x[c], l.centre[c], l.slope[c], l.offset[c], silu);
-}
-
-/* The same, averaged over four pixels: x, its right neighbour, and both below. */
-static inline void normalise_four(const float *restrict x, int64_t right, int64_t down, lines l,
-                                  int64_t C, bool silu, float *restrict y)
-{
-#pragma omp simd
-    for (int64_t c = 0; c < C; c++) {
-        const float m = l.centre[c], a = l.slope[c], d = l.offset[c];
-        const float above = affine_silu(x[c], m, a, d, silu) + affine_silu(x[right + c], m, a, d, silu);
-        const float below =
-            affine_silu(x[down + c], m, a, d, silu) + affine_silu(x[down + right + c], m, a, d, silu);
-        y[c] = 0.25f * (above + below);
-    }
 }
 
 static void drop(const fx_dropout *d, int64_t b, int64_t first, int64_t count, float *y)
@@ -349,25 +291,6 @@ static const float *upstream(const view *v, const float *dy, int64_t item, int64
     return piece;
 }
 
-static inline float du_of(float dy, float e, float slope, float offset, bool silu)
-{
-    return silu ? dy * fx_dsilu(fx_fma(e, slope, offset)) : dy;
-}
-
-/* Adds du and du (x - centre) of some pixels of one source; dy has `stride` channels. */
-static inline void add_sums(const float *restrict x, const float *restrict dy, int64_t pixels,
-                            int64_t stride, lines l, int64_t C, bool silu, float *restrict S,
-                            float *restrict Q)
-{
-    for (int64_t p = 0; p < pixels; p++, x += C, dy += stride)
-#pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float e = x[c] - l.centre[c], du = du_of(dy[c], e, l.slope[c], l.offset[c], silu);
-            S[c] += du;
-            Q[c] += du * e;
-        }
-}
-
 static void block_sums(const view *v, const float *dy, int64_t item)
 {
     const int64_t b = item / v->blocks, block = item % v->blocks, C = v->C;
@@ -416,18 +339,6 @@ static void group_terms(const view *v, const float *rstd)
             *coefficient(v, b, TILT, c) = (float)(r * r * m2);
         }
     }
-}
-
-static inline void write_dx(const float *restrict x, const float *restrict dy, int64_t pixels,
-                            int64_t stride, lines l, int64_t C, bool silu, unsigned adds,
-                            float *restrict dx)
-{
-    for (int64_t p = 0; p < pixels; p++, x += C, dx += C, dy += stride)
-#pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float e = x[c] - l.centre[c], du = du_of(dy[c], e, l.slope[c], l.offset[c], silu);
-            fx_put(&dx[c], l.slope[c] * du - l.constant[c] - e * l.tilt[c], adds);
-        }
 }
 
 static void input_gradients(const view *v, const fx_node *n, const float *dy)

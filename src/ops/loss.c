@@ -4,12 +4,8 @@
  * Criterion: |e|; e^2; or Huber with delta 1, e^2 / 2 up to |e| = 1 and |e| - 1/2 beyond. */
 #include "ops.h"
 
-enum {
-    PRED,
-    TARGET,
-    Z,
-    SCHEDULE
-}; /* in[]: (R,S,S,1), ditto, ditto (NULL but for eps), (B,4); B divides R */
+/* in[]: (R,S,S,1) thrice, (B,4); Z may be NULL but for eps; B divides R */
+enum { PRED, TARGET, Z, SCHEDULE };
 
 typedef struct row {
     const float *pred, *target, *z; /* z NULL: e = pred - target */

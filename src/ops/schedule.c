@@ -1,8 +1,8 @@
 /* schedule.c: the cosine log-SNR schedule (spec: flex-model 6).
  *   b = atan(exp(-10)), a = atan(exp(10)) - b
  *   r = sigma / alpha = tan(a t + b) shift, logsnr = -2 ln r
- *   alpha = sqrt(sigmoid(logsnr)) = 1 / sqrt(1 + r^2), sigma = sqrt(sigmoid(-logsnr)) = r / sqrt(1 +
- * r^2) */
+ *   alpha = sqrt(sigmoid(logsnr)) = 1 / sqrt(1 + r^2)
+ *   sigma = sqrt(sigmoid(-logsnr)) = r / sqrt(1 + r^2) */
 #include "flexhpc/schedule.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* Tokens of the transformer (spec 3): the embedding as token 0, then the pixels row by row, plus
- * positions. y[r, 0] = emb[r % M] + pos[0],  y[r, 1 + p] = x[r, p] + pos[1 + p] M divides R: both tasks
- * of a sample share an embedding. */
+ * positions. M divides R: both tasks of a sample share an embedding.
+ *   y[r, 0] = emb[r % M] + pos[0],  y[r, 1 + p] = x[r, p] + pos[1 + p] */
 #include "ops.h"
 
 enum { X, EMB, POS }; /* in[]: (R,h,w,D), (M,D), (1,1+hw,D) -> (R,1+hw,D) */

@@ -1,9 +1,11 @@
 /* The optimizer's update of all parameters, in place, and of their moving average (spec 8). With g the
- * clipped gradient, lr and d (EMA) from the step, w the decoupled weight decay: Lion:  p -= lr (sign(b1
- * m + (1 - b1) g) + w p),  m = b2 m + (1 - b2) g AdamW: m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2)
- * g^2, p -= lr (m / (1 - b1^u) / (sqrt(v / (1 - b2^u)) + eps) + w p),  u the update, from 1 ema -= (1 -
- * d)(ema - p) One pass over memory. Does nothing where `clip` found a norm that is not finite: the
- * trainer decides then. */
+ * clipped gradient, lr and d (EMA) from the step, w the decoupled weight decay, u the update, from 1:
+ *   Lion:  p -= lr (sign(b1 m + (1 - b1) g) + w p),  m = b2 m + (1 - b2) g
+ *   AdamW: m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,
+ *          p -= lr (m / (1 - b1^u) / (sqrt(v / (1 - b2^u)) + eps) + w p)
+ *   ema -= (1 - d)(ema - p)
+ * One pass over memory. Does nothing where `clip` found a norm that is not finite: the trainer decides
+ * then. */
 #include "ops.h"
 
 enum { P, G, M, V, EMA, NORM }; /* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip */
