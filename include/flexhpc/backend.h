@@ -45,6 +45,8 @@ struct fx_exec {
     fx_exec_options options;
     const fx_step *step; /* of the present run */
     void *scratch;       /* of the present entry */
+    void *library;       /* handles of the library behind the kernels, made by the first prepare */
+    void (*close_library)(void *library); /* NULL: none was opened */
 };
 
 /* "cpu"; later "cuda". FX_EDEVICE says why one is not to be had. Local. */

@@ -14,6 +14,12 @@ static inline void fx_put(float *p, float value, unsigned add)
     *p = add ? *p + value : value;
 }
 
+/* The next multiple of 64: where a further array begins in scratch. */
+static inline size_t fx_aligned(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 static inline unsigned fx_adds(const fx_node *n, int input)
 {
     return n->accumulate & FX_IN(input);

@@ -34,6 +34,7 @@ static fx_status open_cpu(const fx_exec_options *options, fx_exec **out)
 
 static void close_cpu(fx_exec **exec)
 {
+    if (*exec && (*exec)->close_library) (*exec)->close_library((*exec)->library);
     fx_free(*exec);
     *exec = NULL;
 }

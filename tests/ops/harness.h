@@ -162,7 +162,7 @@ static inline fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case 
             r->weight_norm += (double)r->weight[i] * (double)r->weight[i];
         r->weight_norm = sqrt(r->weight_norm);
     }
-    for (int i = 0; i < FX_MAX_IN; i++) /* all wanted while preparing: the most scratch */
+    for (int i = 0; i < FX_MAX_IN; i++)
         if (r->node.in[i] && (r->node.op->gradients & FX_IN(i))) {
             r->node.din[i] = fx_test_tensor(r, r->node.in[i]);
             fx_test_allocate(r->node.din[i]);
@@ -195,8 +195,9 @@ static inline void fx_test_forward(fx_test *t, fx_op_run *r)
 
 static inline void fx_test_backward(fx_test *t, fx_op_run *r, unsigned accumulate)
 {
-    t->exec->scratch = r->scratch;
     r->node.accumulate = accumulate;
+    fx_test_prepare(t, r);
+    t->exec->scratch = r->scratch;
     if (fx_test_kernel(t, r)->backward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "backward");
 }
 

@@ -7,8 +7,9 @@
  * must add, from NaN elsewhere; one input's gradient is wanted at a time, then all at once, with the
  * same bits.
  *
- * Planted and caught: in add.c the scale left out of dA, dB taken from the first rows; in silu.c the gradient
- * overwritten where it must be added, the term x (1 - s) left out, X left out of backward_reads. */
+ * Planted and caught: in add.c the scale left out of dA, dB taken from the first rows; in silu.c the
+ * gradient overwritten where it must be added, the term x (1 - s) left out, X left out of
+ * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged. */
 #include "harness.h"
 
 enum { DIRECTIONS = 8 };

@@ -1,0 +1,325 @@
+/* onednn.c: oneDNN 2.x behind onednn.h. Activations are NHWC in our memory. Weights are kept as
+ * published and packed into the library's own format (tag `any`) for each run; the weight gradient also
+ * lets the library choose the format of both activations, because its NHWC form is up to four times
+ * slower there than the blocked one, reorder included. All formats are functions of shape and
+ * processor, scratchpads are the caller's. */
+#include "onednn.h"
+
+#include <dnnl.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+#include "ops.h"
+
+#define DNN_TRY(call)                                                                                  \
+    do {                                                                                               \
+        const dnnl_status_t dnn_try_ = (call);                                                         \
+        if (dnn_try_ != dnnl_success) return refused(dnn_try_, #call);                                 \
+    } while (0)
+
+enum { SRC, WEIGHTS, BIAS, DST, OTHER, SCRATCH, OPERANDS };
+
+/* One tensor of a primitive: our memory, and what the library sees. They are one object where the
+ * formats agree, else a reorder stands between them. */
+typedef struct operand {
+    dnnl_memory_t ours, theirs;
+    dnnl_primitive_t reorder; /* NULL: none needed */
+    size_t packed;            /* bytes of `theirs` in scratch */
+} operand;
+
+typedef struct primitive {
+    fx_dnn_conv shape; /* the key */
+    dnnl_primitive_t run;
+    operand operand[OPERANDS];
+    dnnl_exec_arg_t argument[OPERANDS];
+    int arguments;
+    size_t scratch_bytes;
+} primitive;
+
+typedef struct library {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    primitive **primitives;
+    size_t count, capacity;
+} library;
+
+static fx_status refused(dnnl_status_t status, const char *call)
+{
+    const fx_status code = status == dnnl_out_of_memory ? FX_ENOMEM : FX_EDEVICE;
+    return fx_fail(code, "oneDNN refuses with status %d: %.*s", (int)status, (int)strcspn(call, "("),
+                   call);
+}
+
+static void free_primitive(primitive *p)
+{
+    for (int i = 0; i < OPERANDS; i++) {
+        operand *o = &p->operand[i];
+        dnnl_primitive_destroy(o->reorder);
+        if (o->theirs != o->ours) dnnl_memory_destroy(o->theirs);
+        dnnl_memory_destroy(o->ours);
+    }
+    dnnl_primitive_destroy(p->run);
+    fx_free(p);
+}
+
+static void close_library(void *memory)
+{
+    library *l = memory;
+    for (size_t i = 0; i < l->count; i++)
+        free_primitive(l->primitives[i]);
+    fx_free(l->primitives);
+    dnnl_stream_destroy(l->stream);
+    dnnl_engine_destroy(l->engine);
+    fx_free(l);
+}
+
+static fx_status open_library(fx_exec *exec)
+{
+    if (exec->library) return FX_OK;
+    library *l = NULL;
+    FX_TRY(FX_ALLOC(l, 1));
+    exec->library = l;
+    exec->close_library = close_library;
+    DNN_TRY(dnnl_engine_create(&l->engine, dnnl_cpu, 0));
+    DNN_TRY(dnnl_stream_create(&l->stream, l->engine, dnnl_stream_default_flags));
+    return FX_OK;
+}
+
+static bool same(const fx_dnn_conv *a, const fx_dnn_conv *b)
+{
+    return a->pass == b->pass && a->put == b->put && a->bias == b->bias && a->B == b->B &&
+           a->H == b->H && a->W == b->W && a->Ci == b->Ci && a->Co == b->Co && a->k == b->k &&
+           a->stride == b->stride && a->pad == b->pad && a->row == b->row;
+}
+
+static primitive *find(const library *l, const fx_dnn_conv *shape)
+{
+    for (size_t i = 0; l && i < l->count; i++)
+        if (same(&l->primitives[i]->shape, shape)) return l->primitives[i];
+    return NULL;
+}
+
+/* The descriptors of a convolution in our memory; `any` where the library may choose. */
+typedef struct descriptors {
+    dnnl_memory_desc_t src, weights, bias, dst;
+    dnnl_memory_desc_t any_src, any_weights, any_dst;
+    dnnl_dims_t strides, pads;
+} descriptors;
+
+static fx_status describe(const fx_dnn_conv *s, descriptors *d)
+{
+    const int64_t Ho = fx_dnn_side(s->H, s->k, s->stride, s->pad),
+                  Wo = fx_dnn_side(s->W, s->k, s->stride, s->pad);
+    const dnnl_dims_t src = {s->B, s->Ci, s->H, s->W}, dst = {s->B, s->Co, Ho, Wo}, bias = {s->Co};
+    const dnnl_dims_t weights = {s->Co, s->Ci, s->k, s->k}, row = {s->row, s->k * s->k, s->k, 1};
+    d->strides[0] = d->strides[1] = s->stride;
+    d->pads[0] = d->pads[1] = s->pad;
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->src, 4, src, dnnl_f32, dnnl_nhwc));
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->dst, 4, dst, dnnl_f32, dnnl_nhwc));
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->bias, 1, bias, dnnl_f32, dnnl_x));
+    DNN_TRY(dnnl_memory_desc_init_by_strides(&d->weights, 4, weights, dnnl_f32, row));
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_weights, 4, weights, dnnl_f32, dnnl_format_tag_any));
+    const dnnl_format_tag_t activations = s->pass == FX_DNN_WEIGHTS ? dnnl_format_tag_any : dnnl_nhwc;
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_src, 4, src, dnnl_f32, activations));
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_dst, 4, dst, dnnl_f32, activations));
+    return FX_OK;
+}
+
+/* User scratchpad; what happens to the stored value. */
+static fx_status make_attributes(const dnnl_memory_desc_t *other, fx_dnn_put put,
+                                 dnnl_primitive_attr_t *out)
+{
+    dnnl_post_ops_t after = NULL;
+    DNN_TRY(dnnl_primitive_attr_create(out));
+    DNN_TRY(dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user));
+    if (put == FX_DNN_STORE) return FX_OK;
+    DNN_TRY(dnnl_post_ops_create(&after));
+    dnnl_status_t status = put == FX_DNN_ADD
+                               ? dnnl_post_ops_append_sum(after, 1.0f)
+                               : dnnl_post_ops_append_binary(after, dnnl_binary_add, other);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*out, after);
+    dnnl_post_ops_destroy(after);
+    return status == dnnl_success ? FX_OK : refused(status, "dnnl_post_ops");
+}
+
+static fx_status make_descriptor(const library *l, const fx_dnn_conv *s, const descriptors *d,
+                                 const_dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *out)
+{
+    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    const dnnl_memory_desc_t *bias = s->bias ? &d->bias : NULL;
+    dnnl_convolution_desc_t c;
+    DNN_TRY(dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, direct, &d->any_src,
+                                               &d->any_weights, s->pass == FX_DNN_DATA ? NULL : bias,
+                                               &d->any_dst, d->strides, d->pads, d->pads));
+    if (s->pass == FX_DNN_FORWARD) {
+        DNN_TRY(dnnl_primitive_desc_create(out, &c, attributes, l->engine, NULL));
+        return FX_OK;
+    }
+    dnnl_primitive_desc_t hint = NULL;
+    DNN_TRY(dnnl_primitive_desc_create(&hint, &c, NULL, l->engine, NULL));
+    dnnl_status_t status =
+        s->pass == FX_DNN_DATA
+            ? dnnl_convolution_backward_data_desc_init(&c, direct, &d->any_src, &d->any_weights,
+                                                       &d->any_dst, d->strides, d->pads, d->pads)
+            : dnnl_convolution_backward_weights_desc_init(&c, direct, &d->any_src, &d->any_weights,
+                                                          bias, &d->any_dst, d->strides, d->pads,
+                                                          d->pads);
+    if (status == dnnl_success)
+        status = dnnl_primitive_desc_create(out, &c, attributes, l->engine, hint);
+    dnnl_primitive_desc_destroy(hint);
+    return status == dnnl_success ? FX_OK : refused(status, "dnnl_primitive_desc_create");
+}
+
+static fx_status make_reorder(const library *l, const dnnl_memory_desc_t *from,
+                              const dnnl_memory_desc_t *to, fx_dnn_put put, dnnl_primitive_t *out)
+{
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_primitive_desc_t descriptor = NULL;
+    FX_TRY(make_attributes(NULL, put, &attributes));
+    dnnl_status_t status =
+        dnnl_reorder_primitive_desc_create(&descriptor, from, l->engine, to, l->engine, attributes);
+    if (status == dnnl_success) status = dnnl_primitive_create(out, descriptor);
+    dnnl_primitive_desc_destroy(descriptor);
+    dnnl_primitive_attr_destroy(attributes);
+    return status == dnnl_success ? FX_OK : refused(status, "dnnl_reorder_primitive_desc_create");
+}
+
+/* Operand `i`: our format, and the one that the primitive's descriptor asks for (`wanted`). */
+static fx_status add_operand(library *l, primitive *p, int i, int argument,
+                             const dnnl_memory_desc_t *ours, const dnnl_memory_desc_t *wanted)
+{
+    operand *o = &p->operand[i];
+    const bool written = i == WEIGHTS && p->shape.pass == FX_DNN_WEIGHTS;
+    const bool adds = written && p->shape.put == FX_DNN_ADD;
+    DNN_TRY(dnnl_memory_create(&o->ours, ours, l->engine, DNNL_MEMORY_NONE));
+    if (dnnl_memory_desc_equal(ours, wanted) && !adds) {
+        o->theirs = o->ours;
+    } else {
+        DNN_TRY(dnnl_memory_create(&o->theirs, wanted, l->engine, DNNL_MEMORY_NONE));
+        o->packed = fx_aligned(dnnl_memory_desc_get_size(wanted));
+        FX_TRY(make_reorder(l, written ? wanted : ours, written ? ours : wanted,
+                            adds ? FX_DNN_ADD : FX_DNN_STORE, &o->reorder));
+    }
+    p->argument[p->arguments++] = (dnnl_exec_arg_t){argument, o->theirs};
+    p->scratch_bytes += o->packed;
+    return FX_OK;
+}
+
+static fx_status make_operands(library *l, primitive *p, const descriptors *d,
+                               const_dnnl_primitive_desc_t from)
+{
+    const fx_dnn_pass pass = p->shape.pass;
+    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(
+        from, pass == FX_DNN_DATA ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
+    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(
+        from, pass == FX_DNN_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
+    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(
+        from, pass == FX_DNN_FORWARD ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
+    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(from, dnnl_query_scratchpad_md, 0);
+
+    FX_TRY(
+        add_operand(l, p, SRC, pass == FX_DNN_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, &d->src, src));
+    FX_TRY(add_operand(l, p, WEIGHTS, pass == FX_DNN_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS,
+                       &d->weights, weights));
+    FX_TRY(add_operand(l, p, DST, pass == FX_DNN_FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, &d->dst,
+                       dst));
+    FX_TRY(add_operand(l, p, SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, scratch));
+    p->scratch_bytes += fx_aligned(dnnl_memory_desc_get_size(scratch));
+    if (p->shape.bias)
+        FX_TRY(add_operand(l, p, BIAS, pass == FX_DNN_WEIGHTS ? DNNL_ARG_DIFF_BIAS : DNNL_ARG_BIAS,
+                           &d->bias, &d->bias));
+    if (pass == FX_DNN_FORWARD && p->shape.put == FX_DNN_STORE_SUM)
+        FX_TRY(add_operand(l, p, OTHER, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, &d->dst,
+                           &d->dst));
+    return FX_OK;
+}
+
+static fx_status make_primitive(library *l, const fx_dnn_conv *shape, primitive *p)
+{
+    descriptors d = {0};
+    dnnl_primitive_attr_t attributes = NULL;
+    dnnl_primitive_desc_t descriptor = NULL;
+    fx_status status = FX_OK;
+    p->shape = *shape;
+    FX_TRY(describe(shape, &d));
+    FX_TRY_DONE(make_attributes(&d.dst, shape->pass == FX_DNN_FORWARD ? shape->put : FX_DNN_STORE,
+                                &attributes));
+    FX_TRY_DONE(make_descriptor(l, shape, &d, attributes, &descriptor));
+    const dnnl_status_t made = dnnl_primitive_create(&p->run, descriptor);
+    status = made == dnnl_success ? make_operands(l, p, &d, descriptor)
+                                  : refused(made, "dnnl_primitive_create");
+done:
+    dnnl_primitive_desc_destroy(descriptor);
+    dnnl_primitive_attr_destroy(attributes);
+    return status;
+}
+
+fx_status fx_dnn_conv_prepare(fx_exec *exec, const fx_dnn_conv *shape, size_t *scratch_bytes)
+{
+    FX_TRY(open_library(exec));
+    library *l = exec->library;
+    primitive *p = find(l, shape);
+    if (!p) {
+        FX_TRY(fx_grow((void **)&l->primitives, &l->capacity, l->count, sizeof *l->primitives));
+        FX_TRY(FX_ALLOC(p, 1));
+        const fx_status status = make_primitive(l, shape, p);
+        if (status != FX_OK) {
+            free_primitive(p);
+            return fx_context(status,
+                              "convolution of (%lld,%lld,%lld,%lld) to %lld channels, kernel %lld",
+                              (long long)shape->B, (long long)shape->H, (long long)shape->W,
+                              (long long)shape->Ci, (long long)shape->Co, (long long)shape->k);
+        }
+        l->primitives[l->count++] = p;
+    }
+    if (*scratch_bytes < p->scratch_bytes) *scratch_bytes = p->scratch_bytes;
+    return FX_OK;
+}
+
+static fx_status reorder(const library *l, const operand *o, dnnl_memory_t from, dnnl_memory_t to)
+{
+    const dnnl_exec_arg_t argument[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+    DNN_TRY(dnnl_primitive_execute(o->reorder, l->stream, 2, argument));
+    return FX_OK;
+}
+
+fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_data *data,
+                          void *scratch)
+{
+    const library *l = exec->library;
+    const primitive *p = find(l, shape);
+    FX_REQUIRE(p, FX_EARG, "this convolution was not prepared");
+    const bool weights = shape->pass == FX_DNN_WEIGHTS;
+    const void *memory[OPERANDS] = {
+        [SRC] = shape->pass == FX_DNN_DATA ? data->out : data->src,
+        [WEIGHTS] = weights ? data->dweights : data->weights,
+        [BIAS] = weights ? data->dbias : data->bias,
+        [DST] = shape->pass == FX_DNN_FORWARD ? data->out : data->dst,
+        [OTHER] = data->other,
+    };
+    char *at = scratch;
+    for (int i = 0; i < OPERANDS; i++) {
+        const operand *o = &p->operand[i];
+        if (!o->ours) continue;
+        void *ours = (void *)(uintptr_t)memory[i]; /* the library has no const */
+        if (o->reorder) {
+            DNN_TRY(dnnl_memory_set_data_handle(o->theirs, at));
+            at += o->packed;
+        }
+        DNN_TRY(
+            dnnl_memory_set_data_handle(o->ours, i == SCRATCH ? at : ours)); /* SCRATCH is the last */
+        if (o->reorder && !(weights && i == WEIGHTS)) FX_TRY(reorder(l, o, o->ours, o->theirs));
+    }
+    DNN_TRY(dnnl_primitive_execute(p->run, l->stream, p->arguments, p->argument));
+    const operand *w = &p->operand[WEIGHTS];
+    if (weights && w->reorder) FX_TRY(reorder(l, w, w->theirs, w->ours));
+    DNN_TRY(dnnl_stream_wait(l->stream));
+    return FX_OK;
+}
+
+fx_status fx_dnn_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *A,
+                       int64_t lda, const float *B, int64_t ldb, float beta, float *C, int64_t ldc)
+{
+    DNN_TRY(dnnl_sgemm(ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc));
+    return FX_OK;
+}
