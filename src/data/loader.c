@@ -1,0 +1,257 @@
+/* loader.c: the micro-batches of one rank. A thread fills a ring of data.prefetch buffers ahead of the step; with
+ * prefetch 0 there is no thread and the caller reads. Contents are a function of (step, micro, rank) alone, so the
+ * depth changes no bit. Ring: batches [taken, made) since the last seek are ready, batch k lies in buffer
+ * k mod (prefetch + 1), and the caller still looks at batch taken - 1. The thread calls HDF5 and no MPI. */
+#include "flexhpc/data.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+
+typedef struct place { /* in the run */
+    int64_t step, micro;
+} place;
+
+static const place NOWHERE = {-1, -1};
+
+typedef struct buffer {
+    float *snapshots, *future, *re;
+    fx_status status;
+    char message[1024]; /* of a failed read: errors are recorded a thread, this carries it across */
+} buffer;
+
+struct fx_loader {
+    fx_pack_reader *pack; /* this and `order` belong to the thread once it runs */
+    fx_order *order;
+    int64_t samples, slot0, accumulate, side, cond, forecast_step;
+    float scale;
+    double condition_scale, wait;
+    float *fields; /* (cond + 1, S, S) of one sample */
+    buffer *buffers;
+    int64_t depth; /* buffers - 1 */
+
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;   /* over all below */
+    pthread_cond_t changed; /* any of it */
+    int64_t taken, made, seeks;
+    place next_taken, next_made; /* NOWHERE: nothing is to be made before a seek */
+    bool stop;
+};
+
+static place after(const fx_loader *loader, place at)
+{
+    return at.micro + 1 < loader->accumulate ? (place){at.step, at.micro + 1} : (place){at.step + 1, 0};
+}
+
+static bool same(place a, place b)
+{
+    return a.step == b.step && a.micro == b.micro;
+}
+
+/* Row i of the buffers: inputs (S, S, cond) with the newest last, target (S, S). */
+static fx_status read_sample(fx_loader *loader, fx_sample sample, int64_t i, const buffer *into)
+{
+    const int64_t cond = loader->cond, pixels = loader->side * loader->side;
+    const int64_t first = sample.snapshot - cond + 1, target = sample.snapshot + loader->forecast_step;
+    float *fields = loader->fields;
+    if (loader->forecast_step == 1) {
+        FX_TRY(fx_pack_read(loader->pack, sample.patch, first, cond + 1, fields));
+    } else {
+        FX_TRY(fx_pack_read(loader->pack, sample.patch, first, cond, fields));
+        FX_TRY(fx_pack_read(loader->pack, sample.patch, target, 1, fields + cond * pixels));
+    }
+    float *x = into->snapshots + i * pixels * cond, *y = into->future + i * pixels;
+    for (int64_t p = 0; p < pixels; p++) {
+        for (int64_t c = 0; c < cond; c++)
+            x[p * cond + c] = fields[c * pixels + p] / loader->scale;
+        y[p] = fields[cond * pixels + p] / loader->scale;
+    }
+    const fx_patch patch = fx_manifest_patch(fx_pack_manifest(loader->pack), sample.patch);
+    into->re[i] = (float)(patch.reynolds / loader->condition_scale);
+    return FX_OK;
+}
+
+static void fill(fx_loader *loader, place at, buffer *into)
+{
+    into->status = FX_OK;
+    for (int64_t i = 0; into->status == FX_OK && i < loader->samples; i++) {
+        const int64_t slot = loader->slot0 + at.micro * loader->samples + i;
+        into->status = read_sample(loader, fx_order_sample(loader->order, at.step, slot), i, into);
+    }
+    if (into->status != FX_OK) snprintf(into->message, sizeof into->message, "%s", fx_error_message());
+}
+
+static void *run(void *argument)
+{
+    fx_loader *loader = argument;
+    pthread_mutex_lock(&loader->lock);
+    while (!loader->stop) {
+        if (same(loader->next_made, NOWHERE) || loader->made - loader->taken >= loader->depth) {
+            pthread_cond_wait(&loader->changed, &loader->lock);
+            continue;
+        }
+        const int64_t seeks = loader->seeks;
+        const place at = loader->next_made;
+        buffer *into = &loader->buffers[loader->made % (loader->depth + 1)];
+        pthread_mutex_unlock(&loader->lock);
+        fill(loader, at, into);
+        pthread_mutex_lock(&loader->lock);
+        if (seeks != loader->seeks) continue; /* nobody waits for this one any more */
+        loader->made++;
+        loader->next_made = into->status == FX_OK ? after(loader, at) : NOWHERE;
+        pthread_cond_broadcast(&loader->changed);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's business. */
+static fx_status start_thread(fx_loader *loader)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&loader->thread, NULL, run, loader);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    FX_REQUIRE(error == 0, FX_ENOMEM, "data.prefetch: no thread: %s", strerror(error));
+    loader->has_thread = true;
+    return FX_OK;
+}
+
+static fx_status allocate(fx_loader *loader)
+{
+    const int64_t pixels = loader->side * loader->side;
+    FX_TRY(FX_ALLOC(loader->fields, (loader->cond + 1) * pixels));
+    FX_TRY(FX_ALLOC(loader->buffers, loader->depth + 1));
+    for (int64_t k = 0; k <= loader->depth; k++) {
+        buffer *b = &loader->buffers[k];
+        FX_TRY(FX_ALLOC(b->snapshots, loader->samples * pixels * loader->cond));
+        FX_TRY(FX_ALLOC(b->future, loader->samples * pixels));
+        FX_TRY(FX_ALLOC(b->re, loader->samples));
+    }
+    return FX_OK;
+}
+
+static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config *c)
+{
+    const int64_t parts = comm->size * c->train_accumulate;
+    FX_REQUIRE(c->train_batch % parts == 0, FX_ECONFIG,
+               "train.batch: %lld does not divide into %d ranks x %lld micro-batches (train.accumulate)",
+               (long long)c->train_batch, comm->size, (long long)c->train_accumulate);
+    FX_REQUIRE(c->data_path[0], FX_ECONFIG, "data.path: names no pack");
+    FX_TRY_CTX(fx_pack_open(c->data_path, &loader->pack), "data.path");
+    const fx_manifest *m = fx_pack_manifest(loader->pack);
+    FX_REQUIRE(m->patch == c->model_image, FX_ECONFIG,
+               "model.image: %lld, but the patches of data.path %s are %lld pixels (pack.patch)",
+               (long long)c->model_image, c->data_path, (long long)m->patch);
+    const fx_order_options options = {
+        .seed = (uint64_t)c->run_seed,
+        .batch = c->train_batch,
+        .cond = c->model_cond,
+        .forecast_step = c->data_forecast_step,
+        .reynolds = &c->data_reynolds,
+    };
+    FX_TRY(fx_order_create(m, &options, &loader->order));
+    loader->samples = c->train_batch / parts;
+    loader->slot0 = comm->rank * (c->train_batch / comm->size);
+    loader->accumulate = c->train_accumulate;
+    loader->side = m->patch;
+    loader->cond = c->model_cond;
+    loader->forecast_step = c->data_forecast_step;
+    loader->scale = (float)(c->data_scale > 0 ? c->data_scale : m->scale);
+    loader->condition_scale = c->data_condition_scale;
+    loader->depth = c->data_prefetch;
+    loader->next_made = loader->next_taken = NOWHERE;
+    FX_TRY(allocate(loader));
+    return loader->depth > 0 ? start_thread(loader) : FX_OK;
+}
+
+fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out)
+{
+    fx_loader *loader = NULL;
+    fx_status status = FX_ALLOC(loader, 1);
+    if (status == FX_OK) {
+        pthread_mutex_init(&loader->lock, NULL);
+        pthread_cond_init(&loader->changed, NULL);
+        status = set_up(loader, comm, config);
+    }
+    status = fx_agree(comm, status);
+    if (status != FX_OK) fx_loader_free(&loader);
+    *out = loader;
+    return status;
+}
+
+/* The buffer of the next batch, when the thread has made it. */
+static buffer *take_from_thread(fx_loader *loader, place at)
+{
+    pthread_mutex_lock(&loader->lock);
+    if (!same(loader->next_taken, at)) { /* out of turn: what was read ahead is of no use */
+        loader->seeks++;
+        loader->made = loader->taken;
+        loader->next_made = loader->next_taken = at;
+        pthread_cond_broadcast(&loader->changed);
+    }
+    while (loader->made == loader->taken)
+        pthread_cond_wait(&loader->changed, &loader->lock);
+    buffer *b = &loader->buffers[loader->taken++ % (loader->depth + 1)];
+    loader->next_taken = b->status == FX_OK ? after(loader, at) : NOWHERE;
+    pthread_cond_broadcast(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+    return b;
+}
+
+fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_loader_batch *out)
+{
+    const place at = {step, micro};
+    const double begin = fx_now();
+    buffer *b = loader->buffers;
+    FX_REQUIRE(step >= 0 && micro >= 0 && micro < loader->accumulate, FX_EARG,
+               "no micro-batch %lld of step %lld", (long long)micro, (long long)step);
+    if (loader->has_thread)
+        b = take_from_thread(loader, at);
+    else
+        fill(loader, at, b);
+    loader->wait += fx_now() - begin;
+    if (b->status != FX_OK) return fx_fail(b->status, "%s", b->message);
+    *out = (fx_loader_batch){loader->samples, b->snapshots, b->future, b->re};
+    return FX_OK;
+}
+
+double fx_loader_wait(const fx_loader *loader)
+{
+    return loader->wait;
+}
+
+double fx_loader_scale(const fx_loader *loader)
+{
+    return loader->scale;
+}
+
+void fx_loader_free(fx_loader **out)
+{
+    fx_loader *loader = *out;
+    if (!loader) return;
+    if (loader->has_thread) {
+        pthread_mutex_lock(&loader->lock);
+        loader->stop = true;
+        pthread_cond_broadcast(&loader->changed);
+        pthread_mutex_unlock(&loader->lock);
+        pthread_join(loader->thread, NULL);
+    }
+    pthread_mutex_destroy(&loader->lock);
+    pthread_cond_destroy(&loader->changed);
+    for (int64_t k = 0; loader->buffers && k <= loader->depth; k++) {
+        fx_free(loader->buffers[k].snapshots);
+        fx_free(loader->buffers[k].future);
+        fx_free(loader->buffers[k].re);
+    }
+    fx_free(loader->buffers);
+    fx_free(loader->fields);
+    fx_order_free(&loader->order);
+    fx_pack_close(&loader->pack);
+    fx_free(loader);
+    *out = NULL;
+}

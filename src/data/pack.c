@@ -1,0 +1,376 @@
+/* pack.c: flexhpc pack. Rank 0 lists the sources and sends the list round; every rank then knows all shards and owns a
+ * contiguous share of them. It writes its shards in groups of one source: a snapshot is read once a group, only the
+ * rows that the group's tiles cover, and cut into tiles, so memory is one slab and one tile. A shard depends on its
+ * source and the layout alone, hence not on the number of ranks. The manifest comes last: a folder without one is not
+ * a pack. */
+#include "shard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "flexhpc/io.h"
+#include "flexhpc/log.h"
+#include "flexhpc/mem.h"
+
+enum { GROUP = 16 /* shards written at once: 16 open files */ };
+static const int64_t SHARD_BYTES = 256ll << 20;
+
+typedef struct source_file {
+    char path[FX_PATH_MAX];
+    fx_pack_source source;
+} source_file;
+
+/* What the owner of a shard found out and the manifest needs. */
+typedef struct shard_result {
+    int64_t bytes;
+    uint64_t checksum;
+    fx_stats stats;
+} shard_result;
+
+typedef struct job {
+    fx_comm *comm;
+    const fx_config *config;
+    source_file *file; /* (sources) */
+    fx_manifest manifest;
+    shard_result *result; /* (shards) this rank's are filled */
+    int first, end;       /* this rank's shards */
+} job;
+
+/* ---- Sources ---- */
+
+static bool wanted(const fx_list *list, double reynolds)
+{
+    for (int i = 0; i < list->count; i++)
+        if (list->value[i] == reynolds) return true;
+    return list->count == 0;
+}
+
+static int by_reynolds(const void *a, const void *b)
+{
+    const fx_pack_source *x = &((const source_file *)a)->source, *y = &((const source_file *)b)->source;
+    if (x->reynolds != y->reynolds) return x->reynolds < y->reynolds ? -1 : 1;
+    if (x->seed != y->seed) return x->seed < y->seed ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static fx_status inspect(const job *job, const char *path, source_file *out)
+{
+    fx_nskt *file = NULL;
+    const int64_t side = job->config->pack_patch;
+    FX_TRY(fx_path(out->path, "%s", path));
+    FX_TRY(fx_nskt_open(path, &file));
+    const fx_nskt_info *info = fx_nskt_describe(file);
+    fx_pack_source *s = &out->source;
+    memcpy(s->name, info->name, sizeof s->name);
+    s->reynolds = info->reynolds;
+    s->seed = info->seed;
+    s->start = info->start;
+    s->interval = info->interval;
+    s->snapshots = info->snapshots;
+    s->height = info->height;
+    s->width = info->width;
+    fx_nskt_close(&file);
+    FX_REQUIRE(s->height >= side && s->width >= side, FX_ECONFIG,
+               "pack.patch: %lld pixels do not fit into the %lld x %lld of %s", (long long)side,
+               (long long)s->height, (long long)s->width, path);
+    return FX_OK;
+}
+
+/* Rank 0: opens the files that pack.reynolds wants, sorts them. */
+static fx_status list_sources(job *job, const char *const *files, int count)
+{
+    FX_TRY(FX_ALLOC(job->file, count));
+    for (int i = 0; i < count; i++) {
+        double reynolds;
+        int64_t seed;
+        FX_REQUIRE(fx_nskt_parse_name(files[i], &reynolds, &seed), FX_EARG,
+                   "%s: the name is not {Re}_{N}_{N}_seed_{seed}.h5", files[i]);
+        if (!wanted(&job->config->pack_reynolds, reynolds)) continue;
+        FX_TRY(inspect(job, files[i], &job->file[job->manifest.sources]));
+        job->manifest.sources++;
+    }
+    FX_REQUIRE(job->manifest.sources > 0, FX_ECONFIG, "pack.source: no file named {Re}_{N}_{N}_seed_{seed}.h5%s",
+               job->config->pack_reynolds.count ? " with an Re of pack.reynolds" : "");
+    qsort(job->file, (size_t)job->manifest.sources, sizeof *job->file, by_reynolds);
+    for (int i = 1; i < job->manifest.sources; i++)
+        FX_REQUIRE(strcmp(job->file[i].source.name, job->file[i - 1].source.name) != 0, FX_EARG,
+                   "%s: a second file of this name", job->file[i].path);
+    return FX_OK;
+}
+
+static fx_status share_sources(job *job, const char *const *files, int count)
+{
+    fx_comm *comm = job->comm;
+    fx_manifest *m = &job->manifest;
+    int64_t sources = 0;
+    fx_status status = comm->rank == 0 ? list_sources(job, files, count) : FX_OK;
+    FX_TRY(fx_agree(comm, status));
+    sources = m->sources;
+    FX_TRY(fx_comm_max_i64(comm, &sources));
+    if (comm->rank > 0) status = FX_ALLOC(job->file, sources);
+    if (status == FX_OK) status = FX_ALLOC(m->source, sources);
+    FX_TRY(fx_agree(comm, status));
+    FX_TRY(comm->ops->broadcast(comm, job->file, (size_t)sources * sizeof *job->file, 0));
+    m->sources = (int)sources;
+    for (int i = 0; i < m->sources; i++)
+        m->source[i] = job->file[i].source;
+    return FX_OK;
+}
+
+/* ---- Shards ---- */
+
+static int64_t patches_a_shard(const fx_config *config, const fx_pack_source *source)
+{
+    const int64_t one = source->snapshots * config->pack_patch * config->pack_patch * (int64_t)sizeof(float);
+    if (config->pack_shard_patches > 0) return config->pack_shard_patches;
+    return one < SHARD_BYTES ? SHARD_BYTES / one : 1;
+}
+
+/* Cuts every source's tiles into shards; the same on all ranks. */
+static fx_status lay_out(job *job)
+{
+    fx_manifest *m = &job->manifest;
+    size_t capacity = 0;
+    m->patch = job->config->pack_patch;
+    m->strata = job->config->pack_strata;
+    m->periodic = true;
+    for (int s = 0; s < m->sources; s++) {
+        const int64_t tiles = (m->source[s].height / m->patch) * (m->source[s].width / m->patch);
+        const int64_t most = patches_a_shard(job->config, &m->source[s]);
+        for (int64_t tile = 0; tile < tiles; tile += most) {
+            void *array = m->shard;
+            FX_TRY(fx_grow(&array, &capacity, (size_t)m->shards, sizeof *m->shard));
+            m->shard = array;
+            fx_pack_shard *shard = &m->shard[m->shards];
+            FX_TRY(fx_print(shard->name, sizeof shard->name, "shard-%04d.h5", m->shards));
+            shard->source = s;
+            shard->tile = tile;
+            shard->patches = tiles - tile < most ? tiles - tile : most;
+            shard->first = m->patches;
+            m->patches += shard->patches;
+            m->shards++;
+        }
+    }
+    job->first = (int)((int64_t)m->shards * job->comm->rank / job->comm->size);
+    job->end = (int)((int64_t)m->shards * (job->comm->rank + 1) / job->comm->size);
+    return FX_ALLOC(job->result, m->shards);
+}
+
+static fx_shard_layout layout_of(const job *job, int shard)
+{
+    const fx_pack_shard *s = &job->manifest.shard[shard];
+    return (fx_shard_layout){&job->manifest.source[s->source], s->tile, s->patches, job->manifest.patch};
+}
+
+static fx_status shard_path(const job *job, int shard, char path[FX_PATH_MAX])
+{
+    return fx_path(path, "%s/%s", job->config->pack_path, job->manifest.shard[shard].name);
+}
+
+/* Is the shard there, newer than its source, of this layout and whole? Whatever is wrong only means: no. */
+static bool finished(const job *job, int shard)
+{
+    char path[FX_PATH_MAX];
+    struct stat mine, source;
+    fx_shard *file = NULL;
+    float *snapshot = NULL;
+    const fx_shard_layout layout = layout_of(job, shard);
+    bool whole = shard_path(job, shard, path) == FX_OK && stat(path, &mine) == 0 &&
+                 stat(job->file[job->manifest.shard[shard].source].path, &source) == 0 &&
+                 mine.st_mtime > source.st_mtime && fx_shard_open(path, &layout, &file) == FX_OK &&
+                 FX_ALLOC(snapshot, layout.side * layout.side) == FX_OK;
+    for (int64_t p = 0; whole && p < layout.patches; p++)
+        for (int64_t t = 0; whole && t < layout.source->snapshots; t++)
+            whole = fx_shard_read(file, p, t, 1, snapshot) == FX_OK;
+    fx_free(snapshot);
+    fx_shard_close(&file);
+    fx_error_clear();
+    return whole;
+}
+
+/* Shards [first, first + count) of one source, count <= GROUP, those marked `skip` left out. */
+static fx_status write_group(const job *job, int first, int count, const bool skip[GROUP])
+{
+    fx_status status = FX_OK;
+    const fx_manifest *m = &job->manifest;
+    const fx_pack_shard *shard = &m->shard[first];
+    const source_file *from = &job->file[shard->source];
+    const int64_t side = m->patch, width = from->source.width, across = width / side;
+    const int64_t top = shard->tile / across, last = shard[count - 1].tile + shard[count - 1].patches - 1;
+    const int64_t rows = (last / across + 1 - top) * side;
+    fx_shard_writer *out[GROUP] = {NULL};
+    fx_nskt *source = NULL;
+    float *slab = NULL, *tile = NULL;
+
+    FX_TRY_DONE(fx_nskt_open(from->path, &source));
+    FX_TRY_DONE(FX_ALLOC(slab, rows * width));
+    FX_TRY_DONE(FX_ALLOC(tile, side * side));
+    for (int i = 0; i < count; i++) {
+        char path[FX_PATH_MAX], part[FX_PATH_MAX];
+        const fx_shard_layout layout = layout_of(job, first + i);
+        if (skip[i]) continue;
+        FX_TRY_DONE(shard_path(job, first + i, path));
+        FX_TRY_DONE(fx_path(part, "%s.part", path));
+        FX_TRY_DONE(fx_shard_create(part, &layout, &out[i]));
+    }
+    for (int64_t t = 0; t < from->source.snapshots; t++) {
+        FX_TRY_DONE(fx_nskt_read(source, t, top * side, rows, slab));
+        for (int i = 0; i < count; i++)
+            for (int64_t p = 0; out[i] && p < shard[i].patches; p++) {
+                const int64_t k = shard[i].tile + p;
+                const float *corner = slab + (k / across - top) * side * width + k % across * side;
+                for (int64_t y = 0; y < side; y++)
+                    memcpy(tile + y * side, corner + y * width, (size_t)side * sizeof *tile);
+                FX_TRY_DONE(fx_shard_write(out[i], p, t, tile));
+            }
+    }
+    for (int i = 0; i < count; i++) {
+        char path[FX_PATH_MAX], part[FX_PATH_MAX];
+        if (!out[i]) continue;
+        FX_TRY_DONE(fx_shard_finish(&out[i]));
+        FX_TRY_DONE(shard_path(job, first + i, path));
+        FX_TRY_DONE(fx_path(part, "%s.part", path));
+        FX_TRY_DONE(fx_commit(part, path));
+    }
+done:
+    for (int i = 0; i < count; i++)
+        fx_shard_abandon(&out[i]);
+    fx_nskt_close(&source);
+    fx_free(slab);
+    fx_free(tile);
+    return status;
+}
+
+/* Size, checksum and statistics of a finished shard, for the manifest. */
+static fx_status inspect_shard(const job *job, int shard)
+{
+    char path[FX_PATH_MAX];
+    fx_shard *file = NULL;
+    const fx_shard_layout layout = layout_of(job, shard);
+    shard_result *r = &job->result[shard];
+    FX_TRY(shard_path(job, shard, path));
+    FX_TRY(fx_shard_open(path, &layout, &file));
+    const fx_status status = fx_shard_stats(file, &r->stats);
+    fx_shard_close(&file);
+    FX_TRY(status);
+    return fx_file_checksum(path, &r->bytes, &r->checksum);
+}
+
+/* The next shards of this rank from `*at` that share a source, written or kept. */
+static fx_status next_group(const job *job, int *at)
+{
+    const fx_pack_shard *shard = &job->manifest.shard[*at];
+    const int first = *at;
+    bool skip[GROUP];
+    int count = 0, kept = 0;
+    while (*at < job->end && count < GROUP && shard[count].source == shard[0].source) {
+        skip[count] = finished(job, *at);
+        kept += skip[count++];
+        ++*at;
+    }
+    if (kept < count) FX_TRY(write_group(job, first, count, skip));
+    for (int i = first; i < *at; i++)
+        FX_TRY(inspect_shard(job, i));
+    return FX_OK;
+}
+
+/* Every rank goes through the same number of rounds and agrees after each, so that one rank's failure ends all soon. */
+static fx_status write_shards(const job *job)
+{
+    int64_t rounds = 0;
+    for (int at = job->first, count = 0; at < job->end; at++) { /* as next_group cuts */
+        const fx_pack_shard *shard = &job->manifest.shard[at];
+        if (at == job->first || count == GROUP || shard->source != shard[-1].source) {
+            rounds++;
+            count = 0;
+        }
+        count++;
+    }
+    FX_TRY(fx_comm_max_i64(job->comm, &rounds));
+    int at = job->first;
+    for (int64_t round = 0; round < rounds; round++) {
+        const fx_status status = at < job->end ? next_group(job, &at) : FX_OK;
+        FX_TRY(fx_agree(job->comm, status));
+        fx_log(FX_INFO, "pack: round %lld of %lld", (long long)(round + 1), (long long)rounds);
+    }
+    return FX_OK;
+}
+
+/* ---- Manifest ---- */
+
+static fx_status gather_results(job *job)
+{
+    fx_comm *comm = job->comm;
+    fx_manifest *m = &job->manifest;
+    const size_t shards = (size_t)m->shards;
+    shard_result *all = NULL;
+    fx_status status = FX_ALLOC(all, (size_t)comm->size * shards);
+    if (status == FX_OK) status = FX_ALLOC(m->reynolds, m->sources);
+    status = fx_agree(comm, status);
+    if (status == FX_OK) status = comm->ops->all_gather(comm, job->result, shards * sizeof *all, all);
+    for (int s = 0; status == FX_OK && s < m->shards; s++) {
+        int owner = 0;
+        while (s >= (int)((int64_t)m->shards * (owner + 1) / comm->size))
+            owner++;
+        const shard_result *r = &all[(size_t)owner * shards + (size_t)s];
+        const double reynolds = m->source[m->shard[s].source].reynolds;
+        m->shard[s].bytes = r->bytes;
+        m->shard[s].checksum = r->checksum;
+        if (m->reynolds_count == 0 || m->reynolds[m->reynolds_count - 1].reynolds != reynolds)
+            m->reynolds[m->reynolds_count++].reynolds = reynolds;
+        fx_stats_merge(&m->reynolds[m->reynolds_count - 1].stats, &r->stats);
+    }
+    fx_free(all);
+    return status;
+}
+
+/* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; shards beyond this
+ * pack's number are left over from it. */
+static fx_status clear_folder(const job *job)
+{
+    char path[FX_PATH_MAX];
+    const char *folder = job->config->pack_path;
+    FX_TRY(fx_make_folder(folder));
+    FX_TRY(fx_path(path, "%s/manifest.json", folder));
+    FX_REQUIRE(unlink(path) == 0 || errno == ENOENT, FX_EIO, "%s: %s", path, strerror(errno));
+    for (int shard = job->manifest.shards;; shard++) {
+        FX_TRY(fx_path(path, "%s/shard-%04d.h5", folder, shard));
+        if (unlink(path) != 0) return FX_OK;
+    }
+}
+
+static fx_status write_manifest(job *job)
+{
+    fx_manifest *m = &job->manifest;
+    fx_stats all = {0};
+    for (int r = 0; r < m->reynolds_count; r++)
+        fx_stats_merge(&all, &m->reynolds[r].stats);
+    m->scale = fx_stats_rms(&all);
+    FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.source: all values are 0");
+    FX_TRY(fx_manifest_write(job->config->pack_path, m));
+    fx_log(FX_INFO, "pack: %s: %lld patches of %lld pixels from %d files in %d shards, root mean square %.6g",
+           job->config->pack_path, (long long)m->patches, (long long)m->patch, m->sources, m->shards, m->scale);
+    return FX_OK;
+}
+
+fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count)
+{
+    fx_status status = FX_OK;
+    job job = {.comm = comm, .config = config};
+    FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
+    FX_TRY_DONE(share_sources(&job, files, count));
+    FX_TRY_DONE(fx_agree(comm, lay_out(&job)));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? clear_folder(&job) : FX_OK));
+    FX_TRY_DONE(write_shards(&job));
+    FX_TRY_DONE(gather_results(&job));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
+done:
+    fx_manifest_free(&job.manifest);
+    fx_free(job.file);
+    fx_free(job.result);
+    return status;
+}
