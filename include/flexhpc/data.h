@@ -16,6 +16,9 @@
 extern "C" {
 #endif
 
+/* The largest that files may ask us to believe. */
+enum { FX_MOST_SIDE = 1 << 20, FX_MOST_SNAPSHOTS = 10000000 };
+
 /* ---- Statistics: mergeable, in double; the same parts merged in the same order give the same bits. */
 
 typedef struct fx_stats {
@@ -50,9 +53,9 @@ bool fx_nskt_parse_name(const char *path, double *reynolds, int64_t *seed);
 fx_status fx_nskt_open(const char *path, fx_nskt **out);
 const fx_nskt_info *fx_nskt_describe(const fx_nskt *file);
 
-/* Rows [row, row + rows) of snapshot t into out (rows, W). A value that is not finite is FX_EVALUE, with its index.
- * Local. */
-fx_status fx_nskt_read(fx_nskt *file, int64_t t, int64_t row, int64_t rows, float *out);
+/* Rows [row, row + rows) of snapshots [t, t + count) into out (count, rows, W). A value that is not finite is
+ * FX_EVALUE, with its index. Local. */
+fx_status fx_nskt_read(fx_nskt *file, int64_t t, int64_t count, int64_t row, int64_t rows, float *out);
 void fx_nskt_close(fx_nskt **file);
 
 /* ---- A pack: manifest.json and shards `shard-NNNN.h5`, each holding patches of one source. */

@@ -13,7 +13,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-enum { VERSION = 1, MOST_SOURCES = 65536, MOST_SHARDS = 1000000, MOST_SNAPSHOTS = 10000000, MOST_SIDE = 1 << 20 };
+enum { VERSION = 1, MOST_BYTES = 1 << 28, MOST_SOURCES = 65536, MOST_SHARDS = 1000000 };
 static const char FORMAT[] = "flexhpc-pack";
 
 /* One object of the file and its name in messages, "shards[3]". */
@@ -69,12 +69,13 @@ static fx_status read_sources(part top, fx_manifest *m)
         const part p = {json_array_get(list, (size_t)i), name};
         FX_TRY(get_name(p, "name", s->name, sizeof s->name));
         FX_TRY(get_real(p, "reynolds", &s->reynolds));
+        FX_REQUIRE(i == 0 || s->reynolds >= m->source[i - 1].reynolds, FX_EVALUE, "%s.reynolds: out of order", name);
         FX_TRY(get_real(p, "start", &s->start));
         FX_TRY(get_real(p, "interval", &s->interval));
         FX_TRY(get_int(p, "seed", 0, INT64_MAX, &s->seed));
-        FX_TRY(get_int(p, "snapshots", 1, MOST_SNAPSHOTS, &s->snapshots));
-        FX_TRY(get_int(p, "height", m->patch, MOST_SIDE, &s->height));
-        FX_TRY(get_int(p, "width", m->patch, MOST_SIDE, &s->width));
+        FX_TRY(get_int(p, "snapshots", 1, FX_MOST_SNAPSHOTS, &s->snapshots));
+        FX_TRY(get_int(p, "height", m->patch, FX_MOST_SIDE, &s->height));
+        FX_TRY(get_int(p, "width", m->patch, FX_MOST_SIDE, &s->width));
     }
     m->sources = count;
     return FX_OK;
@@ -152,7 +153,7 @@ static fx_status read_all(const json_t *json, fx_manifest *m)
     FX_REQUIRE(format && strcmp(format, FORMAT) == 0, FX_EVALUE, "not the manifest of a pack");
     FX_TRY(get_int(top, "version", 0, INT64_MAX, &version));
     FX_REQUIRE(version == VERSION, FX_EVALUE, "version %" PRId64 ", this program reads %d", version, VERSION);
-    FX_TRY(get_int(top, "patch", 1, MOST_SIDE, &m->patch));
+    FX_TRY(get_int(top, "patch", 1, FX_MOST_SIDE, &m->patch));
     FX_TRY(get_int(top, "strata", 1, MOST_SOURCES, &m->strata));
     FX_TRY(get_real(top, "scale", &m->scale));
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.scale: not positive");
@@ -168,8 +169,12 @@ fx_status fx_manifest_read(const char *folder, fx_manifest *out)
     json_error_t error;
     *out = (fx_manifest){0};
     FX_TRY(fx_path(path, "%s/manifest.json", folder));
-    json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
-    FX_REQUIRE(json, FX_EIO, "%s: %s (line %d)", path, error.text, error.line);
+    char *text = NULL;
+    size_t size;
+    FX_TRY(fx_read_text(path, MOST_BYTES, &text, &size));
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
+    fx_free(text);
+    FX_REQUIRE(json, FX_EVALUE, "%s: line %d: %s", path, error.line, error.text);
     const fx_status status = read_all(json, out);
     json_decref(json);
     if (status == FX_OK) return FX_OK;
@@ -220,13 +225,18 @@ fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest)
 {
     char path[FX_PATH_MAX];
     FX_TRY(fx_path(path, "%s/manifest.json", folder));
+    const size_t flags = JSON_SORT_KEYS | JSON_INDENT(1) | JSON_REAL_PRECISION(17);
     json_t *json = describe(manifest);
-    char *text = json ? json_dumps(json, JSON_SORT_KEYS | JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
+    const size_t size = json ? json_dumpb(json, NULL, 0, flags) : 0;
+    char *text = NULL;
+    fx_status status = size ? FX_ALLOC(text, size) : fx_fail(FX_ENOMEM, "no memory to write it");
+    if (status == FX_OK) {
+        json_dumpb(json, text, size, flags);
+        status = fx_write_text(path, text, size);
+    }
     json_decref(json);
-    if (!text) return fx_fail(FX_ENOMEM, "%s: no memory to write it", path);
-    const fx_status status = fx_write_file(path, text, strlen(text));
-    free(text);
-    return status;
+    fx_free(text);
+    return status == FX_OK ? FX_OK : fx_context(status, "%s", path);
 }
 
 void fx_manifest_free(fx_manifest *manifest)

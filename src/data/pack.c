@@ -1,23 +1,20 @@
 /* pack.c: flexhpc pack. Rank 0 lists the sources and sends the list round; every rank then knows all shards and owns a
- * contiguous share of them. It writes its shards in groups of one source: a snapshot is read once a group, only the
- * rows that the group's tiles cover, and cut into tiles, so memory is one slab and one tile. A shard depends on its
+ * contiguous share of them. It writes its shards in groups of one source: each snapshot is read once a group, only the
+ * rows that the group's tiles cover, as many snapshots at a time as 64 MiB hold, and cut into tiles. A shard depends on its
  * source and the layout alone, hence not on the number of ranks. The manifest comes last: a folder without one is not
  * a pack. */
 #include "shard.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "flexhpc/io.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 
 enum { GROUP = 16 /* shards written at once: 16 open files */ };
-static const int64_t SHARD_BYTES = 256ll << 20;
+static const int64_t SHARD_BYTES = 256ll << 20, SLAB_BYTES = 64ll << 20;
 
 typedef struct source_file {
     char path[FX_PATH_MAX];
@@ -31,14 +28,14 @@ typedef struct shard_result {
     fx_stats stats;
 } shard_result;
 
-typedef struct job {
+typedef struct packing {
     fx_comm *comm;
     const fx_config *config;
     source_file *file; /* (sources) */
     fx_manifest manifest;
     shard_result *result; /* (shards) this rank's are filled */
     int first, end;       /* this rank's shards */
-} job;
+} packing;
 
 /* ---- Sources ---- */
 
@@ -57,7 +54,7 @@ static int by_reynolds(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-static fx_status inspect(const job *job, const char *path, source_file *out)
+static fx_status inspect(const packing *job, const char *path, source_file *out)
 {
     fx_nskt *file = NULL;
     const int64_t side = job->config->pack_patch;
@@ -81,7 +78,7 @@ static fx_status inspect(const job *job, const char *path, source_file *out)
 }
 
 /* Rank 0: opens the files that pack.reynolds wants, sorts them. */
-static fx_status list_sources(job *job, const char *const *files, int count)
+static fx_status list_sources(packing *job, const char *const *files, int count)
 {
     FX_TRY(FX_ALLOC(job->file, count));
     for (int i = 0; i < count; i++) {
@@ -102,7 +99,7 @@ static fx_status list_sources(job *job, const char *const *files, int count)
     return FX_OK;
 }
 
-static fx_status share_sources(job *job, const char *const *files, int count)
+static fx_status share_sources(packing *job, const char *const *files, int count)
 {
     fx_comm *comm = job->comm;
     fx_manifest *m = &job->manifest;
@@ -131,7 +128,7 @@ static int64_t patches_a_shard(const fx_config *config, const fx_pack_source *so
 }
 
 /* Cuts every source's tiles into shards; the same on all ranks. */
-static fx_status lay_out(job *job)
+static fx_status lay_out(packing *job)
 {
     fx_manifest *m = &job->manifest;
     size_t capacity = 0;
@@ -160,19 +157,25 @@ static fx_status lay_out(job *job)
     return FX_ALLOC(job->result, m->shards);
 }
 
-static fx_shard_layout layout_of(const job *job, int shard)
+static fx_shard_layout layout_of(const packing *job, int shard)
 {
     const fx_pack_shard *s = &job->manifest.shard[shard];
     return (fx_shard_layout){&job->manifest.source[s->source], s->tile, s->patches, job->manifest.patch};
 }
 
-static fx_status shard_path(const job *job, int shard, char path[FX_PATH_MAX])
+static fx_status shard_path(const packing *job, int shard, char path[FX_PATH_MAX])
 {
     return fx_path(path, "%s/%s", job->config->pack_path, job->manifest.shard[shard].name);
 }
 
+static bool newer(const struct stat *a, const struct stat *b)
+{
+    return a->st_mtim.tv_sec != b->st_mtim.tv_sec ? a->st_mtim.tv_sec > b->st_mtim.tv_sec
+                                                  : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
+}
+
 /* Is the shard there, newer than its source, of this layout and whole? Whatever is wrong only means: no. */
-static bool finished(const job *job, int shard)
+static bool finished(const packing *job, int shard)
 {
     char path[FX_PATH_MAX];
     struct stat mine, source;
@@ -181,7 +184,7 @@ static bool finished(const job *job, int shard)
     const fx_shard_layout layout = layout_of(job, shard);
     bool whole = shard_path(job, shard, path) == FX_OK && stat(path, &mine) == 0 &&
                  stat(job->file[job->manifest.shard[shard].source].path, &source) == 0 &&
-                 mine.st_mtime > source.st_mtime && fx_shard_open(path, &layout, &file) == FX_OK &&
+                 newer(&mine, &source) && fx_shard_open(path, &layout, &file) == FX_OK &&
                  FX_ALLOC(snapshot, layout.side * layout.side) == FX_OK;
     for (int64_t p = 0; whole && p < layout.patches; p++)
         for (int64_t t = 0; whole && t < layout.source->snapshots; t++)
@@ -193,7 +196,7 @@ static bool finished(const job *job, int shard)
 }
 
 /* Shards [first, first + count) of one source, count <= GROUP, those marked `skip` left out. */
-static fx_status write_group(const job *job, int first, int count, const bool skip[GROUP])
+static fx_status write_group(const packing *job, int first, int count, const bool skip[GROUP])
 {
     fx_status status = FX_OK;
     const fx_manifest *m = &job->manifest;
@@ -202,13 +205,15 @@ static fx_status write_group(const job *job, int first, int count, const bool sk
     const int64_t side = m->patch, width = from->source.width, across = width / side;
     const int64_t top = shard->tile / across, last = shard[count - 1].tile + shard[count - 1].patches - 1;
     const int64_t rows = (last / across + 1 - top) * side;
+    const int64_t snapshots = from->source.snapshots, fit = SLAB_BYTES / (rows * width * (int64_t)sizeof(float));
+    const int64_t block = fit < 1 ? 1 : fit < snapshots ? fit : snapshots;
     fx_shard_writer *out[GROUP] = {NULL};
     fx_nskt *source = NULL;
     float *slab = NULL, *tile = NULL;
 
     FX_TRY_DONE(fx_nskt_open(from->path, &source));
-    FX_TRY_DONE(FX_ALLOC(slab, rows * width));
-    FX_TRY_DONE(FX_ALLOC(tile, side * side));
+    FX_TRY_DONE(FX_ALLOC(slab, block * rows * width));
+    FX_TRY_DONE(FX_ALLOC(tile, block * side * side));
     for (int i = 0; i < count; i++) {
         char path[FX_PATH_MAX], part[FX_PATH_MAX];
         const fx_shard_layout layout = layout_of(job, first + i);
@@ -217,15 +222,17 @@ static fx_status write_group(const job *job, int first, int count, const bool sk
         FX_TRY_DONE(fx_path(part, "%s.part", path));
         FX_TRY_DONE(fx_shard_create(part, &layout, &out[i]));
     }
-    for (int64_t t = 0; t < from->source.snapshots; t++) {
-        FX_TRY_DONE(fx_nskt_read(source, t, top * side, rows, slab));
+    for (int64_t t = 0; t < snapshots; t += block) {
+        const int64_t times = snapshots - t < block ? snapshots - t : block;
+        FX_TRY_DONE(fx_nskt_read(source, t, times, top * side, rows, slab));
         for (int i = 0; i < count; i++)
             for (int64_t p = 0; out[i] && p < shard[i].patches; p++) {
                 const int64_t k = shard[i].tile + p;
                 const float *corner = slab + (k / across - top) * side * width + k % across * side;
-                for (int64_t y = 0; y < side; y++)
-                    memcpy(tile + y * side, corner + y * width, (size_t)side * sizeof *tile);
-                FX_TRY_DONE(fx_shard_write(out[i], p, t, tile));
+                for (int64_t line = 0; line < times * side; line++) /* (snapshot, row) */
+                    memcpy(tile + line * side, corner + (line / side * rows + line % side) * width,
+                           (size_t)side * sizeof *tile);
+                FX_TRY_DONE(fx_shard_write(out[i], p, t, times, tile));
             }
     }
     for (int i = 0; i < count; i++) {
@@ -246,7 +253,7 @@ done:
 }
 
 /* Size, checksum and statistics of a finished shard, for the manifest. */
-static fx_status inspect_shard(const job *job, int shard)
+static fx_status inspect_shard(const packing *job, int shard)
 {
     char path[FX_PATH_MAX];
     fx_shard *file = NULL;
@@ -257,11 +264,12 @@ static fx_status inspect_shard(const job *job, int shard)
     const fx_status status = fx_shard_stats(file, &r->stats);
     fx_shard_close(&file);
     FX_TRY(status);
-    return fx_file_checksum(path, &r->bytes, &r->checksum);
+    FX_TRY(fx_file_size(path, &r->bytes));
+    return fx_file_xxh64(path, &r->checksum);
 }
 
 /* The next shards of this rank from `*at` that share a source, written or kept. */
-static fx_status next_group(const job *job, int *at)
+static fx_status next_group(const packing *job, int *at)
 {
     const fx_pack_shard *shard = &job->manifest.shard[*at];
     const int first = *at;
@@ -279,7 +287,7 @@ static fx_status next_group(const job *job, int *at)
 }
 
 /* Every rank goes through the same number of rounds and agrees after each, so that one rank's failure ends all soon. */
-static fx_status write_shards(const job *job)
+static fx_status write_shards(const packing *job)
 {
     int64_t rounds = 0;
     for (int at = job->first, count = 0; at < job->end; at++) { /* as next_group cuts */
@@ -302,7 +310,7 @@ static fx_status write_shards(const job *job)
 
 /* ---- Manifest ---- */
 
-static fx_status gather_results(job *job)
+static fx_status gather_results(packing *job)
 {
     fx_comm *comm = job->comm;
     fx_manifest *m = &job->manifest;
@@ -330,20 +338,21 @@ static fx_status gather_results(job *job)
 
 /* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; shards beyond this
  * pack's number are left over from it. */
-static fx_status clear_folder(const job *job)
+static fx_status clear_folder(const packing *job)
 {
     char path[FX_PATH_MAX];
     const char *folder = job->config->pack_path;
-    FX_TRY(fx_make_folder(folder));
+    FX_TRY(fx_make_dirs(folder));
     FX_TRY(fx_path(path, "%s/manifest.json", folder));
-    FX_REQUIRE(unlink(path) == 0 || errno == ENOENT, FX_EIO, "%s: %s", path, strerror(errno));
+    FX_TRY(fx_remove(path));
     for (int shard = job->manifest.shards;; shard++) {
         FX_TRY(fx_path(path, "%s/shard-%04d.h5", folder, shard));
-        if (unlink(path) != 0) return FX_OK;
+        if (!fx_file_exists(path)) return FX_OK;
+        FX_TRY(fx_remove(path));
     }
 }
 
-static fx_status write_manifest(job *job)
+static fx_status write_manifest(packing *job)
 {
     fx_manifest *m = &job->manifest;
     fx_stats all = {0};
@@ -360,7 +369,7 @@ static fx_status write_manifest(job *job)
 fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count)
 {
     fx_status status = FX_OK;
-    job job = {.comm = comm, .config = config};
+    packing job = {.comm = comm, .config = config};
     FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
     FX_TRY_DONE(share_sources(&job, files, count));
     FX_TRY_DONE(fx_agree(comm, lay_out(&job)));
@@ -372,5 +381,44 @@ done:
     fx_manifest_free(&job.manifest);
     fx_free(job.file);
     fx_free(job.result);
+    return status;
+}
+
+/* Rank 0: the files of a folder whose names are NSKT names, as paths; or `source` itself when it is a file. *paths and
+ * the texts are one block, freed with fx_free. */
+static fx_status list_folder(const char *source, char ***paths, int *count)
+{
+    fx_status status = FX_OK;
+    char **names = NULL;
+    int entries = 0;
+    struct stat s;
+    const bool folder = stat(source, &s) == 0 && S_ISDIR(s.st_mode);
+    if (folder) FX_TRY(fx_list_dir(source, ".h5", &names, &entries));
+    const size_t most = folder ? (size_t)entries : 1;
+    *count = 0;
+    FX_TRY_DONE((*paths = fx_calloc(most + 1, sizeof **paths + FX_PATH_MAX)) ? FX_OK : FX_ENOMEM);
+    for (size_t i = 0; i < most; i++) {
+        double reynolds;
+        int64_t seed;
+        char *path = (char *)(*paths + most + 1) + (size_t)*count * FX_PATH_MAX;
+        if (folder && !fx_nskt_parse_name(names[i], &reynolds, &seed)) continue;
+        status = folder ? fx_path(path, "%s/%s", source, names[i]) : fx_path(path, "%s", source);
+        if (status != FX_OK) goto done;
+        (*paths)[(*count)++] = path;
+    }
+done:
+    fx_free(names);
+    return status;
+}
+
+fx_status fx_pack(fx_comm *comm, const fx_config *config)
+{
+    char **paths = NULL;
+    int count = 0;
+    FX_REQUIRE(config->pack_source[0], FX_ECONFIG, "pack.source: names no file or folder");
+    fx_status status = comm->rank == 0 ? list_folder(config->pack_source, &paths, &count) : FX_OK;
+    status = fx_agree(comm, status);
+    if (status == FX_OK) status = fx_pack_files(comm, config, (const char *const *)paths, count);
+    fx_free(paths);
     return status;
 }

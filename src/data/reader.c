@@ -2,10 +2,7 @@
  * a pack of any size is read with few descriptors. Before a shard is opened its size is compared with the manifest. */
 #include "shard.h"
 
-#include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
-
+#include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
 enum { OPEN = 64 };
@@ -42,11 +39,11 @@ const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack)
 /* The path of a shard, once its file has the manifest's size. */
 static fx_status locate(const char *folder, const fx_pack_shard *shard, char path[FX_PATH_MAX])
 {
-    struct stat file;
+    int64_t bytes;
     FX_TRY(fx_path(path, "%s/%s", folder, shard->name));
-    FX_REQUIRE(stat(path, &file) == 0, FX_EIO, "%s: %s", path, strerror(errno));
-    FX_REQUIRE(S_ISREG(file.st_mode) && file.st_size == shard->bytes, FX_EIO,
-               "%s: %lld bytes, the manifest says %lld", path, (long long)file.st_size, (long long)shard->bytes);
+    FX_TRY(fx_file_size(path, &bytes));
+    FX_REQUIRE(bytes == shard->bytes, FX_EIO, "%s: %lld bytes, the manifest says %lld", path, (long long)bytes,
+               (long long)shard->bytes);
     return FX_OK;
 }
 
@@ -102,10 +99,9 @@ void fx_pack_close(fx_pack_reader **pack)
 static fx_status verify_shard(const char *folder, const fx_pack_shard *shard)
 {
     char path[FX_PATH_MAX];
-    int64_t bytes;
     uint64_t checksum;
     FX_TRY(locate(folder, shard, path));
-    FX_TRY(fx_file_checksum(path, &bytes, &checksum));
+    FX_TRY(fx_file_xxh64(path, &checksum));
     FX_REQUIRE(checksum == shard->checksum, FX_EVALUE, "%s: XXH64 %016llx, the manifest says %016llx", path,
                (unsigned long long)checksum, (unsigned long long)shard->checksum);
     return FX_OK;

@@ -1,0 +1,230 @@
+/* shard.c: one file of a pack; its layout and the reasons are in shard.h. */
+#include "shard.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#include "flexhpc/io.h"
+#include "flexhpc/mem.h"
+#include "shape.h"
+
+static const int64_t CHUNK_BYTES = 64ll << 20;
+static const char FIELDS[] = "w", CHECKSUMS[] = "checksum";
+
+struct fx_shard_writer {
+    fx_h5 *file;
+    int64_t side, patches, snapshots;
+    uint64_t *checksum; /* (P, T) */
+    fx_stats *stats;    /* (P): a patch's snapshots come in order, patches in any */
+};
+
+struct fx_shard {
+    char path[FX_PATH_MAX];
+    fx_h5 *file;
+    int64_t side, snapshots;
+    uint64_t *checksum; /* (P, T) */
+};
+
+static uint64_t hash(const float *snapshot, int64_t pixels)
+{
+    return XXH64(snapshot, (size_t)pixels * sizeof *snapshot, 0);
+}
+
+static fx_h5_shape fields_shape(const fx_shard_layout *l)
+{
+    return (fx_h5_shape){4, {l->patches, l->source->snapshots, l->side, l->side}, FX_H5_F32};
+}
+
+static fx_h5_shape checksums_shape(const fx_shard_layout *l)
+{
+    return (fx_h5_shape){2, {l->patches, l->source->snapshots}, FX_H5_U64};
+}
+
+/* ---- Writing ---- */
+
+static fx_status write_identity(fx_h5 *file, const fx_shard_layout *l)
+{
+    FX_TRY(fx_h5_set_text(file, "/", "source", l->source->name));
+    FX_TRY(fx_h5_set_real(file, "/", "Re", l->source->reynolds));
+    FX_TRY(fx_h5_set_int(file, "/", "seed", l->source->seed));
+    FX_TRY(fx_h5_set_real(file, "/", "start", l->source->start));
+    FX_TRY(fx_h5_set_real(file, "/", "interval", l->source->interval));
+    return fx_h5_set_int(file, "/", "tile", l->tile);
+}
+
+/* Where and when: corners in the source; times, or snapshot numbers when the source doesn't say its interval. */
+static fx_status write_coordinates(fx_h5 *file, const fx_shard_layout *l)
+{
+    fx_status status = FX_OK;
+    const int64_t across = l->source->width / l->side, T = l->source->snapshots;
+    int64_t *row = NULL, *column = NULL;
+    double *time = NULL;
+    FX_TRY_DONE(FX_ALLOC(row, l->patches));
+    FX_TRY_DONE(FX_ALLOC(column, l->patches));
+    FX_TRY_DONE(FX_ALLOC(time, T));
+    for (int64_t p = 0; p < l->patches; p++) {
+        row[p] = (l->tile + p) / across * l->side;
+        column[p] = (l->tile + p) % across * l->side;
+    }
+    for (int64_t t = 0; t < T; t++)
+        time[t] = l->source->interval > 0 ? l->source->start + (double)t * l->source->interval : (double)t;
+    FX_TRY_DONE(fx_h5_dataset(file, "row", (fx_h5_shape){1, {l->patches}, FX_H5_I64}, NULL, false));
+    FX_TRY_DONE(fx_h5_dataset(file, "column", (fx_h5_shape){1, {l->patches}, FX_H5_I64}, NULL, false));
+    FX_TRY_DONE(fx_h5_dataset(file, "time", (fx_h5_shape){1, {T}, FX_H5_F64}, NULL, false));
+    FX_TRY_DONE(fx_h5_write(file, "row", NULL, NULL, FX_H5_I64, row));
+    FX_TRY_DONE(fx_h5_write(file, "column", NULL, NULL, FX_H5_I64, column));
+    FX_TRY_DONE(fx_h5_write(file, "time", NULL, NULL, FX_H5_F64, time));
+done:
+    fx_free(row);
+    fx_free(column);
+    fx_free(time);
+    return status;
+}
+
+fx_status fx_shard_create(const char *path, const fx_shard_layout *l, fx_shard_writer **out)
+{
+    fx_status status = FX_OK;
+    fx_shard_writer *shard = NULL;
+    const int64_t T = l->source->snapshots, fit = CHUNK_BYTES / (l->side * l->side * (int64_t)sizeof(float));
+    const int64_t chunk[] = {1, fit < 1 ? 1 : fit < T ? fit : T, l->side, l->side};
+    FX_TRY_DONE(FX_ALLOC(shard, 1));
+    shard->side = l->side;
+    shard->patches = l->patches;
+    shard->snapshots = T;
+    FX_TRY_DONE(FX_ALLOC(shard->checksum, l->patches * T));
+    FX_TRY_DONE(FX_ALLOC(shard->stats, l->patches));
+    FX_TRY_DONE(fx_h5_create(NULL, path, &shard->file));
+    FX_TRY_DONE(fx_h5_dataset(shard->file, FIELDS, fields_shape(l), chunk, false));
+    FX_TRY_DONE(fx_h5_dataset(shard->file, CHECKSUMS, checksums_shape(l), NULL, false));
+    FX_TRY_DONE(write_identity(shard->file, l));
+    FX_TRY_DONE(write_coordinates(shard->file, l));
+done:
+    if (status != FX_OK) fx_shard_abandon(&shard);
+    *out = shard;
+    return status;
+}
+
+fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64_t count, const float *values)
+{
+    const int64_t pixels = shard->side * shard->side;
+    for (int64_t i = 0; i < count; i++) {
+        shard->checksum[place * shard->snapshots + t + i] = hash(values + i * pixels, pixels);
+        fx_stats_add(&shard->stats[place], values + i * pixels, pixels);
+    }
+    return fx_h5_write(shard->file, FIELDS, (const int64_t[]){place, t, 0, 0},
+                       (const int64_t[]){1, count, shard->side, shard->side}, FX_H5_F32, values);
+}
+
+static fx_status write_summary(const fx_shard_writer *shard)
+{
+    fx_stats all = {0};
+    for (int64_t p = 0; p < shard->patches; p++)
+        fx_stats_merge(&all, &shard->stats[p]);
+    FX_TRY(fx_h5_write(shard->file, CHECKSUMS, NULL, NULL, FX_H5_U64, shard->checksum));
+    FX_TRY(fx_h5_set_int(shard->file, "/", "count", all.count));
+    FX_TRY(fx_h5_set_real(shard->file, "/", "mean", all.mean));
+    FX_TRY(fx_h5_set_real(shard->file, "/", "square", all.square));
+    FX_TRY(fx_h5_set_real(shard->file, "/", "least", all.least));
+    return fx_h5_set_real(shard->file, "/", "largest", all.largest);
+}
+
+fx_status fx_shard_finish(fx_shard_writer **shard)
+{
+    fx_status status = write_summary(*shard);
+    if (status == FX_OK) status = fx_h5_close(&(*shard)->file);
+    fx_shard_abandon(shard);
+    return status;
+}
+
+void fx_shard_abandon(fx_shard_writer **shard)
+{
+    if (!*shard) return;
+    fx_h5_abandon(&(*shard)->file);
+    fx_free((*shard)->checksum);
+    fx_free((*shard)->stats);
+    fx_free(*shard);
+    *shard = NULL;
+}
+
+/* ---- Reading ---- */
+
+static fx_status check_shape(fx_shard *shard, const char *name, fx_h5_shape want)
+{
+    fx_h5_shape found;
+    FX_TRY(fx_h5_describe(shard->file, name, &found));
+    bool same = found.rank == want.rank && found.type == want.type;
+    for (int i = 0; same && i < want.rank; i++)
+        same = found.dim[i] == want.dim[i];
+    if (same) return FX_OK;
+    return fx_fail(FX_EVALUE, "%s: %s is %s of type %d, the manifest makes it %s of type %d", shard->path, name,
+                   fx_shape_print(found).text, (int)found.type, fx_shape_print(want).text, (int)want.type);
+}
+
+static fx_status check_identity(fx_shard *shard, const fx_shard_layout *l)
+{
+    char source[FX_NAME_MAX + 1];
+    double reynolds, start, interval;
+    int64_t seed, tile;
+    FX_TRY(fx_h5_get_text(shard->file, "/", "source", source, sizeof source));
+    FX_TRY(fx_h5_get_real(shard->file, "/", "Re", &reynolds));
+    FX_TRY(fx_h5_get_real(shard->file, "/", "start", &start));
+    FX_TRY(fx_h5_get_real(shard->file, "/", "interval", &interval));
+    FX_TRY(fx_h5_get_int(shard->file, "/", "seed", &seed));
+    FX_TRY(fx_h5_get_int(shard->file, "/", "tile", &tile));
+    const fx_pack_source *s = l->source;
+    FX_REQUIRE(strcmp(source, s->name) == 0 && reynolds == s->reynolds && seed == s->seed && start == s->start &&
+                   interval == s->interval && tile == l->tile,
+               FX_EVALUE, "%s: holds tile %lld of %s (Re %g, seed %lld), the manifest says tile %lld of %s",
+               shard->path, (long long)tile, source, reynolds, (long long)seed, (long long)l->tile, s->name);
+    return FX_OK;
+}
+
+fx_status fx_shard_open(const char *path, const fx_shard_layout *l, fx_shard **out)
+{
+    fx_status status = FX_OK;
+    fx_shard *shard = NULL;
+    FX_TRY_DONE(FX_ALLOC(shard, 1));
+    FX_TRY_DONE(fx_path(shard->path, "%s", path));
+    shard->side = l->side;
+    shard->snapshots = l->source->snapshots;
+    FX_TRY_DONE(fx_h5_open(path, FX_H5_OURS, &shard->file));
+    FX_TRY_DONE(check_shape(shard, FIELDS, fields_shape(l)));
+    FX_TRY_DONE(check_shape(shard, CHECKSUMS, checksums_shape(l)));
+    FX_TRY_DONE(check_identity(shard, l));
+    FX_TRY_DONE(FX_ALLOC(shard->checksum, l->patches * shard->snapshots));
+    FX_TRY_DONE(fx_h5_read(shard->file, CHECKSUMS, NULL, NULL, FX_H5_U64, shard->checksum));
+done:
+    if (status != FX_OK) fx_shard_close(&shard);
+    *out = shard;
+    return status;
+}
+
+fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count, float *out)
+{
+    const int64_t pixels = shard->side * shard->side;
+    FX_TRY(fx_h5_read(shard->file, FIELDS, (const int64_t[]){place, t, 0, 0},
+                      (const int64_t[]){1, count, shard->side, shard->side}, FX_H5_F32, out));
+    for (int64_t i = 0; i < count; i++)
+        FX_REQUIRE(hash(out + i * pixels, pixels) == shard->checksum[place * shard->snapshots + t + i], FX_EVALUE,
+                   "%s: %s[%lld, %lld]: the checksum differs: pack again or restore the file", shard->path, FIELDS,
+                   (long long)place, (long long)(t + i));
+    return FX_OK;
+}
+
+fx_status fx_shard_stats(fx_shard *shard, fx_stats *out)
+{
+    FX_TRY(fx_h5_get_int(shard->file, "/", "count", &out->count));
+    FX_TRY(fx_h5_get_real(shard->file, "/", "mean", &out->mean));
+    FX_TRY(fx_h5_get_real(shard->file, "/", "square", &out->square));
+    FX_TRY(fx_h5_get_real(shard->file, "/", "least", &out->least));
+    return fx_h5_get_real(shard->file, "/", "largest", &out->largest);
+}
+
+void fx_shard_close(fx_shard **shard)
+{
+    if (!*shard) return;
+    fx_h5_abandon(&(*shard)->file);
+    fx_free((*shard)->checksum);
+    fx_free(*shard);
+    *shard = NULL;
+}

@@ -1,0 +1,213 @@
+/* test_data_loader.c: the loader gives the order's samples, scaled, whatever the depth of prefetch, the number of ranks
+ * and the place it starts from. Ranks are played one after the other: the loader only looks at rank and size. Planted
+ * in the code, caught here, removed: */
+#include "data_test.h"
+
+enum { RANKS = 4, S = 8, PIXELS = S * S };
+
+static char folder[FX_PATH_MAX];
+static fx_config config;
+
+/* Re 500: 6 tiles of 5 snapshots; Re 1000: 1 tile of 12. */
+static int set_up(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    make_scratch(folder, "loader");
+    config = test_config();
+    OK(fx_print(config.pack_source, sizeof config.pack_source, "%s", folder));
+    OK(fx_print(config.pack_path, sizeof config.pack_path, "%s/pack", folder));
+    OK(fx_print(config.data_path, sizeof config.data_path, "%s/pack", folder));
+    OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
+    write_source(path, 1000, 12, 8, 8, (source_kind){0});
+    OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));
+    write_source(path, 500, 5, 24, 16, (source_kind){0});
+    OK(fx_pack(fx_comm_self(), &config));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    remove_scratch(folder);
+    return 0;
+}
+
+static fx_loader *make(const fx_config *c)
+{
+    fx_loader *loader = NULL;
+    OK(fx_loader_create(fx_comm_self(), c, &loader));
+    return loader;
+}
+
+/* The batch of (step, micro) that `rank` of `size` should see, from the order and the formula of the sources. */
+static void check(const fx_config *c, const fx_loader_batch *batch, int rank, int size, int64_t step, int64_t micro)
+{
+    fx_manifest m;
+    fx_order *order = NULL;
+    OK(fx_manifest_read(c->data_path, &m));
+    const fx_order_options options = {(uint64_t)c->run_seed, c->train_batch, c->model_cond, c->data_forecast_step,
+                                      NULL};
+    OK(fx_order_create(&m, &options, &order));
+    const int64_t b = c->train_batch / (size * c->train_accumulate), cond = c->model_cond;
+    const float scale = (float)(c->data_scale > 0 ? c->data_scale : m.scale);
+    assert_int_equal(batch->samples, b);
+    for (int64_t i = 0; i < b; i++) {
+        const fx_sample s = fx_order_sample(order, step, rank * (c->train_batch / size) + micro * b + i);
+        const fx_patch p = fx_manifest_patch(&m, s.patch);
+        assert_true(batch->re[i] == (float)(p.reynolds / 1000));
+        for (int64_t k = 0; k < PIXELS; k++) {
+            const int64_t y = p.row + k / S, x = p.column + k % S;
+            for (int64_t n = 0; n < cond; n++)
+                assert_true(batch->snapshots[(i * PIXELS + k) * cond + n] ==
+                            value_at(p.reynolds, s.snapshot - cond + 1 + n, y, x) / scale);
+            assert_true(batch->future[i * PIXELS + k] ==
+                        value_at(p.reynolds, s.snapshot + c->data_forecast_step, y, x) / scale);
+        }
+    }
+    fx_order_free(&order);
+    fx_manifest_free(&m);
+}
+
+static void batches_are_the_orders(void **state)
+{
+    (void)state;
+    fx_loader_batch batch;
+    for (int depth = 0; depth <= 8; depth += depth ? 7 : 1) /* 0, 1, 8 */
+        for (int cond = 1; cond <= 3; cond++)
+            for (int ahead = 1; ahead <= 2; ahead++) {
+                fx_config c = config;
+                c.data_prefetch = depth;
+                c.model_cond = cond;
+                c.data_forecast_step = ahead;
+                c.data_scale = cond == 2 ? 2.5 : 0;
+                c.train_accumulate = ahead;
+                fx_loader *loader = make(&c);
+                assert_true(cond != 2 || fx_loader_scale(loader) == 2.5);
+                for (int64_t step = 0; step < 6; step++)
+                    for (int64_t micro = 0; micro < ahead; micro++) {
+                        OK(fx_loader_next(loader, step, micro, &batch));
+                        check(&c, &batch, 0, 1, step, micro);
+                    }
+                assert_true(fx_loader_wait(loader) >= 0);
+                fx_loader_free(&loader);
+                assert_null(loader);
+            }
+}
+
+static void any_step_can_be_asked_for(void **state)
+{
+    (void)state;
+    static const int64_t steps[] = {1000, 1001, 7, 7, 8, 9, 8, 0, 1, 2, 123456789, 3};
+    fx_loader_batch batch;
+    for (int depth = 0; depth <= 3; depth++) {
+        fx_config c = config;
+        c.data_prefetch = depth;
+        fx_loader *loader = make(&c);
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+            OK(fx_loader_next(loader, steps[i], 0, &batch));
+            check(&c, &batch, 0, 1, steps[i], 0);
+        }
+        REFUSES(FX_EARG, "no micro-batch 1", fx_loader_next(loader, 0, 1, &batch));
+        fx_loader_free(&loader);
+    }
+}
+
+/* A loader waits for nobody once it is made, so one process plays each rank in turn; set-up agrees over one rank. */
+static fx_status agreed(fx_comm *comm, const void *mine, size_t bytes, void *all)
+{
+    for (int r = 0; r < comm->size; r++)
+        memcpy((char *)all + (size_t)r * bytes, mine, bytes);
+    return FX_OK;
+}
+
+static void ranks_share_the_global_batch(void **state)
+{
+    (void)state;
+    const fx_comm_ops ops = {.all_gather = agreed};
+    for (int size = 1; size <= RANKS; size *= 2)
+        for (int rank = 0; rank < size; rank++) {
+            fx_comm comm = {.ops = &ops, .rank = rank, .size = size};
+            fx_config c = config;
+            fx_loader *loader = NULL;
+            fx_loader_batch batch;
+            c.train_batch = 8;
+            c.train_accumulate = 2;
+            OK(fx_loader_create(&comm, &c, &loader));
+            for (int64_t step = 0; step < 4; step++)
+                for (int64_t micro = 0; micro < 2; micro++) {
+                    OK(fx_loader_next(loader, step, micro, &batch));
+                    check(&c, &batch, rank, size, step, micro);
+                }
+            fx_loader_free(&loader);
+        }
+}
+
+static void errors_of_the_thread_come_out(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX], away[FX_PATH_MAX];
+    fx_loader_batch batch;
+    OK(fx_path(path, "%s/pack/shard-0000.h5", folder));
+    OK(fx_path(away, "%s/away.h5", folder));
+    for (int depth = 0; depth <= 4; depth += 2) {
+        fx_config c = config;
+        c.data_prefetch = depth;
+        c.data_reynolds = (fx_list){1, {500}};
+        fx_loader *loader = make(&c);
+        assert_int_equal(rename(path, away), 0);
+        for (int i = 0; i < 3; i++)
+            REFUSES(FX_EIO, "shard-0000.h5", fx_loader_next(loader, i, 0, &batch));
+        assert_int_equal(rename(away, path), 0);
+        OK(fx_loader_next(loader, 1, 0, &batch)); /* it recovers */
+        fx_loader_free(&loader);
+        loader = make(&c);
+        fx_loader_free(&loader); /* never asked */
+        loader = make(&c);
+        OK(fx_loader_next(loader, 5, 0, &batch));
+        fx_loader_free(&loader); /* with batches read ahead */
+    }
+}
+
+static void refuses(const fx_config *c, fx_status code, const char *words)
+{
+    fx_loader *loader = NULL;
+    REFUSES(code, words, fx_loader_create(fx_comm_self(), c, &loader));
+    assert_null(loader);
+}
+
+static void wrong_configurations_are_refused(void **state)
+{
+    (void)state;
+    fx_config c = config;
+    c.model_image = 16;
+    refuses(&c, FX_ECONFIG, "model.image: 16");
+    assert_non_null(strstr(fx_error_message(), "pack.patch"));
+    c = config;
+    c.train_accumulate = 3;
+    refuses(&c, FX_ECONFIG, "train.accumulate");
+    c = config;
+    c.train_batch = 5;
+    refuses(&c, FX_ECONFIG, "pack.strata");
+    c = config;
+    c.data_path[0] = '\0';
+    refuses(&c, FX_ECONFIG, "data.path");
+    OK(fx_print(c.data_path, sizeof c.data_path, "%s/nowhere", folder));
+    refuses(&c, FX_EIO, "nowhere/manifest.json");
+    c = config;
+    c.data_reynolds = (fx_list){1, {77}};
+    refuses(&c, FX_ECONFIG, "Re 77");
+}
+
+int main(void)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(batches_are_the_orders),
+        cmocka_unit_test(any_step_can_be_asked_for),
+        cmocka_unit_test(ranks_share_the_global_batch),
+        cmocka_unit_test(errors_of_the_thread_come_out),
+        cmocka_unit_test(wrong_configurations_are_refused),
+    };
+    return cmocka_run_group_tests_name("data loader", tests, set_up, tear_down);
+}

@@ -1,0 +1,231 @@
+/* test_data_order.c: the order of samples, on manifests made by hand, and the statistics of a pack. Planted in the
+ * code, caught here, removed:
+ *   every step of a round at the same strata           a round visits every stratum once
+ *   the permutation of the first epoch kept            seeds and epochs differ
+ *   a patch's end taken as its own                     a round visits every stratum once
+ *   the last input off by one                          a round visits every stratum once
+ *   the step left out of the draw                      every sample comes about equally often
+ *   n2 left out of the merged squares                  parts merge to the whole
+ *   a patch looked up in the shard before its own      patches come from their tiles */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "flexhpc/data.h"
+
+enum { STRATA = 16, COND = 2, STEP = 3 };
+
+/* Three sources: Re 100 with 2 x 2 tiles of 20 snapshots, Re 200 with 1 tile of 41, Re 300 with 1 tile too short to
+ * hold a sample. 4 * 16 + 37 = 101 samples in 5 patches. */
+static fx_pack_source sources[] = {
+    {.name = "a", .reynolds = 100, .snapshots = 20, .height = 8, .width = 8},
+    {.name = "b", .reynolds = 200, .snapshots = 41, .height = 4, .width = 4},
+    {.name = "c", .reynolds = 300, .snapshots = 4, .height = 4, .width = 4},
+};
+static fx_pack_shard shards[] = {
+    {.name = "shard-0000.h5", .source = 0, .tile = 0, .patches = 3, .first = 0},
+    {.name = "shard-0001.h5", .source = 0, .tile = 3, .patches = 1, .first = 3},
+    {.name = "shard-0002.h5", .source = 1, .tile = 0, .patches = 1, .first = 4},
+    {.name = "shard-0003.h5", .source = 2, .tile = 0, .patches = 1, .first = 5},
+};
+static fx_pack_reynolds reynolds[] = {
+    {.reynolds = 100, .first = 0, .patches = 4},
+    {.reynolds = 200, .first = 4, .patches = 1},
+    {.reynolds = 300, .first = 5, .patches = 1},
+};
+static const fx_manifest manifest = {
+    .patch = 4,
+    .strata = STRATA,
+    .patches = 6,
+    .sources = 3,
+    .shards = 4,
+    .reynolds_count = 3,
+    .source = sources,
+    .shard = shards,
+    .reynolds = reynolds,
+};
+
+static fx_order *make(uint64_t seed, int64_t batch, const fx_list *list)
+{
+    const fx_order_options options = {seed, batch, COND, STEP, list};
+    fx_order *order = NULL;
+    if (fx_order_create(&manifest, &options, &order) != FX_OK) fail_msg("%s", fx_error_message());
+    return order;
+}
+
+/* Its number in the line of all samples. */
+static int64_t index_of(fx_sample s)
+{
+    const int64_t n = s.snapshot - (COND - 1);
+    return s.patch < 4 ? 16 * s.patch + n : 64 + n;
+}
+
+static int64_t stratum_of(fx_sample s)
+{
+    const int64_t i = index_of(s);
+    int64_t k = 0;
+    while ((k + 1) * 101 / STRATA <= i)
+        k++;
+    return k;
+}
+
+static void patches_come_from_their_tiles(void **state)
+{
+    (void)state;
+    const fx_patch p = fx_manifest_patch(&manifest, 2), q = fx_manifest_patch(&manifest, 3);
+    assert_int_equal(p.row, 4);
+    assert_int_equal(p.column, 0);
+    assert_int_equal(p.place, 2);
+    assert_int_equal(q.row, 4);
+    assert_int_equal(q.column, 4);
+    assert_int_equal(q.shard, 1);
+    assert_int_equal(q.place, 0);
+    assert_true(fx_manifest_patch(&manifest, 4).reynolds == 200);
+}
+
+static void a_round_visits_every_stratum_once(void **state)
+{
+    (void)state;
+    for (int64_t batch = 1; batch <= STRATA; batch *= 2) {
+        fx_order *order = make(5, batch, NULL);
+        for (int64_t round = 0; round < 20; round++) {
+            int seen[STRATA] = {0};
+            for (int64_t i = 0; i < STRATA; i++) {
+                const fx_sample s = fx_order_sample(order, round * STRATA / batch + i / batch, i % batch);
+                assert_in_range(s.snapshot, COND - 1, (s.patch < 4 ? 20 : 41) - STEP - 1);
+                assert_in_range(s.patch, 0, 4);
+                seen[stratum_of(s)]++;
+            }
+            for (int k = 0; k < STRATA; k++)
+                assert_int_equal(seen[k], 1);
+        }
+        fx_order_free(&order);
+    }
+}
+
+static void every_sample_comes_about_equally_often(void **state)
+{
+    (void)state;
+    enum { STEPS = 20000, BATCH = 8 };
+    int seen[101] = {0};
+    fx_order *order = make(1, BATCH, NULL);
+    assert_int_equal(fx_order_samples(order), 101);
+    for (int64_t step = 0; step < STEPS; step++)
+        for (int64_t slot = 0; slot < BATCH; slot++)
+            seen[index_of(fx_order_sample(order, step, slot))]++;
+    for (int i = 0; i < 101; i++) { /* strata hold 6 or 7 samples: 1667 or 1429 expected; 6 standard deviations */
+        assert_in_range(seen[i], 1429 - 6 * 36, 1667 + 6 * 39);
+    }
+    fx_order_free(&order);
+}
+
+static void samples_do_not_depend_on_what_was_asked_before(void **state)
+{
+    (void)state;
+    enum { STEPS = 200, BATCH = 4 };
+    fx_sample forward[STEPS][BATCH];
+    fx_order *order = make(9, BATCH, NULL);
+    for (int64_t step = 0; step < STEPS; step++)
+        for (int64_t slot = 0; slot < BATCH; slot++)
+            forward[step][slot] = fx_order_sample(order, step, slot);
+    for (int64_t step = STEPS - 1; step >= 0; step -= 7)
+        for (int64_t slot = BATCH - 1; slot >= 0; slot--) {
+            const fx_sample s = fx_order_sample(order, step, slot);
+            assert_memory_equal(&s, &forward[step][slot], sizeof s);
+        }
+    fx_order_free(&order);
+}
+
+static void seeds_and_epochs_differ(void **state)
+{
+    (void)state;
+    fx_order *a = make(1, 4, NULL), *b = make(2, 4, NULL);
+    const int64_t epoch = fx_order_epoch_steps(a);
+    int seed_differs = 0, epoch_differs = 0, steps_differ = 0;
+    assert_int_equal(epoch, 7 * STRATA / 4); /* 101 samples: 7 rounds */
+    for (int64_t step = 0; step < STRATA / 4; step++)
+        for (int64_t slot = 0; slot < 4; slot++) {
+            const fx_sample s = fx_order_sample(a, step, slot);
+            seed_differs += index_of(s) != index_of(fx_order_sample(b, step, slot));
+            epoch_differs += stratum_of(s) != stratum_of(fx_order_sample(a, step + epoch, slot));
+            steps_differ += stratum_of(s) != stratum_of(fx_order_sample(a, step + STRATA / 4, slot));
+        }
+    assert_true(seed_differs > 10);
+    assert_true(epoch_differs > 10);
+    assert_int_equal(steps_differ, 0); /* within an epoch a slot keeps its strata */
+    fx_order_free(&a);
+    fx_order_free(&b);
+}
+
+static void some_reynolds_numbers_only(void **state)
+{
+    (void)state;
+    const fx_list only = {1, {200}};
+    fx_order *order = make(1, 4, &only);
+    assert_int_equal(fx_order_samples(order), 37);
+    for (int64_t step = 0; step < 50; step++)
+        assert_int_equal(fx_order_sample(order, step, step % 4).patch, 4);
+    fx_order_free(&order);
+}
+
+static void refuses(const fx_order_options *options, const char *words)
+{
+    fx_order *order = NULL;
+    assert_int_equal(fx_order_create(&manifest, options, &order), FX_ECONFIG);
+    assert_null(order);
+    if (!strstr(fx_error_message(), words)) fail_msg("%s: does not say %s", fx_error_message(), words);
+}
+
+static void wrong_requests_are_refused(void **state)
+{
+    (void)state;
+    const fx_list missing = {2, {100, 150}}, few = {1, {300}};
+    refuses(&(fx_order_options){1, 6, COND, STEP, NULL}, "train.batch: 6 does not divide the pack's 16 strata");
+    refuses(&(fx_order_options){1, 32, COND, STEP, NULL}, "train.batch: 32");
+    refuses(&(fx_order_options){1, 4, COND, STEP, &missing}, "data.reynolds: the pack holds no Re 150");
+    refuses(&(fx_order_options){1, 4, COND, STEP, &few}, "0 samples");
+}
+
+static void parts_merge_to_the_whole(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    float x[N];
+    double mean = 0, square = 0;
+    for (int i = 0; i < N; i++) {
+        x[i] = 1000.0f + sinf((float)i); /* a large mean: sums of squares alone would lose the spread */
+        mean += x[i] / (double)N;
+    }
+    for (int i = 0; i < N; i++)
+        square += (x[i] - mean) * (x[i] - mean);
+    fx_stats parts = {0}, second = {0};
+    fx_stats_add(&parts, x, 300);
+    fx_stats_add(&parts, x + 300, 1);
+    fx_stats_add(&second, x + 301, N - 301);
+    fx_stats_merge(&parts, &second);
+    fx_stats_merge(&parts, &(fx_stats){0});
+    assert_int_equal(parts.count, N);
+    assert_true(fabs(parts.mean - mean) < 1e-9);
+    assert_true(fabs(fx_stats_std(&parts) - sqrt(square / N)) < 1e-9);
+    assert_true(fabs(fx_stats_rms(&parts) - sqrt(mean * mean + square / N)) < 1e-9);
+    assert_true(parts.least >= 999 && parts.least < 999.01 && parts.largest > 1000.99 && parts.largest <= 1001);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(patches_come_from_their_tiles),
+        cmocka_unit_test(a_round_visits_every_stratum_once),
+        cmocka_unit_test(every_sample_comes_about_equally_often),
+        cmocka_unit_test(samples_do_not_depend_on_what_was_asked_before),
+        cmocka_unit_test(seeds_and_epochs_differ),
+        cmocka_unit_test(some_reynolds_numbers_only),
+        cmocka_unit_test(wrong_requests_are_refused),
+        cmocka_unit_test(parts_merge_to_the_whole),
+    };
+    return cmocka_run_group_tests_name("data order", tests, NULL, NULL);
+}

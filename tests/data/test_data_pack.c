@@ -1,0 +1,324 @@
+/* test_data_pack.c: packing on one rank, reading the pack, and every way in which a pack can be wrong. Planted in the
+ * code, caught here, removed: */
+#include "data_test.h"
+
+static char folder[FX_PATH_MAX], pack_path[FX_PATH_MAX];
+static fx_config config;
+
+/* Re 500: 5 snapshots of 3 x 2 tiles and a rest; Re 1000: 4 snapshots of one tile. 2 patches a shard. */
+static int set_up(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    make_scratch(folder, "pack");
+    OK(fx_path(path, "%s/source", folder));
+    assert_int_equal(mkdir(path, 0777), 0);
+    config = test_config();
+    config.pack_shard_patches = 2;
+    OK(fx_print(config.pack_source, sizeof config.pack_source, "%s/source", folder));
+    OK(fx_path(path, "%s/source/1000_8_8_seed_1.h5", folder));
+    write_source(path, 1000, 4, 8, 8, (source_kind){0});
+    OK(fx_path(path, "%s/source/500_24_19_seed_2.h5", folder));
+    write_source(path, 500, 5, 24, 19, (source_kind){.attributes = true});
+    OK(fx_path(path, "%s/source/notes.txt", folder)); /* other files in the folder are left alone */
+    fclose(fopen(path, "w"));
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    remove_scratch(folder);
+    return 0;
+}
+
+/* A pack of its own in the scratch folder, also config.pack_path and data_path. */
+static void pack_as(const char *name)
+{
+    OK(fx_path(pack_path, "%s/%s", folder, name));
+    OK(fx_print(config.pack_path, sizeof config.pack_path, "%s", pack_path));
+    OK(fx_print(config.data_path, sizeof config.data_path, "%s", pack_path));
+    OK(fx_pack(fx_comm_self(), &config));
+}
+
+static void file_of_pack(char path[FX_PATH_MAX], const char *name)
+{
+    OK(fx_path(path, "%s/%s", pack_path, name));
+}
+
+static void patches_are_the_sources_tiles(void **state)
+{
+    (void)state;
+    fx_pack_reader *pack = NULL;
+    float x[5 * 64];
+    pack_as("plain");
+    OK(fx_pack_verify(pack_path));
+    OK(fx_pack_open(pack_path, &pack));
+    const fx_manifest *m = fx_pack_manifest(pack);
+    assert_true(m->patches == 7 && m->shards == 4 && m->sources == 2 && m->reynolds_count == 2);
+    assert_true(m->patch == 8 && m->strata == 16 && m->periodic);
+    for (int64_t i = 0; i < m->patches; i++) {
+        const fx_patch p = fx_manifest_patch(m, i);
+        assert_true(p.reynolds == (i < 6 ? 500 : 1000) && p.seed == (i < 6 ? 2 : 1));
+        assert_true(p.snapshots == (i < 6 ? 5 : 4) && p.interval == (i < 6 ? 0.25 : 0));
+        assert_true(p.row == (i < 6 ? i / 2 * 8 : 0) && p.column == (i < 6 ? i % 2 * 8 : 0));
+        for (int64_t t = 0; t < p.snapshots; t++)
+            for (int64_t count = 1; count <= p.snapshots - t; count++) {
+                OK(fx_pack_read(pack, i, t, count, x));
+                for (int64_t k = 0; k < count * 64; k++)
+                    assert_true(x[k] ==
+                                value_at(p.reynolds, t + k / 64, p.row + k % 64 / 8, p.column + k % 8));
+            }
+        REFUSES(FX_EARG, "snapshots", fx_pack_read(pack, i, p.snapshots - 1, 2, x));
+    }
+    REFUSES(FX_EARG, "no patch 7 of 7", fx_pack_read(pack, 7, 0, 1, x));
+    fx_pack_close(&pack);
+}
+
+static void statistics_are_those_of_the_tiles(void **state)
+{
+    (void)state;
+    fx_manifest m;
+    pack_as("plain");
+    OK(fx_manifest_read(pack_path, &m));
+    double square_of_all = 0;
+    for (int r = 0; r < 2; r++) {
+        const double re = r ? 1000 : 500;
+        const int64_t T = r ? 4 : 5, H = r ? 8 : 24, W = r ? 8 : 16, n = T * H * W;
+        double sum = 0, square = 0, least = INFINITY, largest = -INFINITY;
+        for (int64_t i = 0; i < n; i++) {
+            const double v = value_at(re, i / (H * W), i / W % H, i % W);
+            sum += v;
+            square += v * v;
+            least = fmin(least, v);
+            largest = fmax(largest, v);
+        }
+        const fx_stats *s = &m.reynolds[r].stats;
+        square_of_all += square;
+        assert_true(m.reynolds[r].reynolds == re && s->count == n && s->least == least && s->largest == largest);
+        assert_true(fabs(s->mean - sum / (double)n) < 1e-9 * fabs(s->mean));
+        assert_true(fabs(fx_stats_rms(s) - sqrt(square / (double)n)) < 1e-9 * fx_stats_rms(s));
+    }
+    assert_true(fabs(m.scale - sqrt(square_of_all / (5 * 24 * 16 + 4 * 64))) < 1e-9 * m.scale);
+    assert_true(m.reynolds[1].first == 6 && m.reynolds[1].patches == 1);
+    fx_manifest_free(&m);
+}
+
+static void same_bytes(const char *a, const char *b, const char *name)
+{
+    char path[2][FX_PATH_MAX];
+    unsigned char *bytes[2];
+    size_t size[2];
+    OK(fx_path(path[0], "%s/%s/%s", folder, a, name));
+    OK(fx_path(path[1], "%s/%s/%s", folder, b, name));
+    for (int i = 0; i < 2; i++)
+        bytes[i] = slurp(path[i], &size[i]);
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    for (int i = 0; i < 2; i++)
+        fx_free(bytes[i]);
+}
+
+/* What an interrupted run leaves: no manifest, a shard missing, one half-written, one broken. */
+static void an_interrupted_pack_is_finished(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX], part[FX_PATH_MAX];
+    struct stat before, after;
+    pack_as("reference");
+    pack_as("again");
+    file_of_pack(path, "manifest.json");
+    assert_int_equal(unlink(path), 0);
+    file_of_pack(path, "shard-0001.h5");
+    file_of_pack(part, "shard-0001.h5.part");
+    assert_int_equal(rename(path, part), 0);
+    assert_int_equal(truncate(part, 3000), 0);
+    file_of_pack(path, "shard-0002.h5");
+    assert_int_equal(stat(path, &before), 0);
+    flip(path, before.st_size / 2);
+    file_of_pack(path, "shard-0007.h5"); /* of an older, larger pack */
+    fclose(fopen(path, "w"));
+    file_of_pack(path, "shard-0004.h5");
+    fclose(fopen(path, "w"));
+    file_of_pack(path, "shard-0000.h5");
+    assert_int_equal(stat(path, &before), 0);
+    pack_as("again");
+    assert_int_equal(stat(path, &after), 0);
+    assert_true(before.st_ino == after.st_ino && before.st_mtime == after.st_mtime); /* kept */
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "shard-%04d.h5", i);
+        same_bytes("reference", "again", name);
+    }
+    same_bytes("reference", "again", "manifest.json");
+    assert_true(access(part, F_OK) != 0);
+    file_of_pack(path, "shard-0004.h5");
+    assert_true(access(path, F_OK) != 0);
+}
+
+static void a_changed_source_is_packed_anew(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    float x[64];
+    fx_pack_reader *pack = NULL;
+    pack_as("changed");
+    OK(fx_path(path, "%s/source/1000_8_8_seed_1.h5", folder));
+    write_source(path, 999, 4, 8, 8, (source_kind){0});
+    pack_as("changed");
+    OK(fx_pack_open(pack_path, &pack));
+    OK(fx_pack_read(pack, 6, 1, 1, x));
+    assert_true(x[5] == value_at(999, 1, 0, 5));
+    fx_pack_close(&pack);
+    write_source(path, 1000, 4, 8, 8, (source_kind){0});
+}
+
+/* Every byte of a shard's fields is guarded: the first, one inside, the last of each snapshot. */
+static void a_flipped_byte_is_reported_when_read(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    fx_pack_reader *pack = NULL;
+    size_t size;
+    float x[5 * 64];
+    pack_as("flipped");
+    file_of_pack(path, "shard-0001.h5");
+    unsigned char *bytes = slurp(path, &size);
+    const float want = value_at(500, 3, 8, 8); /* patch 3 (second of shard 1), snapshot 3, first pixel */
+    size_t at = 0;
+    while (at + sizeof want < size && memcmp(bytes + at, &want, sizeof want) != 0)
+        at++;
+    assert_true(at + sizeof want < size);
+    fx_free(bytes);
+    OK(fx_pack_open(pack_path, &pack));
+    for (size_t k = 0; k < 256; k += 51) {
+        flip(path, (int64_t)(at + k));
+        OK(fx_pack_read(pack, 3, 0, 3, x));
+        OK(fx_pack_read(pack, 3, 4, 1, x));
+        OK(fx_pack_read(pack, 2, 0, 5, x));
+        REFUSES(FX_EVALUE, "shard-0001.h5: w[1, 3]", fx_pack_read(pack, 3, 2, 2, x));
+        REFUSES(FX_EVALUE, "shard-0001.h5", fx_pack_verify(pack_path));
+        flip(path, (int64_t)(at + k));
+    }
+    OK(fx_pack_read(pack, 3, 0, 5, x));
+    OK(fx_pack_verify(pack_path));
+    fx_pack_close(&pack);
+}
+
+static void read_one(int64_t patch, fx_status code, const char *words)
+{
+    float x[64];
+    fx_pack_reader *pack = NULL;
+    OK(fx_pack_open(pack_path, &pack));
+    REFUSES(code, words, fx_pack_read(pack, patch, 0, 1, x));
+    fx_pack_close(&pack);
+}
+
+static void missing_short_and_foreign_shards_are_refused(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX], other[FX_PATH_MAX];
+    struct stat s;
+    pack_as("shards");
+    file_of_pack(path, "shard-0000.h5");
+    assert_int_equal(stat(path, &s), 0);
+    assert_int_equal(truncate(path, s.st_size - 1), 0);
+    read_one(0, FX_EIO, "shard-0000.h5");
+    REFUSES(FX_EIO, "the manifest says", fx_pack_verify(pack_path));
+    file_of_pack(other, "shard-0001.h5"); /* right size, other tiles */
+    assert_int_equal(rename(other, path), 0);
+    read_one(0, FX_EVALUE, "shard-0000.h5");
+    read_one(2, FX_EIO, "shard-0001.h5");
+    REFUSES(FX_EVALUE, "XXH64", fx_pack_verify(pack_path));
+    memset(&s, 0, sizeof s);
+    assert_int_equal(stat(path, &s), 0);
+    write_source(path, 500, 5, 8, 8, (source_kind){.dataset = "v"});
+    assert_int_equal(truncate(path, s.st_size), 0);
+    read_one(0, FX_EIO, "shard-0000.h5");
+}
+
+/* Replaces text in manifest.json; the pack must be refused with the words. */
+static void manifest_with(const char *from, const char *to, const char *words)
+{
+    char path[FX_PATH_MAX];
+    size_t size;
+    fx_pack_reader *pack = NULL;
+    pack_as("manifest");
+    file_of_pack(path, "manifest.json");
+    char *text = (char *)slurp(path, &size), *all = fx_calloc(size + 1, 1);
+    memcpy(all, text, size);
+    char *at = strstr(all, from);
+    if (!at) fail_msg("no %s in the manifest", from);
+    FILE *f = fopen(path, "wb");
+    fwrite(all, 1, (size_t)(at - all), f);
+    fputs(to, f);
+    fputs(at + strlen(from), f);
+    fclose(f);
+    fx_free(text);
+    fx_free(all);
+    fx_status status = fx_pack_open(pack_path, &pack);
+    if (status == FX_OK || !strstr(fx_error_message(), words) || !strstr(fx_error_message(), "manifest.json"))
+        fail_msg("status %d, \"%s\": not \"%s\"", status, status ? fx_error_message() : "", words);
+    assert_null(pack);
+}
+
+static void bad_manifests_are_refused(void **state)
+{
+    (void)state;
+    fx_pack_reader *pack = NULL;
+    manifest_with("flexhpc-pack", "something", "not the manifest of a pack");
+    manifest_with("\"version\": 1", "\"version\": 2", "version 2");
+    manifest_with("shard-0001.h5", "../shard.h5", "shards[1].name");
+    manifest_with("\"patch\": 8", "\"patch\": 9999999", "pack.patch");
+    manifest_with("\"patches\": 2", "\"patches\": 7", "shards[0].patches");
+    manifest_with("\"source\": 1", "\"source\": 2", "shards[3].source");
+    manifest_with("\"xxh64\": \"", "\"xxh64\": \"g", "shards[0].xxh64");
+    manifest_with("\"snapshots\": 5", "\"snapshots\": -5", "sources[0].snapshots");
+    manifest_with("\"strata\": 16", "\"strata\": \"16\"", "pack.strata");
+    manifest_with("\"shards\": [", "\"shards\": [[[", "line");
+    REFUSES(FX_EIO, "manifest.json", fx_pack_open(folder, &pack));
+}
+
+static void bad_sources_are_refused(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX], twice[FX_PATH_MAX];
+    fx_config c = config;
+    fx_comm *self = fx_comm_self();
+    OK(fx_print(c.pack_path, sizeof c.pack_path, "%s/bad", folder));
+    c.pack_patch = 32;
+    REFUSES(FX_ECONFIG, "pack.patch", fx_pack(self, &c));
+    c.pack_patch = 8;
+    c.pack_reynolds = (fx_list){1, {77}};
+    REFUSES(FX_ECONFIG, "pack.reynolds", fx_pack(self, &c));
+    c.pack_reynolds.count = 0;
+    OK(fx_print(c.pack_source, sizeof c.pack_source, "%s/nowhere", folder));
+    REFUSES(FX_EIO, "nowhere", fx_pack(self, &c));
+    OK(fx_print(c.pack_source, sizeof c.pack_source, "%s/500_8_8_seed_3.h5", folder));
+    OK(fx_path(path, "%s", c.pack_source));
+    write_source(path, 500, 4, 8, 8, (source_kind){.nan_t = 2});
+    REFUSES(FX_EVALUE, "500_8_8_seed_3.h5: w[1, 2, 3]", fx_pack(self, &c));
+    OK(fx_path(twice, "%s/bad/manifest.json", folder));
+    assert_true(access(twice, F_OK) != 0); /* a failed pack is no pack */
+    REFUSES(FX_EARG, "second file", fx_pack_files(self, &c, (const char *const[]){path, path}, 2));
+    write_source(path, 500, 4, 8, 8, (source_kind){0});
+    OK(fx_pack(self, &c)); /* one file instead of a folder */
+    c.pack_path[0] = '\0';
+    REFUSES(FX_ECONFIG, "pack.path", fx_pack(self, &c));
+}
+
+int main(void)
+{
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(patches_are_the_sources_tiles),
+        cmocka_unit_test(statistics_are_those_of_the_tiles),
+        cmocka_unit_test(an_interrupted_pack_is_finished),
+        cmocka_unit_test(a_changed_source_is_packed_anew),
+        cmocka_unit_test(a_flipped_byte_is_reported_when_read),
+        cmocka_unit_test(missing_short_and_foreign_shards_are_refused),
+        cmocka_unit_test(bad_manifests_are_refused),
+        cmocka_unit_test(bad_sources_are_refused),
+    };
+    return cmocka_run_group_tests_name("data pack", tests, set_up, tear_down);
+}
