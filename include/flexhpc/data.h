@@ -1,6 +1,7 @@
-/* data.h: turbulence on disk and the order in which training draws from it. Sources (NSKT files) are packed once
- * into shards of patches with checksums and statistics; a loader thread reads samples ahead of the step.
- * Fields are (snapshot, row, column), column fastest, in the units of the source. Includes comm.h, config.h. */
+/* data.h: turbulence on disk and the order in which training draws from it. Sources (NSKT files) are
+ * packed once into shards of patches with checksums and statistics; a loader thread reads samples ahead
+ * of the step. Fields are (snapshot, row, column), column fastest, in the units of the source. Includes
+ * comm.h, config.h. */
 #ifndef FLEXHPC_DATA_H
 #define FLEXHPC_DATA_H
 
@@ -33,8 +34,8 @@ void fx_stats_merge(fx_stats *into, const fx_stats *more);
 double fx_stats_std(const fx_stats *stats); /* population: divided by count */
 double fx_stats_rms(const fx_stats *stats); /* about zero, not about the mean */
 
-/* ---- Sources: published NSKT files, `{Re}_{N}_{N}_seed_{seed}[_w].h5`, dataset `w` (T, H, W) or (T, C, H, W)
- * of 2-, 4- or 8-byte floats; of 3 channels u, v, w the last is taken, of 1 the only one. */
+/* ---- Sources: published NSKT files, `{Re}_{N}_{N}_seed_{seed}[_w].h5`, dataset `w` (T, H, W) or (T,
+ * C, H, W) of 2-, 4- or 8-byte floats; of 3 channels u, v, w the last is taken, of 1 the only one. */
 
 typedef struct fx_nskt fx_nskt;
 
@@ -46,15 +47,17 @@ typedef struct fx_nskt_info {
     double start, interval; /* attributes of our own files; interval 0: the file doesn't say */
 } fx_nskt_info;
 
-/* Re and seed from a file name (any folders before it are ignored); false when it isn't such a name. Local. */
+/* Re and seed from a file name (any folders before it are ignored); false when it isn't such a name.
+ * Local. */
 bool fx_nskt_parse_name(const char *path, double *reynolds, int64_t *seed);
 
-/* Opens and checks; *out is closed with fx_nskt_close. Errors name the file and what it should have held. Local. */
+/* Opens and checks; *out is closed with fx_nskt_close. Errors name the file and what it should have
+ * held. Local. */
 fx_status fx_nskt_open(const char *path, fx_nskt **out);
 const fx_nskt_info *fx_nskt_describe(const fx_nskt *file);
 
-/* Rows [row, row + rows) of snapshots [t, t + count) into out (count, rows, W). A value that is not finite is
- * FX_EVALUE, with its index. Local. */
+/* Rows [row, row + rows) of snapshots [t, t + count) into out (count, rows, W). A value that is not
+ * finite is FX_EVALUE, with its index. Local. */
 fx_status fx_nskt_read(fx_nskt *file, int64_t t, int64_t count, int64_t row, int64_t rows, float *out);
 void fx_nskt_close(fx_nskt **file);
 
@@ -68,11 +71,11 @@ typedef struct fx_pack_source {
 
 typedef struct fx_pack_shard {
     char name[32];
-    int source;                /* index into sources */
-    int64_t tile, patches;     /* tiles [tile, tile + patches) of the source, row-major */
-    int64_t first;             /* number of its first patch in the pack */
-    int64_t bytes;             /* of the file */
-    uint64_t checksum;         /* XXH64 of the file */
+    int source;            /* index into sources */
+    int64_t tile, patches; /* tiles [tile, tile + patches) of the source, row-major */
+    int64_t first;         /* number of its first patch in the pack */
+    int64_t bytes;         /* of the file */
+    uint64_t checksum;     /* XXH64 of the file */
 } fx_pack_shard;
 
 typedef struct fx_pack_reynolds {
@@ -81,7 +84,8 @@ typedef struct fx_pack_reynolds {
     fx_stats stats;
 } fx_pack_reynolds;
 
-/* What manifest.json says. Sources are sorted by Re, seed and name; patches follow sources, then tiles. */
+/* What manifest.json says. Sources are sorted by Re, seed and name; patches follow sources, then tiles.
+ */
 typedef struct fx_manifest {
     int64_t patch, strata, patches; /* side in pixels; strata of the order; patches in all */
     bool periodic;                  /* the source domain is; a patch is not */
@@ -101,32 +105,38 @@ typedef struct fx_patch {
     int64_t place; /* index inside the shard */
 } fx_patch;
 
-fx_status fx_manifest_read(const char *folder, fx_manifest *out); /* Local; freed with fx_manifest_free */
+fx_status fx_manifest_read(const char *folder,
+                           fx_manifest *out); /* Local; freed with fx_manifest_free */
 fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest); /* Local; one rank only */
 void fx_manifest_free(fx_manifest *manifest);
 fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 
-/* Packs the NSKT file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch pixels without
- * overlap, rows and columns beyond the last whole tile left out. The bytes do not depend on the number of ranks. A
- * shard is written as `.part` and renamed; run again, the call keeps finished shards that are newer than their
- * source, of the same layout and whole, and writes the others. Collective. */
+/* Packs the NSKT file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch
+ * pixels without overlap, rows and columns beyond the last whole tile left out. The bytes do not depend
+ * on the number of ranks. A shard is written as `.part` and renamed; run again, the call keeps finished
+ * shards that are newer than their source, of the same layout and whole, and writes the others.
+ * Collective. */
 fx_status fx_pack(fx_comm *comm, const fx_config *config);
 fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count);
 
-/* Reads every shard and compares size and checksum with the manifest; names the first that differs. Local. */
+/* Reads every shard and compares size and checksum with the manifest; names the first that differs.
+ * Local. */
 fx_status fx_pack_verify(const char *folder);
 
 /* An open pack: for one thread at a time. */
 typedef struct fx_pack_reader fx_pack_reader;
-fx_status fx_pack_open(const char *folder, fx_pack_reader **out); /* Local; opens shards as they are needed */
+fx_status fx_pack_open(const char *folder,
+                       fx_pack_reader **out); /* Local; opens shards as they are needed */
 const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack);
 
-/* Snapshots [t, t + count) of a patch into out (count, S, S); every snapshot's checksum is compared. Local. */
+/* Snapshots [t, t + count) of a patch into out (count, S, S); every snapshot's checksum is compared.
+ * Local. */
 fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out);
 void fx_pack_close(fx_pack_reader **pack);
 
 /* ---- The order of samples: a function of (seed, step, slot), whatever the ranks.
- * A sample is a patch and its last input snapshot n: inputs n - cond + 1 .. n, target n + forecast_step. */
+ * A sample is a patch and its last input snapshot n: inputs n - cond + 1 .. n, target n +
+ * forecast_step. */
 
 typedef struct fx_sample {
     int64_t patch, snapshot;
@@ -140,12 +150,13 @@ typedef struct fx_order_options {
     const fx_list *reynolds; /* those to draw from; NULL or empty: all */
 } fx_order_options;
 
-/* FX_ECONFIG when the batch does not divide pack.strata, a Reynolds number is missing, or there are fewer samples than
- * strata. The manifest must outlive the order. Local. */
+/* FX_ECONFIG when the batch does not divide pack.strata, a Reynolds number is missing, or there are
+ * fewer samples than strata. The manifest must outlive the order. Local. */
 fx_status fx_order_create(const fx_manifest *manifest, const fx_order_options *options, fx_order **out);
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot);
-int64_t fx_order_samples(const fx_order *order);     /* different samples there are */
-int64_t fx_order_epoch_steps(const fx_order *order); /* steps after which strata and slots are matched anew */
+int64_t fx_order_samples(const fx_order *order); /* different samples there are */
+int64_t
+fx_order_epoch_steps(const fx_order *order); /* steps after which strata and slots are matched anew */
 void fx_order_free(fx_order **order);
 
 /* ---- The loader: micro-batches of this rank, divided by the scale, read ahead by a thread. */
@@ -160,13 +171,13 @@ typedef struct fx_loader_batch {
     const float *re;        /* (b): Re / data.condition_scale */
 } fx_loader_batch;
 
-/* Takes data.path, data.reynolds, data.scale, data.forecast_step, data.condition_scale, data.prefetch, model.image,
- * model.cond, train.batch, train.accumulate and run.seed. Row i of micro-batch m on rank r is slot
- * r B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
+/* Takes data.path, data.reynolds, data.scale, data.forecast_step, data.condition_scale, data.prefetch,
+ * model.image, model.cond, train.batch, train.accumulate and run.seed. Row i of micro-batch m on rank r
+ * is slot r B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out);
 
-/* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread comes out
- * here. Local; makes no MPI call, nor does the thread. */
+/* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread
+ * comes out here. Local; makes no MPI call, nor does the thread. */
 fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_loader_batch *out);
 double fx_loader_wait(const fx_loader *loader);  /* seconds that fx_loader_next has waited so far */
 double fx_loader_scale(const fx_loader *loader); /* what fields are divided by */

@@ -1,7 +1,8 @@
-/* loader.c: the micro-batches of one rank. A thread fills a ring of data.prefetch buffers ahead of the step; with
- * prefetch 0 there is no thread and the caller reads. Contents are a function of (step, micro, rank) alone, so the
- * depth changes no bit. Ring: batches [taken, made) since the last seek are ready, batch k lies in buffer
- * k mod (prefetch + 1), and the caller still looks at batch taken - 1. The thread calls HDF5 and no MPI. */
+/* loader.c: the micro-batches of one rank. A thread fills a ring of data.prefetch buffers ahead of the
+ * step; with prefetch 0 there is no thread and the caller reads. Contents are a function of (step,
+ * micro, rank) alone, so the depth changes no bit. Ring: batches [taken, made) since the last seek are
+ * ready, batch k lies in buffer k mod (prefetch + 1), and the caller still looks at batch taken - 1.
+ * The thread calls HDF5 and no MPI. */
 #include "flexhpc/data.h"
 
 #include <pthread.h>
@@ -138,9 +139,10 @@ static fx_status allocate(fx_loader *loader)
 static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config *c)
 {
     const int64_t parts = comm->size * c->train_accumulate;
-    FX_REQUIRE(c->train_batch % parts == 0, FX_ECONFIG,
-               "train.batch: %lld does not divide into %d ranks x %lld micro-batches (train.accumulate)",
-               (long long)c->train_batch, comm->size, (long long)c->train_accumulate);
+    FX_REQUIRE(
+        c->train_batch % parts == 0, FX_ECONFIG,
+        "train.batch: %lld does not divide into %d ranks x %lld micro-batches (train.accumulate)",
+        (long long)c->train_batch, comm->size, (long long)c->train_accumulate);
     FX_REQUIRE(c->data_path[0], FX_ECONFIG, "data.path: names no pack");
     FX_TRY_CTX(fx_pack_open(c->data_path, &loader->pack), "data.path");
     const fx_manifest *m = fx_pack_manifest(loader->pack);

@@ -1,6 +1,6 @@
-/* manifest.c: manifest.json, the description of a pack. Keys are sorted, numbers exact, and nothing of the run that
- * wrote it (date, host, ranks) is inside, so packing again gives the same bytes. What is read is checked before
- * anything is allocated from it: the file may come from anywhere. */
+/* manifest.c: manifest.json, the description of a pack. Keys are sorted, numbers exact, and nothing of
+ * the run that wrote it (date, host, ranks) is inside, so packing again gives the same bytes. What is
+ * read is checked before anything is allocated from it: the file may come from anywhere. */
 #include "flexhpc/data.h"
 
 #include <inttypes.h>
@@ -25,8 +25,9 @@ typedef struct part {
 static fx_status get_int(part p, const char *key, int64_t least, int64_t most, int64_t *out)
 {
     const json_t *v = json_object_get(p.object, key);
-    FX_REQUIRE(json_is_integer(v) && json_integer_value(v) >= least && json_integer_value(v) <= most, FX_EVALUE,
-               "%s.%s: not a whole number from %" PRId64 " to %" PRId64, p.name, key, least, most);
+    FX_REQUIRE(json_is_integer(v) && json_integer_value(v) >= least && json_integer_value(v) <= most,
+               FX_EVALUE, "%s.%s: not a whole number from %" PRId64 " to %" PRId64, p.name, key, least,
+               most);
     *out = json_integer_value(v);
     return FX_OK;
 }
@@ -34,7 +35,8 @@ static fx_status get_int(part p, const char *key, int64_t least, int64_t most, i
 static fx_status get_real(part p, const char *key, double *out)
 {
     const json_t *v = json_object_get(p.object, key);
-    FX_REQUIRE(json_is_number(v) && isfinite(json_number_value(v)), FX_EVALUE, "%s.%s: not a number", p.name, key);
+    FX_REQUIRE(json_is_number(v) && isfinite(json_number_value(v)), FX_EVALUE, "%s.%s: not a number",
+               p.name, key);
     *out = json_number_value(v);
     return FX_OK;
 }
@@ -50,8 +52,9 @@ static fx_status get_name(part p, const char *key, char *out, size_t size)
 static fx_status get_array(part p, const char *key, int most, const json_t **out, int *count)
 {
     *out = json_object_get(p.object, key);
-    FX_REQUIRE(json_is_array(*out) && json_array_size(*out) > 0 && json_array_size(*out) <= (size_t)most, FX_EVALUE,
-               "%s: not a list of 1 to %d objects", key, most);
+    FX_REQUIRE(json_is_array(*out) && json_array_size(*out) > 0 &&
+                   json_array_size(*out) <= (size_t)most,
+               FX_EVALUE, "%s: not a list of 1 to %d objects", key, most);
     *count = (int)json_array_size(*out);
     return FX_OK;
 }
@@ -59,7 +62,7 @@ static fx_status get_array(part p, const char *key, int most, const json_t **out
 static fx_status read_sources(part top, fx_manifest *m)
 {
     const json_t *list;
-    int count;
+    int count = 0;
     FX_TRY(get_array(top, "sources", MOST_SOURCES, &list, &count));
     FX_TRY(FX_ALLOC(m->source, count));
     for (int i = 0; i < count; i++) {
@@ -69,7 +72,8 @@ static fx_status read_sources(part top, fx_manifest *m)
         const part p = {json_array_get(list, (size_t)i), name};
         FX_TRY(get_name(p, "name", s->name, sizeof s->name));
         FX_TRY(get_real(p, "reynolds", &s->reynolds));
-        FX_REQUIRE(i == 0 || s->reynolds >= m->source[i - 1].reynolds, FX_EVALUE, "%s.reynolds: out of order", name);
+        FX_REQUIRE(i == 0 || s->reynolds >= m->source[i - 1].reynolds, FX_EVALUE,
+                   "%s.reynolds: out of order", name);
         FX_TRY(get_real(p, "start", &s->start));
         FX_TRY(get_real(p, "interval", &s->interval));
         FX_TRY(get_int(p, "seed", 0, INT64_MAX, &s->seed));
@@ -84,12 +88,12 @@ static fx_status read_sources(part top, fx_manifest *m)
 static fx_status read_shards(part top, fx_manifest *m)
 {
     const json_t *list;
-    int count;
+    int count = 0;
     FX_TRY(get_array(top, "shards", MOST_SHARDS, &list, &count));
     FX_TRY(FX_ALLOC(m->shard, count));
     for (int i = 0; i < count; i++) {
         char name[32];
-        int64_t source;
+        int64_t source = 0;
         fx_pack_shard *s = &m->shard[i];
         FX_TRY(fx_print(name, sizeof name, "shards[%d]", i));
         const part p = {json_array_get(list, (size_t)i), name};
@@ -104,9 +108,10 @@ static fx_status read_shards(part top, fx_manifest *m)
         const char *text = json_string_value(json_object_get(p.object, "xxh64"));
         char *end = NULL;
         if (text) s->checksum = strtoull(text, &end, 16);
-        FX_REQUIRE(text && strlen(text) == 16 && *end == '\0', FX_EVALUE, "%s.xxh64: not 16 hexadecimal digits",
+        FX_REQUIRE(text && strlen(text) == 16 && *end == '\0', FX_EVALUE,
+                   "%s.xxh64: not 16 hexadecimal digits", name);
+        FX_REQUIRE(i == 0 || s->source >= m->shard[i - 1].source, FX_EVALUE, "%s.source: out of order",
                    name);
-        FX_REQUIRE(i == 0 || s->source >= m->shard[i - 1].source, FX_EVALUE, "%s.source: out of order", name);
         s->first = m->patches;
         m->patches += s->patches;
     }
@@ -118,12 +123,12 @@ static fx_status read_shards(part top, fx_manifest *m)
 static fx_status read_reynolds(part top, fx_manifest *m)
 {
     const json_t *list;
-    int count;
+    int count = 0;
     FX_TRY(get_array(top, "reynolds", MOST_SOURCES, &list, &count));
     FX_TRY(FX_ALLOC(m->reynolds, count));
     for (int i = 0; i < count; i++) {
         char name[32];
-        double std;
+        double std = 0;
         fx_pack_reynolds *r = &m->reynolds[i];
         FX_TRY(fx_print(name, sizeof name, "reynolds[%d]", i));
         const part p = {json_array_get(list, (size_t)i), name};
@@ -147,12 +152,13 @@ static fx_status read_reynolds(part top, fx_manifest *m)
 
 static fx_status read_all(const json_t *json, fx_manifest *m)
 {
-    int64_t version;
+    int64_t version = 0;
     const part top = {json, "pack"};
     const char *format = json_string_value(json_object_get(json, "format"));
     FX_REQUIRE(format && strcmp(format, FORMAT) == 0, FX_EVALUE, "not the manifest of a pack");
     FX_TRY(get_int(top, "version", 0, INT64_MAX, &version));
-    FX_REQUIRE(version == VERSION, FX_EVALUE, "version %" PRId64 ", this program reads %d", version, VERSION);
+    FX_REQUIRE(version == VERSION, FX_EVALUE, "version %" PRId64 ", this program reads %d", version,
+               VERSION);
     FX_TRY(get_int(top, "patch", 1, FX_MOST_SIDE, &m->patch));
     FX_TRY(get_int(top, "strata", 1, MOST_SOURCES, &m->strata));
     FX_TRY(get_real(top, "scale", &m->scale));
@@ -182,8 +188,8 @@ fx_status fx_manifest_read(const char *folder, fx_manifest *out)
     return fx_context(status, "%s", path);
 }
 
-/* json_pack gives NULL when memory is gone; json_array_append_new then fails too, so one check at the end is
- * enough. */
+/* json_pack gives NULL when memory is gone; json_array_append_new then fails too, so one check at the
+ * end is enough. */
 static json_t *describe(const fx_manifest *m)
 {
     json_t *sources = json_array(), *shards = json_array(), *reynolds = json_array();
@@ -191,32 +197,32 @@ static json_t *describe(const fx_manifest *m)
     for (int i = 0; i < m->sources; i++) {
         const fx_pack_source *s = &m->source[i];
         bad |= json_array_append_new(
-            sources, json_pack("{ss sf sf sf sI sI sI sI}", "name", s->name, "reynolds", s->reynolds, "start",
-                               s->start, "interval", s->interval, "seed", (json_int_t)s->seed, "snapshots",
-                               (json_int_t)s->snapshots, "height", (json_int_t)s->height, "width",
-                               (json_int_t)s->width));
+            sources, json_pack("{ss sf sf sf sI sI sI sI}", "name", s->name, "reynolds", s->reynolds,
+                               "start", s->start, "interval", s->interval, "seed", (json_int_t)s->seed,
+                               "snapshots", (json_int_t)s->snapshots, "height", (json_int_t)s->height,
+                               "width", (json_int_t)s->width));
     }
     for (int i = 0; i < m->shards; i++) {
         const fx_pack_shard *s = &m->shard[i];
         char hex[17];
         snprintf(hex, sizeof hex, "%016" PRIx64, s->checksum);
-        bad |= json_array_append_new(
-            shards, json_pack("{ss si sI sI sI ss}", "name", s->name, "source", s->source, "tile",
-                              (json_int_t)s->tile, "patches", (json_int_t)s->patches, "bytes",
-                              (json_int_t)s->bytes, "xxh64", hex));
+        bad |= json_array_append_new(shards, json_pack("{ss si sI sI sI ss}", "name", s->name, "source",
+                                                       s->source, "tile", (json_int_t)s->tile,
+                                                       "patches", (json_int_t)s->patches, "bytes",
+                                                       (json_int_t)s->bytes, "xxh64", hex));
     }
     for (int i = 0; i < m->reynolds_count; i++) {
         const fx_pack_reynolds *r = &m->reynolds[i];
         bad |= json_array_append_new(
-            reynolds, json_pack("{sf sI sf sf sf sf sf}", "reynolds", r->reynolds, "count",
-                                (json_int_t)r->stats.count, "mean", r->stats.mean, "std",
-                                fx_stats_std(&r->stats), "rms", fx_stats_rms(&r->stats), "min", r->stats.least,
-                                "max", r->stats.largest));
+            reynolds,
+            json_pack("{sf sI sf sf sf sf sf}", "reynolds", r->reynolds, "count",
+                      (json_int_t)r->stats.count, "mean", r->stats.mean, "std", fx_stats_std(&r->stats),
+                      "rms", fx_stats_rms(&r->stats), "min", r->stats.least, "max", r->stats.largest));
     }
-    json_t *top = json_pack("{ss si sI ss sb sI sf so so so}", "format", FORMAT, "version", VERSION, "patch",
-                            (json_int_t)m->patch, "positions", "tiles", "periodic", m->periodic, "strata",
-                            (json_int_t)m->strata, "scale", m->scale, "sources", sources, "shards", shards,
-                            "reynolds", reynolds);
+    json_t *top = json_pack("{ss si sI ss sb sI sf so so so}", "format", FORMAT, "version", VERSION,
+                            "patch", (json_int_t)m->patch, "positions", "tiles", "periodic",
+                            m->periodic, "strata", (json_int_t)m->strata, "scale", m->scale, "sources",
+                            sources, "shards", shards, "reynolds", reynolds);
     if (top && bad) json_decref(top);
     return bad ? NULL : top;
 }
@@ -259,7 +265,8 @@ fx_patch fx_manifest_patch(const fx_manifest *m, int64_t patch)
     }
     const fx_pack_shard *shard = &m->shard[low];
     const fx_pack_source *source = &m->source[shard->source];
-    const int64_t place = patch - shard->first, tile = shard->tile + place, across = source->width / m->patch;
+    const int64_t place = patch - shard->first, tile = shard->tile + place,
+                  across = source->width / m->patch;
     return (fx_patch){
         .reynolds = source->reynolds,
         .start = source->start,

@@ -1,7 +1,7 @@
 /* nskt.c: reader of published turbulence files ("NSKT"), one a Reynolds number and seed:
- * `{Re}_{N}_{N}_seed_{seed}.h5`, older ones with `_w` before the dot. Dataset `w`, vorticity, (T, H, W) or
- * (T, C, H, W) with C = 3 (u, v, w) or 1; HDF5 turns any float type and byte order into ours. The published files carry
- * no attribute; our solver's add Re, start and interval. */
+ * `{Re}_{N}_{N}_seed_{seed}.h5`, older ones with `_w` before the dot. Dataset `w`, vorticity, (T, H, W)
+ * or (T, C, H, W) with C = 3 (u, v, w) or 1; HDF5 turns any float type and byte order into ours. The
+ * published files carry no attribute; our solver's add Re, start and interval. */
 #include "flexhpc/data.h"
 
 #include <math.h>
@@ -36,7 +36,8 @@ bool fx_nskt_parse_name(const char *path, double *reynolds, int64_t *seed)
     long long height, width;
     int end = 0;
     if (strspn(name, "0123456789.") == 0 || !fx_is_plain_name(name)) return false;
-    if (sscanf(name, "%31[0-9.]_%9lld_%9lld_seed_%18[0-9]%n", number, &height, &width, seed_text, &end) != 4)
+    if (sscanf(name, "%31[0-9.]_%9lld_%9lld_seed_%18[0-9]%n", number, &height, &width, seed_text,
+               &end) != 4)
         return false;
     char *rest = NULL;
     *reynolds = strtod(number, &rest);
@@ -50,16 +51,17 @@ static fx_status check_shape(fx_nskt *file)
     fx_h5_shape w;
     fx_nskt_info *info = &file->info;
     FX_TRY(fx_h5_describe(file->file, DATASET, &w));
-    FX_REQUIRE(w.type == FX_H5_F32 || w.type == FX_H5_F64, FX_EVALUE, "%s: %s holds integers, not floats",
-               file->path, DATASET);
+    FX_REQUIRE(w.type == FX_H5_F32 || w.type == FX_H5_F64, FX_EVALUE,
+               "%s: %s holds integers, not floats", file->path, DATASET);
     file->rank = w.rank;
     info->snapshots = w.dim[0];
     info->height = w.dim[w.rank > 2 ? w.rank - 2 : 0];
     info->width = w.dim[w.rank > 2 ? w.rank - 1 : 0];
     file->channel = w.rank == 4 ? w.dim[1] - 1 : 0;
     const bool known = w.rank == 3 || (w.rank == 4 && (w.dim[1] == 1 || w.dim[1] == 3));
-    FX_REQUIRE(known && info->snapshots > 0 && info->snapshots <= FX_MOST_SNAPSHOTS && info->height > 0 &&
-                   info->height <= FX_MOST_SIDE && info->width > 0 && info->width <= FX_MOST_SIDE,
+    FX_REQUIRE(known && info->snapshots > 0 && info->snapshots <= FX_MOST_SNAPSHOTS &&
+                   info->height > 0 && info->height <= FX_MOST_SIDE && info->width > 0 &&
+                   info->width <= FX_MOST_SIDE,
                FX_EVALUE, "%s: %s is %s, not (T, H, W) or (T, 1 or 3, H, W)", file->path, DATASET,
                fx_shape_print(w).text);
     return FX_OK;
@@ -72,15 +74,16 @@ static fx_status read_attributes(fx_nskt *file)
     if (fx_h5_has_attribute(file->file, "/", "Re")) {
         double reynolds;
         FX_TRY(fx_h5_get_real(file->file, "/", "Re", &reynolds));
-        FX_REQUIRE(reynolds == info->reynolds, FX_EVALUE, "%s: attribute Re is %g, the name says %g", file->path,
-                   reynolds, info->reynolds);
+        FX_REQUIRE(reynolds == info->reynolds, FX_EVALUE, "%s: attribute Re is %g, the name says %g",
+                   file->path, reynolds, info->reynolds);
     }
     if (fx_h5_has_attribute(file->file, "/", "start"))
         FX_TRY(fx_h5_get_real(file->file, "/", "start", &info->start));
     if (fx_h5_has_attribute(file->file, "/", "interval"))
         FX_TRY(fx_h5_get_real(file->file, "/", "interval", &info->interval));
     FX_REQUIRE(isfinite(info->start) && isfinite(info->interval) && info->interval >= 0, FX_EVALUE,
-               "%s: attributes start %g and interval %g are no times", file->path, info->start, info->interval);
+               "%s: attributes start %g and interval %g are no times", file->path, info->start,
+               info->interval);
     return FX_OK;
 }
 
@@ -113,12 +116,13 @@ fx_status fx_nskt_read(fx_nskt *file, int64_t t, int64_t count, int64_t row, int
     FX_REQUIRE(t >= 0 && count > 0 && count <= info->snapshots - t, FX_EARG,
                "%s: %lld snapshots, not %lld from %lld on", file->path, (long long)info->snapshots,
                (long long)count, (long long)t);
-    FX_REQUIRE(row >= 0 && rows > 0 && rows <= info->height - row, FX_EARG, "%s: %lld rows, not %lld from %lld on",
-               file->path, (long long)info->height, (long long)rows, (long long)row);
+    FX_REQUIRE(row >= 0 && rows > 0 && rows <= info->height - row, FX_EARG,
+               "%s: %lld rows, not %lld from %lld on", file->path, (long long)info->height,
+               (long long)rows, (long long)row);
     const int64_t offset3[] = {t, row, 0}, count3[] = {count, rows, info->width};
     const int64_t offset4[] = {t, file->channel, row, 0}, count4[] = {count, 1, rows, info->width};
-    FX_TRY(fx_h5_read(file->file, DATASET, file->rank == 4 ? offset4 : offset3, file->rank == 4 ? count4 : count3,
-                      FX_H5_F32, out));
+    FX_TRY(fx_h5_read(file->file, DATASET, file->rank == 4 ? offset4 : offset3,
+                      file->rank == 4 ? count4 : count3, FX_H5_F32, out));
     for (int64_t i = 0; i < count * rows * info->width; i++)
         FX_REQUIRE(isfinite(out[i]), FX_EVALUE, "%s: %s[%lld, %lld, %lld] is %g", file->path, DATASET,
                    (long long)(t + i / (rows * info->width)), (long long)(row + i / info->width % rows),

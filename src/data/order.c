@@ -1,10 +1,10 @@
-/* order.c: which sample each slot of each global batch gets. All samples of a pack, (patch, start) with the start
- * fastest, stand in one line of M that is cut into K strata of equal length (K: pack.strata). With batch B, K / B steps
- * make a round that visits every stratum once:
- *   stratum = pi_epoch[slot + B (step mod K/B)],   pi_epoch: a permutation of 0 .. K-1
- *   sample  = start of the stratum + floor(u length),   u = Philox(seed; 0, 2 slot, crc32("order"), step) / 2^32
- * Nothing here knows the rank, so any number of ranks draws the same batches and no message is needed. A slot stays
- * inside K / B strata for an epoch, hence inside few shards; the epoch is M / B steps, rounded up to whole rounds. */
+/* order.c: which sample each slot of each global batch gets. All samples of a pack, (patch, start) with
+ * the start fastest, stand in one line of M that is cut into K strata of equal length (K: pack.strata).
+ * With batch B, K / B steps make a round that visits every stratum once: stratum = pi_epoch[slot + B
+ * (step mod K/B)],   pi_epoch: a permutation of 0 .. K-1 sample  = start of the stratum + floor(u
+ * length),   u = Philox(seed; 0, 2 slot, crc32("order"), step) / 2^32 Nothing here knows the rank, so
+ * any number of ranks draws the same batches and no message is needed. A slot stays inside K / B strata
+ * for an epoch, hence inside few shards; the epoch is M / B steps, rounded up to whole rounds. */
 #include "flexhpc/data.h"
 
 #include "flexhpc/mem.h"
@@ -28,8 +28,8 @@ static bool wanted(const fx_list *list, double reynolds)
 static fx_status check(const fx_manifest *m, const fx_order_options *o)
 {
     FX_REQUIRE(o->batch > 0 && m->strata % o->batch == 0, FX_ECONFIG,
-               "train.batch: %lld does not divide the pack's %lld strata (pack.strata)", (long long)o->batch,
-               (long long)m->strata);
+               "train.batch: %lld does not divide the pack's %lld strata (pack.strata)",
+               (long long)o->batch, (long long)m->strata);
     for (int i = 0; o->reynolds && i < o->reynolds->count; i++) {
         bool found = false;
         for (int r = 0; r < m->reynolds_count; r++)
@@ -61,10 +61,11 @@ fx_status fx_order_create(const fx_manifest *m, const fx_order_options *o, fx_or
         order->patch[order->patches] = p;
         order->end[order->patches++] = order->samples;
     }
-    FX_REQUIRE_DONE(order->samples >= order->strata && order->samples < UINT32_MAX, FX_ECONFIG,
-                    "data.path: %lld samples of %lld + %lld snapshots can't fill %lld strata (pack.strata)",
-                    (long long)order->samples, (long long)o->cond, (long long)o->forecast_step,
-                    (long long)order->strata);
+    FX_REQUIRE_DONE(
+        order->samples >= order->strata && order->samples < UINT32_MAX, FX_ECONFIG,
+        "data.path: %lld samples of %lld + %lld snapshots can't fill %lld strata (pack.strata)",
+        (long long)order->samples, (long long)o->cond, (long long)o->forecast_step,
+        (long long)order->strata);
     const int64_t round = order->strata / order->batch;
     order->epoch_steps = (order->samples + order->strata - 1) / order->strata * round;
 done:

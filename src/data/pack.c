@@ -1,10 +1,11 @@
-/* pack.c: flexhpc pack. Rank 0 lists the sources and sends the list round; every rank then knows all shards and owns a
- * contiguous share of them. It writes its shards in groups of one source: each snapshot is read once a group, only the
- * rows that the group's tiles cover, as many snapshots at a time as 64 MiB hold, and cut into tiles. A shard depends on its
- * source and the layout alone, hence not on the number of ranks. The manifest comes last: a folder without one is not
- * a pack. */
+/* pack.c: flexhpc pack. Rank 0 lists the sources and sends the list round; every rank then knows all
+ * shards and owns a contiguous share of them. It writes its shards in groups of one source: each
+ * snapshot is read once a group, only the rows that the group's tiles cover, as many snapshots at a
+ * time as 64 MiB hold, and cut into tiles. A shard depends on its source and the layout alone, hence
+ * not on the number of ranks. The manifest comes last: a folder without one is not a pack. */
 #include "shard.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -90,7 +91,8 @@ static fx_status list_sources(packing *job, const char *const *files, int count)
         FX_TRY(inspect(job, files[i], &job->file[job->manifest.sources]));
         job->manifest.sources++;
     }
-    FX_REQUIRE(job->manifest.sources > 0, FX_ECONFIG, "pack.source: no file named {Re}_{N}_{N}_seed_{seed}.h5%s",
+    FX_REQUIRE(job->manifest.sources > 0, FX_ECONFIG,
+               "pack.source: no file named {Re}_{N}_{N}_seed_{seed}.h5%s",
                job->config->pack_reynolds.count ? " with an Re of pack.reynolds" : "");
     qsort(job->file, (size_t)job->manifest.sources, sizeof *job->file, by_reynolds);
     for (int i = 1; i < job->manifest.sources; i++)
@@ -122,7 +124,8 @@ static fx_status share_sources(packing *job, const char *const *files, int count
 
 static int64_t patches_a_shard(const fx_config *config, const fx_pack_source *source)
 {
-    const int64_t one = source->snapshots * config->pack_patch * config->pack_patch * (int64_t)sizeof(float);
+    const int64_t one =
+        source->snapshots * config->pack_patch * config->pack_patch * (int64_t)sizeof(float);
     if (config->pack_shard_patches > 0) return config->pack_shard_patches;
     return one < SHARD_BYTES ? SHARD_BYTES / one : 1;
 }
@@ -160,7 +163,8 @@ static fx_status lay_out(packing *job)
 static fx_shard_layout layout_of(const packing *job, int shard)
 {
     const fx_pack_shard *s = &job->manifest.shard[shard];
-    return (fx_shard_layout){&job->manifest.source[s->source], s->tile, s->patches, job->manifest.patch};
+    return (fx_shard_layout){&job->manifest.source[s->source], s->tile, s->patches,
+                             job->manifest.patch};
 }
 
 static fx_status shard_path(const packing *job, int shard, char path[FX_PATH_MAX])
@@ -174,7 +178,8 @@ static bool newer(const struct stat *a, const struct stat *b)
                                                   : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
 }
 
-/* Is the shard there, newer than its source, of this layout and whole? Whatever is wrong only means: no. */
+/* Is the shard there, newer than its source, of this layout and whole? Whatever is wrong only means:
+ * no. */
 static bool finished(const packing *job, int shard)
 {
     char path[FX_PATH_MAX];
@@ -203,9 +208,11 @@ static fx_status write_group(const packing *job, int first, int count, const boo
     const fx_pack_shard *shard = &m->shard[first];
     const source_file *from = &job->file[shard->source];
     const int64_t side = m->patch, width = from->source.width, across = width / side;
-    const int64_t top = shard->tile / across, last = shard[count - 1].tile + shard[count - 1].patches - 1;
+    const int64_t top = shard->tile / across,
+                  last = shard[count - 1].tile + shard[count - 1].patches - 1;
     const int64_t rows = (last / across + 1 - top) * side;
-    const int64_t snapshots = from->source.snapshots, fit = SLAB_BYTES / (rows * width * (int64_t)sizeof(float));
+    const int64_t snapshots = from->source.snapshots,
+                  fit = SLAB_BYTES / (rows * width * (int64_t)sizeof(float));
     const int64_t block = fit < 1 ? 1 : fit < snapshots ? fit : snapshots;
     fx_shard_writer *out[GROUP] = {NULL};
     fx_nskt *source = NULL;
@@ -286,7 +293,8 @@ static fx_status next_group(const packing *job, int *at)
     return FX_OK;
 }
 
-/* Every rank goes through the same number of rounds and agrees after each, so that one rank's failure ends all soon. */
+/* Every rank goes through the same number of rounds and agrees after each, so that one rank's failure
+ * ends all soon. */
 static fx_status write_shards(const packing *job)
 {
     int64_t rounds = 0;
@@ -336,8 +344,8 @@ static fx_status gather_results(packing *job)
     return status;
 }
 
-/* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; shards beyond this
- * pack's number are left over from it. */
+/* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; shards
+ * beyond this pack's number are left over from it. */
 static fx_status clear_folder(const packing *job)
 {
     char path[FX_PATH_MAX];
@@ -361,8 +369,10 @@ static fx_status write_manifest(packing *job)
     m->scale = fx_stats_rms(&all);
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.source: all values are 0");
     FX_TRY(fx_manifest_write(job->config->pack_path, m));
-    fx_log(FX_INFO, "pack: %s: %lld patches of %lld pixels from %d files in %d shards, root mean square %.6g",
-           job->config->pack_path, (long long)m->patches, (long long)m->patch, m->sources, m->shards, m->scale);
+    fx_log(FX_INFO,
+           "pack: %s: %lld patches of %lld pixels from %d files in %d shards, root mean square %.6g",
+           job->config->pack_path, (long long)m->patches, (long long)m->patch, m->sources, m->shards,
+           m->scale);
     return FX_OK;
 }
 
@@ -384,15 +394,16 @@ done:
     return status;
 }
 
-/* Rank 0: the files of a folder whose names are NSKT names, as paths; or `source` itself when it is a file. *paths and
- * the texts are one block, freed with fx_free. */
+/* Rank 0: the files of a folder whose names are NSKT names, as paths; or `source` itself when it is a
+ * file. *paths and the texts are one block, freed with fx_free. */
 static fx_status list_folder(const char *source, char ***paths, int *count)
 {
     fx_status status = FX_OK;
     char **names = NULL;
     int entries = 0;
     struct stat s;
-    const bool folder = stat(source, &s) == 0 && S_ISDIR(s.st_mode);
+    FX_REQUIRE(stat(source, &s) == 0, FX_EIO, "pack.source: %s: %s", source, strerror(errno));
+    const bool folder = S_ISDIR(s.st_mode);
     if (folder) FX_TRY(fx_list_dir(source, ".h5", &names, &entries));
     const size_t most = folder ? (size_t)entries : 1;
     *count = 0;

@@ -1,5 +1,6 @@
-/* reader.c: an open pack. Shards are opened when first read and the least recently used one is closed beyond OPEN, so
- * a pack of any size is read with few descriptors. Before a shard is opened its size is compared with the manifest. */
+/* reader.c: an open pack. Shards are opened when first read and the least recently used one is closed
+ * beyond OPEN, so a pack of any size is read with few descriptors. Before a shard is opened its size is
+ * compared with the manifest. */
 #include "shard.h"
 
 #include "flexhpc/io.h"
@@ -42,8 +43,8 @@ static fx_status locate(const char *folder, const fx_pack_shard *shard, char pat
     int64_t bytes;
     FX_TRY(fx_path(path, "%s/%s", folder, shard->name));
     FX_TRY(fx_file_size(path, &bytes));
-    FX_REQUIRE(bytes == shard->bytes, FX_EIO, "%s: %lld bytes, the manifest says %lld", path, (long long)bytes,
-               (long long)shard->bytes);
+    FX_REQUIRE(bytes == shard->bytes, FX_EIO, "%s: %lld bytes, the manifest says %lld", path,
+               (long long)bytes, (long long)shard->bytes);
     return FX_OK;
 }
 
@@ -76,12 +77,12 @@ static fx_status open_shard(fx_pack_reader *pack, int shard, fx_shard **out)
 fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out)
 {
     fx_shard *shard = NULL;
-    FX_REQUIRE(patch >= 0 && patch < pack->manifest.patches, FX_EARG, "%s: no patch %lld of %lld", pack->folder,
-               (long long)patch, (long long)pack->manifest.patches);
+    FX_REQUIRE(patch >= 0 && patch < pack->manifest.patches, FX_EARG, "%s: no patch %lld of %lld",
+               pack->folder, (long long)patch, (long long)pack->manifest.patches);
     const fx_patch from = fx_manifest_patch(&pack->manifest, patch);
     FX_REQUIRE(t >= 0 && count > 0 && count <= from.snapshots - t, FX_EARG,
-               "%s: patch %lld has %lld snapshots, not %lld from %lld on", pack->folder, (long long)patch,
-               (long long)from.snapshots, (long long)count, (long long)t);
+               "%s: patch %lld has %lld snapshots, not %lld from %lld on", pack->folder,
+               (long long)patch, (long long)from.snapshots, (long long)count, (long long)t);
     FX_TRY(open_shard(pack, from.shard, &shard));
     return fx_shard_read(shard, from.place, t, count, out);
 }
@@ -102,8 +103,8 @@ static fx_status verify_shard(const char *folder, const fx_pack_shard *shard)
     uint64_t checksum;
     FX_TRY(locate(folder, shard, path));
     FX_TRY(fx_file_xxh64(path, &checksum));
-    FX_REQUIRE(checksum == shard->checksum, FX_EVALUE, "%s: XXH64 %016llx, the manifest says %016llx", path,
-               (unsigned long long)checksum, (unsigned long long)shard->checksum);
+    FX_REQUIRE(checksum == shard->checksum, FX_EVALUE, "%s: XXH64 %016llx, the manifest says %016llx",
+               path, (unsigned long long)checksum, (unsigned long long)shard->checksum);
     return FX_OK;
 }
 

@@ -52,7 +52,8 @@ static fx_status write_identity(fx_h5 *file, const fx_shard_layout *l)
     return fx_h5_set_int(file, "/", "tile", l->tile);
 }
 
-/* Where and when: corners in the source; times, or snapshot numbers when the source doesn't say its interval. */
+/* Where and when: corners in the source; times, or snapshot numbers when the source doesn't say its
+ * interval. */
 static fx_status write_coordinates(fx_h5 *file, const fx_shard_layout *l)
 {
     fx_status status = FX_OK;
@@ -67,7 +68,8 @@ static fx_status write_coordinates(fx_h5 *file, const fx_shard_layout *l)
         column[p] = (l->tile + p) % across * l->side;
     }
     for (int64_t t = 0; t < T; t++)
-        time[t] = l->source->interval > 0 ? l->source->start + (double)t * l->source->interval : (double)t;
+        time[t] =
+            l->source->interval > 0 ? l->source->start + (double)t * l->source->interval : (double)t;
     FX_TRY_DONE(fx_h5_dataset(file, "row", (fx_h5_shape){1, {l->patches}, FX_H5_I64}, NULL, false));
     FX_TRY_DONE(fx_h5_dataset(file, "column", (fx_h5_shape){1, {l->patches}, FX_H5_I64}, NULL, false));
     FX_TRY_DONE(fx_h5_dataset(file, "time", (fx_h5_shape){1, {T}, FX_H5_F64}, NULL, false));
@@ -85,7 +87,8 @@ fx_status fx_shard_create(const char *path, const fx_shard_layout *l, fx_shard_w
 {
     fx_status status = FX_OK;
     fx_shard_writer *shard = NULL;
-    const int64_t T = l->source->snapshots, fit = CHUNK_BYTES / (l->side * l->side * (int64_t)sizeof(float));
+    const int64_t T = l->source->snapshots,
+                  fit = CHUNK_BYTES / (l->side * l->side * (int64_t)sizeof(float));
     const int64_t chunk[] = {1, fit < 1 ? 1 : fit < T ? fit : T, l->side, l->side};
     FX_TRY_DONE(FX_ALLOC(shard, 1));
     shard->side = l->side;
@@ -104,7 +107,8 @@ done:
     return status;
 }
 
-fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64_t count, const float *values)
+fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64_t count,
+                         const float *values)
 {
     const int64_t pixels = shard->side * shard->side;
     for (int64_t i = 0; i < count; i++) {
@@ -156,8 +160,9 @@ static fx_status check_shape(fx_shard *shard, const char *name, fx_h5_shape want
     for (int i = 0; same && i < want.rank; i++)
         same = found.dim[i] == want.dim[i];
     if (same) return FX_OK;
-    return fx_fail(FX_EVALUE, "%s: %s is %s of type %d, the manifest makes it %s of type %d", shard->path, name,
-                   fx_shape_print(found).text, (int)found.type, fx_shape_print(want).text, (int)want.type);
+    return fx_fail(FX_EVALUE, "%s: %s is %s of type %d, the manifest makes it %s of type %d",
+                   shard->path, name, fx_shape_print(found).text, (int)found.type,
+                   fx_shape_print(want).text, (int)want.type);
 }
 
 static fx_status check_identity(fx_shard *shard, const fx_shard_layout *l)
@@ -172,10 +177,11 @@ static fx_status check_identity(fx_shard *shard, const fx_shard_layout *l)
     FX_TRY(fx_h5_get_int(shard->file, "/", "seed", &seed));
     FX_TRY(fx_h5_get_int(shard->file, "/", "tile", &tile));
     const fx_pack_source *s = l->source;
-    FX_REQUIRE(strcmp(source, s->name) == 0 && reynolds == s->reynolds && seed == s->seed && start == s->start &&
-                   interval == s->interval && tile == l->tile,
-               FX_EVALUE, "%s: holds tile %lld of %s (Re %g, seed %lld), the manifest says tile %lld of %s",
-               shard->path, (long long)tile, source, reynolds, (long long)seed, (long long)l->tile, s->name);
+    FX_REQUIRE(
+        strcmp(source, s->name) == 0 && reynolds == s->reynolds && seed == s->seed &&
+            start == s->start && interval == s->interval && tile == l->tile,
+        FX_EVALUE, "%s: holds tile %lld of %s (Re %g, seed %lld), the manifest says tile %lld of %s",
+        shard->path, (long long)tile, source, reynolds, (long long)seed, (long long)l->tile, s->name);
     return FX_OK;
 }
 
@@ -205,9 +211,10 @@ fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count
     FX_TRY(fx_h5_read(shard->file, FIELDS, (const int64_t[]){place, t, 0, 0},
                       (const int64_t[]){1, count, shard->side, shard->side}, FX_H5_F32, out));
     for (int64_t i = 0; i < count; i++)
-        FX_REQUIRE(hash(out + i * pixels, pixels) == shard->checksum[place * shard->snapshots + t + i], FX_EVALUE,
-                   "%s: %s[%lld, %lld]: the checksum differs: pack again or restore the file", shard->path, FIELDS,
-                   (long long)place, (long long)(t + i));
+        FX_REQUIRE(hash(out + i * pixels, pixels) == shard->checksum[place * shard->snapshots + t + i],
+                   FX_EVALUE,
+                   "%s: %s[%lld, %lld]: the checksum differs: pack again or restore the file",
+                   shard->path, FIELDS, (long long)place, (long long)(t + i));
     return FX_OK;
 }
 

@@ -2,9 +2,10 @@
  *   w        (P, T, S, S) float32, chunks (1, W, S, S): W snapshots of one patch, contiguous on disk
  *   checksum (P, T) uint64, XXH64 of each snapshot's little-endian bytes
  *   row, column (P) int64: the source's pixel of each patch's first corner; time (T) float64
- * and the attributes source, Re, seed, start, interval, tile; count, mean, square, least, largest. No filter: a read of
- * cond + 1 snapshots moves exactly these bytes out of one chunk (of two at a seam), and the checksums guard what is
- * read instead of a whole chunk. W is T, or what makes a chunk 64 MiB: 256 snapshots of 256^2. Includes data.h. */
+ * and the attributes source, Re, seed, start, interval, tile; count, mean, square, least, largest. No
+ * filter: a read of cond + 1 snapshots moves exactly these bytes out of one chunk (of two at a seam),
+ * and the checksums guard what is read instead of a whole chunk. W is T, or what makes a chunk 64 MiB:
+ * 256 snapshots of 256^2. Includes data.h. */
 #ifndef FLEXHPC_DATA_SHARD_H
 #define FLEXHPC_DATA_SHARD_H
 
@@ -21,8 +22,10 @@ typedef struct fx_shard_writer fx_shard_writer;
 /* Creates `path`, at its full size; a full disk shows here. Local. */
 fx_status fx_shard_create(const char *path, const fx_shard_layout *layout, fx_shard_writer **out);
 
-/* Snapshots [t, t + count) of patch `place`, (count, S, S); a patch's come in order, from 0 on. Local. */
-fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64_t count, const float *values);
+/* Snapshots [t, t + count) of patch `place`, (count, S, S); a patch's come in order, from 0 on. Local.
+ */
+fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64_t count,
+                         const float *values);
 
 /* Checksums, statistics, close. The writer is gone whatever the status. Local. */
 fx_status fx_shard_finish(fx_shard_writer **shard);
@@ -33,10 +36,11 @@ typedef struct fx_shard fx_shard;
 /* Opens for reading and compares names, shapes and identity with the layout. Local. */
 fx_status fx_shard_open(const char *path, const fx_shard_layout *layout, fx_shard **out);
 
-/* Snapshots [t, t + count) of patch `place` into out (count, S, S); FX_EVALUE, naming file, dataset and index, when a
- * checksum differs. Local. */
+/* Snapshots [t, t + count) of patch `place` into out (count, S, S); FX_EVALUE, naming file, dataset and
+ * index, when a checksum differs. Local. */
 fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count, float *out);
-fx_status fx_shard_stats(fx_shard *shard, fx_stats *out); /* of all values, as fx_shard_finish wrote them */
+fx_status fx_shard_stats(fx_shard *shard,
+                         fx_stats *out); /* of all values, as fx_shard_finish wrote them */
 void fx_shard_close(fx_shard **shard);
 
 #endif

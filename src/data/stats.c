@@ -1,6 +1,6 @@
-/* stats.c: mean, spread and range of values that come in parts (Chan, Golub, LeVeque: Updating formulae, 1979).
- * Each part is summed in two passes, in double and in order; merging parts in the same order gives the same bits
- * whichever rank made them. */
+/* stats.c: mean, spread and range of values that come in parts (Chan, Golub, LeVeque: Updating
+ * formulae, 1979). Each part is summed in two passes, in double and in order; merging parts in the same
+ * order gives the same bits whichever rank made them. */
 #include "flexhpc/data.h"
 
 #include <math.h>
@@ -24,7 +24,8 @@ void fx_stats_add(fx_stats *stats, const float *values, int64_t count)
     fx_stats_merge(stats, &part);
 }
 
-/* With n = n1 + n2 and d = mean2 - mean1: mean = mean1 + d n2 / n, square = square1 + square2 + d^2 n1 n2 / n. */
+/* With n = n1 + n2 and d = mean2 - mean1: mean = mean1 + d n2 / n, square = square1 + square2 + d^2 n1
+ * n2 / n. */
 void fx_stats_merge(fx_stats *into, const fx_stats *more)
 {
     if (more->count == 0) return;

@@ -1,5 +1,5 @@
-/* data_test.h: scratch folders and NSKT sources for the tests of data. Sources are written with HDF5 itself, so that
- * they can be wrong in ways that our own writers refuse. */
+/* data_test.h: scratch folders and NSKT sources for the tests of data. Sources are written with HDF5
+ * itself, so that they can be wrong in ways that our own writers refuse. */
 #ifndef DATA_TEST_H
 #define DATA_TEST_H
 
@@ -21,17 +21,17 @@
 #include "flexhpc/data.h"
 #include "flexhpc/mem.h"
 
-#define OK(call)                                                                                           \
-    do {                                                                                                   \
-        if ((call) != FX_OK) fail_msg("%s", fx_error_message());                                           \
+#define OK(call)                                                                                       \
+    do {                                                                                               \
+        if ((call) != FX_OK) fail_msg("%s", fx_error_message());                                       \
     } while (0)
 
 /* The call fails with the code and says the words, in one line. */
-#define REFUSES(code, words, call)                                                                         \
-    do {                                                                                                   \
-        const fx_status got_ = (call);                                                                     \
-        if (got_ != (code) || !strstr(fx_error_message(), words) || strchr(fx_error_message(), '\n'))      \
-            fail_msg("status %d, \"%s\": not \"%s\"", got_, got_ ? fx_error_message() : "", words);        \
+#define REFUSES(code, words, call)                                                                     \
+    do {                                                                                               \
+        const fx_status got_ = (call);                                                                 \
+        if (got_ != (code) || !strstr(fx_error_message(), words) || strchr(fx_error_message(), '\n'))  \
+            fail_msg("status %d, \"%s\": not \"%s\"", got_, got_ ? fx_error_message() : "", words);    \
     } while (0)
 
 /* The value of a source at (t, y, x), exact in float: no two of a test are equal. */
@@ -49,7 +49,8 @@ typedef struct source_kind {
 } source_kind;
 
 /* Writes (T, H, W) or (T, C, H, W), the other channels being 7. */
-static inline void write_source(const char *path, double reynolds, int64_t T, int64_t H, int64_t W, source_kind kind)
+static inline void write_source(const char *path, double reynolds, int64_t T, int64_t H, int64_t W,
+                                source_kind kind)
 {
     const int64_t C = kind.channels ? kind.channels : 1;
     float *w = fx_calloc((size_t)(T * C * H * W) + 1, sizeof *w);
@@ -61,17 +62,21 @@ static inline void write_source(const char *path, double reynolds, int64_t T, in
     const hsize_t dims3[] = {(hsize_t)T, (hsize_t)H, (hsize_t)W};
     const hsize_t dims4[] = {(hsize_t)T, (hsize_t)C, (hsize_t)H, (hsize_t)W};
     const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    const hid_t space = kind.channels ? H5Screate_simple(4, dims4, NULL) : H5Screate_simple(3, dims3, NULL);
-    const hid_t set = H5Dcreate2(file, kind.dataset ? kind.dataset : "w", kind.type ? kind.type : H5T_NATIVE_FLOAT,
-                                 space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    const hid_t space =
+        kind.channels ? H5Screate_simple(4, dims4, NULL) : H5Screate_simple(3, dims3, NULL);
+    const hid_t set =
+        H5Dcreate2(file, kind.dataset ? kind.dataset : "w", kind.type ? kind.type : H5T_NATIVE_FLOAT,
+                   space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     assert_true(file >= 0 && space >= 0 && set >= 0);
-    if (T * H * W > 0) assert_true(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, w) >= 0);
+    if (T * H * W > 0)
+        assert_true(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, w) >= 0);
     if (kind.attributes) {
         const double numbers[] = {reynolds, 2.5, 0.25};
         const char *names[] = {"Re", "start", "interval"};
         const hid_t scalar = H5Screate(H5S_SCALAR);
         for (int i = 0; i < 3; i++) {
-            const hid_t a = H5Acreate2(file, names[i], H5T_NATIVE_DOUBLE, scalar, H5P_DEFAULT, H5P_DEFAULT);
+            const hid_t a =
+                H5Acreate2(file, names[i], H5T_NATIVE_DOUBLE, scalar, H5P_DEFAULT, H5P_DEFAULT);
             H5Awrite(a, H5T_NATIVE_DOUBLE, &numbers[i]);
             H5Aclose(a);
         }

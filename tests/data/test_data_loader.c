@@ -1,14 +1,16 @@
-/* test_data_loader.c: the loader gives the order's samples, scaled, whatever the depth of prefetch, the number of ranks
- * and the place it starts from. Ranks are played one after the other: the loader only looks at rank and size. Planted
- * in the code, caught here, removed: */
+/* test_data_loader.c: the loader gives the order's samples, scaled, whatever the depth of prefetch, the
+ * number of ranks and the place it starts from. Ranks are played one after the other: the loader only
+ * looks at rank and size. Planted in the code, caught here, removed: */
 #include "data_test.h"
+
+#include "flexhpc/log.h"
 
 enum { RANKS = 4, S = 8, PIXELS = S * S };
 
 static char folder[FX_PATH_MAX];
 static fx_config config;
 
-/* Re 500: 6 tiles of 5 snapshots; Re 1000: 1 tile of 12. */
+/* Re 500: 6 tiles of 7 snapshots; Re 1000: 1 tile of 12. */
 static int set_up(void **state)
 {
     (void)state;
@@ -21,7 +23,7 @@ static int set_up(void **state)
     OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
     write_source(path, 1000, 12, 8, 8, (source_kind){0});
     OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));
-    write_source(path, 500, 5, 24, 16, (source_kind){0});
+    write_source(path, 500, 7, 24, 16, (source_kind){0});
     OK(fx_pack(fx_comm_self(), &config));
     return 0;
 }
@@ -40,20 +42,23 @@ static fx_loader *make(const fx_config *c)
     return loader;
 }
 
-/* The batch of (step, micro) that `rank` of `size` should see, from the order and the formula of the sources. */
-static void check(const fx_config *c, const fx_loader_batch *batch, int rank, int size, int64_t step, int64_t micro)
+/* The batch of (step, micro) that `rank` of `size` should see, from the order and the formula of the
+ * sources. */
+static void check(const fx_config *c, const fx_loader_batch *batch, int rank, int size, int64_t step,
+                  int64_t micro)
 {
     fx_manifest m;
     fx_order *order = NULL;
     OK(fx_manifest_read(c->data_path, &m));
-    const fx_order_options options = {(uint64_t)c->run_seed, c->train_batch, c->model_cond, c->data_forecast_step,
-                                      NULL};
+    const fx_order_options options = {(uint64_t)c->run_seed, c->train_batch, c->model_cond,
+                                      c->data_forecast_step, NULL};
     OK(fx_order_create(&m, &options, &order));
     const int64_t b = c->train_batch / (size * c->train_accumulate), cond = c->model_cond;
     const float scale = (float)(c->data_scale > 0 ? c->data_scale : m.scale);
     assert_int_equal(batch->samples, b);
     for (int64_t i = 0; i < b; i++) {
-        const fx_sample s = fx_order_sample(order, step, rank * (c->train_batch / size) + micro * b + i);
+        const fx_sample s =
+            fx_order_sample(order, step, rank * (c->train_batch / size) + micro * b + i);
         const fx_patch p = fx_manifest_patch(&m, s.patch);
         assert_true(batch->re[i] == (float)(p.reynolds / 1000));
         for (int64_t k = 0; k < PIXELS; k++) {
@@ -113,7 +118,8 @@ static void any_step_can_be_asked_for(void **state)
     }
 }
 
-/* A loader waits for nobody once it is made, so one process plays each rank in turn; set-up agrees over one rank. */
+/* A loader waits for nobody once it is made, so one process plays each rank in turn; set-up agrees over
+ * one rank. */
 static fx_status agreed(fx_comm *comm, const void *mine, size_t bytes, void *all)
 {
     for (int r = 0; r < comm->size; r++)
@@ -202,6 +208,7 @@ static void wrong_configurations_are_refused(void **state)
 int main(void)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    fx_log_setup(0, 1, FX_WARN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_are_the_orders),
         cmocka_unit_test(any_step_can_be_asked_for),

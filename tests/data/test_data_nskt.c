@@ -1,4 +1,5 @@
-/* test_data_nskt.c: the reader of published turbulence files. Planted in the code, caught here, removed: */
+/* test_data_nskt.c: the reader of published turbulence files. Planted in the code, caught here,
+ * removed: */
 #include "data_test.h"
 
 static char folder[FX_PATH_MAX];
@@ -53,11 +54,13 @@ static void read_back(const char *name, source_kind kind, double error)
     assert_string_equal(info->name, name);
     assert_true(info->reynolds == 500 && info->seed == 7);
     assert_true(info->snapshots == 4 && info->height == 12 && info->width == 10);
-    assert_true(info->start == (kind.attributes ? 2.5 : 0) && info->interval == (kind.attributes ? 0.25 : 0));
+    assert_true(info->start == (kind.attributes ? 2.5 : 0) &&
+                info->interval == (kind.attributes ? 0.25 : 0));
     OK(fx_nskt_read(file, 1, 2, 3, 6, rows));
     for (int64_t i = 0; i < 120; i++) {
         const double want = value_at(500, 1 + i / 60, 3 + i % 60 / 10, i % 10);
-        if (!(fabs(rows[i] - want) <= error * fabs(want))) fail_msg("%s: %g, not %g", name, rows[i], want);
+        if (!(fabs(rows[i] - want) <= error * fabs(want)))
+            fail_msg("%s: %g, not %g", name, rows[i], want);
     }
     fx_nskt_close(&file);
     assert_null(file);
@@ -80,7 +83,8 @@ static void ranks_and_types(void **state)
     H5Tclose(half);
 }
 
-static void refuses(const char *name, int64_t T, int64_t H, source_kind kind, fx_status code, const char *words)
+static void refuses(const char *name, int64_t T, int64_t H, source_kind kind, fx_status code,
+                    const char *words)
 {
     char path[FX_PATH_MAX];
     fx_nskt *file = NULL;
@@ -97,7 +101,7 @@ static void wrong_files_are_refused(void **state)
     char path[FX_PATH_MAX];
     fx_nskt *file = NULL;
     const char *name = "500_12_10_seed_8.h5";
-    refuses(name, 4, 12, (source_kind){.dataset = "vorticity"}, FX_EIO, "dataset w");
+    refuses(name, 4, 12, (source_kind){.dataset = "vorticity"}, FX_EIO, "w: no such dataset");
     refuses(name, 4, 12, (source_kind){.channels = 2}, FX_EVALUE, "(4, 2, 12, 10)");
     refuses(name, 4, 0, (source_kind){0}, FX_EVALUE, "(4, 0, 10)");
     refuses(name, 4, 12, (source_kind){.type = H5T_STD_I32LE}, FX_EVALUE, "float");

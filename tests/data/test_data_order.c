@@ -1,7 +1,6 @@
-/* test_data_order.c: the order of samples, on manifests made by hand, and the statistics of a pack. Planted in the
- * code, caught here, removed:
- *   every step of a round at the same strata           a round visits every stratum once
- *   the permutation of the first epoch kept            seeds and epochs differ
+/* test_data_order.c: the order of samples, on manifests made by hand, and the statistics of a pack.
+ * Planted in the code, caught here, removed: every step of a round at the same strata           a round
+ * visits every stratum once the permutation of the first epoch kept            seeds and epochs differ
  *   a patch's end taken as its own                     a round visits every stratum once
  *   the last input off by one                          a round visits every stratum once
  *   the step left out of the draw                      every sample comes about equally often
@@ -19,8 +18,8 @@
 
 enum { STRATA = 16, COND = 2, STEP = 3 };
 
-/* Three sources: Re 100 with 2 x 2 tiles of 20 snapshots, Re 200 with 1 tile of 41, Re 300 with 1 tile too short to
- * hold a sample. 4 * 16 + 37 = 101 samples in 5 patches. */
+/* Three sources: Re 100 with 2 x 2 tiles of 20 snapshots, Re 200 with 1 tile of 41, Re 300 with 1 tile
+ * too short to hold a sample. 4 * 16 + 37 = 101 samples in 5 patches. */
 static fx_pack_source sources[] = {
     {.name = "a", .reynolds = 100, .snapshots = 20, .height = 8, .width = 8},
     {.name = "b", .reynolds = 200, .snapshots = 41, .height = 4, .width = 4},
@@ -95,7 +94,8 @@ static void a_round_visits_every_stratum_once(void **state)
         for (int64_t round = 0; round < 20; round++) {
             int seen[STRATA] = {0};
             for (int64_t i = 0; i < STRATA; i++) {
-                const fx_sample s = fx_order_sample(order, round * STRATA / batch + i / batch, i % batch);
+                const fx_sample s =
+                    fx_order_sample(order, round * STRATA / batch + i / batch, i % batch);
                 assert_in_range(s.snapshot, COND - 1, (s.patch < 4 ? 20 : 41) - STEP - 1);
                 assert_in_range(s.patch, 0, 4);
                 seen[stratum_of(s)]++;
@@ -117,7 +117,8 @@ static void every_sample_comes_about_equally_often(void **state)
     for (int64_t step = 0; step < STEPS; step++)
         for (int64_t slot = 0; slot < BATCH; slot++)
             seen[index_of(fx_order_sample(order, step, slot))]++;
-    for (int i = 0; i < 101; i++) { /* strata hold 6 or 7 samples: 1667 or 1429 expected; 6 standard deviations */
+    for (int i = 0; i < 101;
+         i++) { /* strata hold 6 or 7 samples: 1667 or 1429 expected; 6 standard deviations */
         assert_in_range(seen[i], 1429 - 6 * 36, 1667 + 6 * 39);
     }
     fx_order_free(&order);
@@ -184,7 +185,8 @@ static void wrong_requests_are_refused(void **state)
 {
     (void)state;
     const fx_list missing = {2, {100, 150}}, few = {1, {300}};
-    refuses(&(fx_order_options){1, 6, COND, STEP, NULL}, "train.batch: 6 does not divide the pack's 16 strata");
+    refuses(&(fx_order_options){1, 6, COND, STEP, NULL},
+            "train.batch: 6 does not divide the pack's 16 strata");
     refuses(&(fx_order_options){1, 32, COND, STEP, NULL}, "train.batch: 32");
     refuses(&(fx_order_options){1, 4, COND, STEP, &missing}, "data.reynolds: the pack holds no Re 150");
     refuses(&(fx_order_options){1, 4, COND, STEP, &few}, "0 samples");
@@ -212,7 +214,8 @@ static void parts_merge_to_the_whole(void **state)
     assert_true(fabs(parts.mean - mean) < 1e-9);
     assert_true(fabs(fx_stats_std(&parts) - sqrt(square / N)) < 1e-9);
     assert_true(fabs(fx_stats_rms(&parts) - sqrt(mean * mean + square / N)) < 1e-9);
-    assert_true(parts.least >= 999 && parts.least < 999.01 && parts.largest > 1000.99 && parts.largest <= 1001);
+    assert_true(parts.least >= 999 && parts.least < 999.01 && parts.largest > 1000.99 &&
+                parts.largest <= 1001);
 }
 
 int main(void)

@@ -1,11 +1,14 @@
-/* test_data_pack.c: packing on one rank, reading the pack, and every way in which a pack can be wrong. Planted in the
- * code, caught here, removed: */
+/* test_data_pack.c: packing on one rank, reading the pack, and every way in which a pack can be wrong.
+ * Planted in the code, caught here, removed: */
 #include "data_test.h"
+
+#include "flexhpc/log.h"
 
 static char folder[FX_PATH_MAX], pack_path[FX_PATH_MAX];
 static fx_config config;
 
-/* Re 500: 5 snapshots of 3 x 2 tiles and a rest; Re 1000: 4 snapshots of one tile. 2 patches a shard. */
+/* Re 500: 5 snapshots of 3 x 2 tiles and a rest; Re 1000: 4 snapshots of one tile. 2 patches a shard.
+ */
 static int set_up(void **state)
 {
     (void)state;
@@ -95,7 +98,8 @@ static void statistics_are_those_of_the_tiles(void **state)
         }
         const fx_stats *s = &m.reynolds[r].stats;
         square_of_all += square;
-        assert_true(m.reynolds[r].reynolds == re && s->count == n && s->least == least && s->largest == largest);
+        assert_true(m.reynolds[r].reynolds == re && s->count == n && s->least == least &&
+                    s->largest == largest);
         assert_true(fabs(s->mean - sum / (double)n) < 1e-9 * fabs(s->mean));
         assert_true(fabs(fx_stats_rms(s) - sqrt(square / (double)n)) < 1e-9 * fx_stats_rms(s));
     }
@@ -184,7 +188,8 @@ static void a_flipped_byte_is_reported_when_read(void **state)
     pack_as("flipped");
     file_of_pack(path, "shard-0001.h5");
     unsigned char *bytes = slurp(path, &size);
-    const float want = value_at(500, 3, 8, 8); /* patch 3 (second of shard 1), snapshot 3, first pixel */
+    const float want =
+        value_at(500, 3, 8, 8); /* patch 3 (second of shard 1), snapshot 3, first pixel */
     size_t at = 0;
     while (at + sizeof want < size && memcmp(bytes + at, &want, sizeof want) != 0)
         at++;
@@ -257,7 +262,8 @@ static void manifest_with(const char *from, const char *to, const char *words)
     fx_free(text);
     fx_free(all);
     fx_status status = fx_pack_open(pack_path, &pack);
-    if (status == FX_OK || !strstr(fx_error_message(), words) || !strstr(fx_error_message(), "manifest.json"))
+    if (status == FX_OK || !strstr(fx_error_message(), words) ||
+        !strstr(fx_error_message(), "manifest.json"))
         fail_msg("status %d, \"%s\": not \"%s\"", status, status ? fx_error_message() : "", words);
     assert_null(pack);
 }
@@ -310,6 +316,7 @@ static void bad_sources_are_refused(void **state)
 int main(void)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    fx_log_setup(0, 1, FX_WARN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patches_are_the_sources_tiles),
         cmocka_unit_test(statistics_are_those_of_the_tiles),
