@@ -1,0 +1,172 @@
+/* config.c: defaults, then a file, then overrides, then what follows from them; and the way back to
+ * text. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flexhpc/io.h"
+#include "flexhpc/mem.h"
+#include "keys.h"
+
+enum { FILE_MAX = 1 << 20, VALUE_MAX = 640, KEYS_MAX = 256 };
+
+static fx_status set_defaults(fx_config *config)
+{
+    memset(config, 0, sizeof *config);
+    for (int i = 0; i < fx_key_count; i++) {
+        const fx_key *key = &fx_keys[i];
+        char *value = (char *)config + key->offset;
+        switch (key->type) {
+        case FX_KEY_INT:
+            *(int64_t *)(void *)value = (int64_t)key->first;
+            break;
+        case FX_KEY_REAL:
+            *(double *)(void *)value = key->first;
+            break;
+        case FX_KEY_BOOL:
+            *(bool *)(void *)value = key->first != 0;
+            break;
+        case FX_KEY_CHOICE:
+            *(int *)(void *)value = (int)key->first;
+            break;
+        case FX_KEY_TEXT:
+        case FX_KEY_LIST:
+            FX_TRY(fx_key_set(config, key, key->text));
+            break;
+        }
+    }
+    return FX_OK;
+}
+
+static fx_status override(fx_config *config, const char *text, bool *given)
+{
+    char name[FX_NAME_MAX];
+    const char *equals = strchr(text, '=');
+    FX_REQUIRE(equals && (size_t)(equals - text) < sizeof name, FX_ECONFIG,
+               "--set %s: section.name=value expected", text);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    const fx_key *key = fx_key_find(name);
+    if (!key) return fx_context(fx_key_unknown(name), "--set %s", text);
+    given[key - fx_keys] = true;
+    FX_TRY_CTX(fx_key_set(config, key, equals + 1), "--set %s", text);
+    return FX_OK;
+}
+
+fx_status fx_config_parse(fx_config *config, const char *name, const char *text, size_t size,
+                          const char *const *overrides)
+{
+    bool given[KEYS_MAX] = {false};
+    FX_REQUIRE(fx_key_count <= KEYS_MAX, FX_EARG, "more than %d keys", KEYS_MAX);
+    FX_REQUIRE(size <= FILE_MAX, FX_ECONFIG, "%s: %zu bytes, at most %d", name, size, FILE_MAX);
+    FX_TRY(set_defaults(config));
+    FX_TRY(fx_yaml_read(config, name, text, size, given));
+    for (; overrides && *overrides; overrides++)
+        FX_TRY(override(config, *overrides, given));
+    FX_TRY_CTX(fx_config_complete(config, given), "%s", name);
+    return FX_OK;
+}
+
+fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides)
+{
+    char *text = NULL;
+    size_t size = 0;
+    if (!file) return fx_config_parse(config, "defaults", "", 0, overrides);
+    const fx_status read = fx_read_text(file, FILE_MAX, &text, &size);
+    if (read != FX_OK) return read == FX_EIO ? FX_ECONFIG : read;
+    const fx_status status = fx_config_parse(config, file, text, size, overrides);
+    fx_free(text);
+    return status;
+}
+
+/* A double-quoted YAML scalar. */
+static void print_quoted(FILE *out, const char *text)
+{
+    putc('"', out);
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\') putc('\\', out);
+        if ((unsigned char)*c < 0x20)
+            fprintf(out, "\\x%02x", (unsigned char)*c);
+        else
+            putc(*c, out);
+    }
+    putc('"', out);
+}
+
+static size_t section_length(const fx_key *key)
+{
+    return strcspn(key->name, ".");
+}
+
+fx_status fx_config_print(const fx_config *config, FILE *out)
+{
+    for (int i = 0; i < fx_key_count; i++) {
+        const fx_key *key = &fx_keys[i];
+        const size_t n = section_length(key);
+        char text[VALUE_MAX];
+        if (i == 0 || section_length(&fx_keys[i - 1]) != n ||
+            strncmp(key->name, fx_keys[i - 1].name, n) != 0)
+            fprintf(out, "%.*s:\n", (int)n, key->name);
+        fx_key_text(config, key, text, sizeof text);
+        fprintf(out, "  %s: ", key->name + n + 1);
+        if (key->type == FX_KEY_LIST)
+            fprintf(out, "[%s]\n", text);
+        else if (key->type == FX_KEY_TEXT) {
+            print_quoted(out, text);
+            putc('\n', out);
+        } else
+            fprintf(out, "%s\n", text);
+    }
+    FX_REQUIRE(!ferror(out), FX_EIO, "the configuration could not be written");
+    return FX_OK;
+}
+
+int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size)
+{
+    int count = 0;
+    size_t used = 0;
+    if (size > 0) text[0] = '\0';
+    for (int i = 0; i < fx_key_count; i++) {
+        char left[VALUE_MAX], right[VALUE_MAX];
+        fx_key_text(a, &fx_keys[i], left, sizeof left);
+        fx_key_text(b, &fx_keys[i], right, sizeof right);
+        if (strcmp(left, right) == 0) continue;
+        count++;
+        if (used + 4 >= size) continue;
+        const int n =
+            snprintf(text + used, size - used, "%s: %s -> %s\n", fx_keys[i].name, left, right);
+        if (n >= 0 && (size_t)n < size - used) {
+            used += (size_t)n;
+            continue;
+        }
+        snprintf(text + size - 4, 4, "...");
+        used = size;
+    }
+    return count;
+}
+
+static void print_default(FILE *out, const fx_key *key)
+{
+    char text[VALUE_MAX];
+    fx_config config;
+    if (set_defaults(&config) != FX_OK) return;
+    fx_key_text(&config, key, text, sizeof text);
+    fprintf(out, "%-26s %-22s", key->name, text[0] ? text : "-");
+}
+
+fx_status fx_config_print_keys(FILE *out)
+{
+    for (int i = 0; i < fx_key_count; i++) {
+        const fx_key *key = &fx_keys[i];
+        print_default(out, key);
+        if (key->type == FX_KEY_CHOICE)
+            fprintf(out, " %-24s", key->text);
+        else if (key->type == FX_KEY_TEXT || key->type == FX_KEY_BOOL)
+            fprintf(out, " %-24s", key->type == FX_KEY_TEXT ? "text" : "true|false");
+        else
+            fprintf(out, " %g .. %-*g", key->least, 16, key->most);
+        fprintf(out, " %s%s%s%s\n", key->help, key->unit[0] ? " [" : "", key->unit,
+                key->unit[0] ? "]" : "");
+    }
+    FX_REQUIRE(!ferror(out), FX_EIO, "the keys could not be written");
+    return FX_OK;
+}

@@ -1,0 +1,193 @@
+/* test_config.c: every key survives printing and parsing; presets; each error in one line with file,
+ * line and key; random and mutilated texts never crash.
+ *
+ * Planted and caught: %.6g for reals; presets winning over given keys; the range check of lists left
+ * out; the check for keys given twice left out. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/keys.h"
+#include "flexhpc/rng.h"
+
+static fx_status parse(fx_config *c, const char *text)
+{
+    return fx_config_parse(c, "x.yaml", text, strlen(text), NULL);
+}
+
+static void expect_error(const char *text, const char *message)
+{
+    fx_config c;
+    assert_int_equal(parse(&c, text), FX_ECONFIG);
+    assert_string_equal(fx_error_message(), message);
+}
+
+/* A legal value of the key that is not its default and keeps the whole legal. */
+static void other_value(const fx_key *key, char *out, size_t size)
+{
+    static const char *const special[][2] = {
+        {"model.image", "64"},          {"model.channels", "32,64,96"},
+        {"model.blocks", "1,2,1"},      {"model.depth", "5"},
+        {"model.heads", "3"},           {"model.mlp_ratio", "3"},
+        {"model.latent_patch", "2"},    {"model.decoder_channels", "32,32,64"},
+        {"generate.output_grid", "64"}, {"generate.grid", "96"},
+        {"model.arch", "flex"},         {"model.size", "custom"}};
+    for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+        if (strcmp(key->name, special[i][0]) == 0) {
+            snprintf(out, size, "%s", special[i][1]);
+            return;
+        }
+    switch (key->type) {
+    case FX_KEY_INT:
+        snprintf(out, size, "%.0f", key->least + 1 == key->first ? key->least + 2 : key->least + 1);
+        break;
+    case FX_KEY_REAL:
+        snprintf(out, size, "%.17g", key->least + (key->most - key->least) / 3.0);
+        break;
+    case FX_KEY_BOOL:
+        snprintf(out, size, "%s", key->first != 0 ? "no" : "yes");
+        break;
+    case FX_KEY_CHOICE:
+        snprintf(out, size, "%s", strrchr(key->text, '|') + 1);
+        break;
+    case FX_KEY_LIST:
+        snprintf(out, size, "%.17g,%.17g", key->least + 1.0 / 3.0, key->most - 0.1);
+        break;
+    case FX_KEY_TEXT:
+        snprintf(out, size, "a \"b\" \\c: #%s", key->name);
+        break;
+    }
+}
+
+static void every_key_comes_back(void **state)
+{
+    (void)state;
+    char *overrides[256] = {NULL}, *text = NULL, difference[4096];
+    size_t size = 0;
+    fx_config defaults, changed, again;
+    assert_true(fx_key_count < 255);
+    for (int i = 0; i < fx_key_count; i++) {
+        char value[256];
+        other_value(&fx_keys[i], value, sizeof value);
+        assert_true(asprintf(&overrides[i], "%s=%s", fx_keys[i].name, value) > 0);
+    }
+    assert_int_equal(parse(&defaults, ""), FX_OK);
+    if (fx_config_parse(&changed, "x.yaml", "", 0, (const char *const *)overrides) != FX_OK)
+        fail_msg("%s", fx_error_message());
+    assert_int_equal(fx_config_diff(&defaults, &changed, difference, sizeof difference),
+                     fx_key_count - 1);
+
+    FILE *out = open_memstream(&text, &size);
+    assert_int_equal(fx_config_print(&changed, out), FX_OK);
+    fclose(out);
+    assert_int_equal(parse(&again, text), FX_OK);
+    assert_memory_equal(&changed, &again, sizeof again);
+    free(text);
+    for (int i = 0; i < fx_key_count; i++)
+        free(overrides[i]);
+}
+
+static void presets_and_given_keys(void **state)
+{
+    (void)state;
+    fx_config c;
+    assert_int_equal(parse(&c, "model: {size: big, depth: 5}\ntrain: {optimizer: adamw}\n"), FX_OK);
+    assert_int_equal(c.model_channels.count, 4);
+    assert_true(c.model_channels.value[3] == 1152 && c.model_heads == 16);
+    assert_int_equal(c.model_depth, 5);
+    assert_true(c.train_beta2 == 0.999 && c.train_beta1 == 0.9);
+    assert_int_equal(parse(&c, "model: {size: small}"), FX_OK);
+    assert_true(c.train_beta2 == 0.98 && c.model_decoder_channels.value[0] == 64);
+}
+
+static void errors_name_place_and_key(void **state)
+{
+    (void)state;
+    expect_error("train:\n  btach: 3\n",
+                 "x.yaml:2: train.btach: no such key; did you mean train.batch?");
+    expect_error("trian:\n  batch: 3\n", "x.yaml:1: trian: no such section");
+    expect_error("train:\n  batch: 0\n", "x.yaml:2: train.batch: 0 is below 1 samples");
+    expect_error("train:\n  batch: 2.5\n", "x.yaml:2: train.batch: \"2.5\" is no whole number");
+    expect_error("train:\n  clip: nan\n", "x.yaml:2: train.clip: \"nan\" is no number");
+    expect_error("train:\n  clip: 1e999\n", "x.yaml:2: train.clip: \"1e999\" is no number");
+    expect_error("train:\n  batch: 4\n  batch: 8\n", "x.yaml:3: train.batch: given twice");
+    expect_error("model:\n  channels: [32, 1]\n", "x.yaml:2: model.channels: 1 is below 32");
+    expect_error("model:\n  tasks: all\n", "x.yaml:2: model.tasks: \"all\" is none of both|sr|fc");
+    expect_error("model: {size: custom}\n", "x.yaml: model.channels: needed with model.size: custom");
+    expect_error("model: {arch: unet}\n",
+                 "x.yaml: model.arch: unet is not part of this build; there is flex");
+    expect_error("model: {depth: 4}\n", "x.yaml: model.depth: 4 is not odd");
+    expect_error("model: {image: 100}\n",
+                 "x.yaml: model.image: 100 is no multiple of 16 (2^levels x model.latent_patch)");
+    expect_error("a: &x [1]\nb: *x\n", "x.yaml:1: a: no such section");
+    expect_error("train: &x\n  batch: 1\n", "x.yaml:1: an anchor or tag, refused");
+    expect_error("train:\n  batch: *x\n", "x.yaml:2: an alias, refused");
+    expect_error("train:\n\tbatch: 1\n", "x.yaml:2: found character that cannot start any token");
+    expect_error("- 1\n", "x.yaml:1: sections of keys expected");
+    expect_error("train: {batch: 1}\n---\ntrain: {batch: 2}\n", "x.yaml:2: one document expected");
+}
+
+static void errors_of_overrides_and_files(void **state)
+{
+    (void)state;
+    fx_config c;
+    assert_int_equal(fx_config_load(&c, NULL, (const char *[]){"train.steps=x", NULL}), FX_ECONFIG);
+    assert_string_equal(fx_error_message(),
+                        "--set train.steps=x: train.steps: \"x\" is no whole number");
+    assert_int_equal(fx_config_load(&c, NULL, (const char *[]){"train.stesp=1", NULL}), FX_ECONFIG);
+    assert_non_null(strstr(fx_error_message(), "did you mean train.steps?"));
+    assert_int_equal(fx_config_load(&c, NULL, (const char *[]){"steps", NULL}), FX_ECONFIG);
+    assert_int_equal(fx_config_load(&c, "/nonexistent.yaml", NULL), FX_ECONFIG);
+    assert_non_null(strstr(fx_error_message(), "/nonexistent.yaml"));
+    assert_int_equal(fx_config_load(&c, "/tmp", NULL), FX_ECONFIG);
+}
+
+static void shipped_files_load(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"demo", "flex-small", "flex-medium", "flex-big"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[FX_PATH_MAX];
+        fx_config c;
+        assert_int_equal(fx_path(path, "%s/../configs/%s.yaml", FX_TESTS_DIR, names[i]), FX_OK);
+        if (fx_config_load(&c, path, NULL) != FX_OK) fail_msg("%s", fx_error_message());
+    }
+}
+
+/* Any bytes end in a configuration or in one line. */
+static void mutilated_texts_end_well(void **state)
+{
+    (void)state;
+    static const char base[] =
+        "model:\n  channels: [32, 64]\n  size: custom\ntrain: {batch: 8, clip: 1e0}\n";
+    int refused = 0;
+    for (uint32_t i = 0; i < 20000; i++) {
+        char text[sizeof base];
+        fx_config c;
+        memcpy(text, base, sizeof base);
+        for (uint32_t k = 0; k < 1 + i % 4; k++) {
+            const fx_philox r = fx_philox4x32(5, (const uint32_t[4]){i, k, 0, 0});
+            text[r.word[0] % (sizeof base - 1)] = (char)r.word[1];
+        }
+        if (fx_config_parse(&c, "x", text, sizeof base - 1, NULL) == FX_OK) continue;
+        refused++;
+        assert_true(strlen(fx_error_message()) > 0);
+        assert_null(strchr(fx_error_message(), '\n'));
+    }
+    assert_true(refused > 10000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_key_comes_back),      cmocka_unit_test(presets_and_given_keys),
+        cmocka_unit_test(errors_name_place_and_key), cmocka_unit_test(errors_of_overrides_and_files),
+        cmocka_unit_test(shipped_files_load),        cmocka_unit_test(mutilated_texts_end_well),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
