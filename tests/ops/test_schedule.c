@@ -1,6 +1,7 @@
 /* test_schedule.c: the noise schedule at known times (30-digit arithmetic from the formulas of spec 6)
- * and the loss weights. Planted and caught (schedule.c): the bounds taken as 10 for 20 (exp(5)); logsnr
- * without its factor 2; the weight of v with alpha and sigma exchanged; the sign of the bias of eps. */
+ * and the loss weights.
+ * Planted and caught (schedule.c): the bounds taken as 10 for 20; logsnr without its factor 2; the
+ * weight of v with alpha and sigma exchanged; the sign of the bias of eps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

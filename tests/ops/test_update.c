@@ -1,7 +1,8 @@
 /* test_update.c: clip and the optimizers against a plain re-computation in double, over several
- * updates. Planted and caught: in update.c Lion's m updated before the sign is taken, the EMA of the
- * old p, AdamW without the bias correction of v, decay left out, the test of the finite flag left out;
- * in clip.c the last block left out, the factor without the gradient scale. */
+ * updates.
+ * Planted and caught: in update.c Lion's m updated before the sign is taken, d for 1 - d in the EMA,
+ * AdamW without the bias correction of v, decay left out, the test of the finite flag left out; in
+ * clip.c the last block left out, the factor without the gradient scale. */
 #include "by_hand.h"
 
 #include <math.h>
@@ -106,7 +107,7 @@ static void run(fx_update_attrs attrs, float gradient_size, float gradient_scale
 static void lion(void **unused)
 {
     (void)unused;
-    run((fx_update_attrs){FX_LION, 0.9, 0.98, 0, 0}, 1.0f, 1.0f);
+    run((fx_update_attrs){FX_LION, 0.9, 0.98, 0, 0}, 1.0f, 2.0f);
     run((fx_update_attrs){FX_LION, 0.9, 0.98, 0, 0.3}, 1e-3f, 2.0f); /* not clipped */
 }
 
