@@ -1,10 +1,10 @@
-/* test_products.c: forward of conv and linear, every registered case, against plain loops in
+/* test_products.c: forward of conv, linear and attention, every registered case, against plain loops in
  * double. (Backward is compared with forward by test_gradients.c.)
  *
  * Planted and caught, in conv.c: the second source multiplied by the first one's weights, the
  * residual's columns not advanced, the kernel turned while folded (which backward agrees with); in
  * linear.c the token left out of the mask's element; in dropout.h samples not counted anew for the
- * second task. */
+ * second task; in attention.c sums not rescaled to a new maximum, keys behind the last one counted. */
 #include "harness.h"
 
 static const double TOLERANCE = 2e-6; /* of the largest element */
@@ -99,6 +99,47 @@ static void linear(fx_test *t, fx_op_run *r)
     fx_free(want);
 }
 
+/* One query of one head: o (d) and its log-sum-exp. */
+static double attention_row(const fx_node *n, int64_t b, int64_t h, int64_t i, double *o)
+{
+    const int64_t T = n->in[0]->dim[1], row = n->in[0]->dim[2], D = row / 3,
+                  d = D / n->attrs.attention.heads;
+    const float *q = fx_f32(n->in[0]) + (b * T + i) * row + h * d,
+                *k = fx_f32(n->in[0]) + b * T * row + D + h * d;
+    double *s = fx_calloc((size_t)T, sizeof *s), most = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < T; j++) {
+        for (int64_t c = 0; c < d; c++)
+            s[j] += (double)q[c] * (double)k[j * row + c] / sqrt((double)d);
+        most = fmax(most, s[j]);
+    }
+    for (int64_t j = 0; j < T; j++)
+        sum += exp(s[j] - most);
+    for (int64_t c = 0; c < d; c++) {
+        o[c] = 0;
+        for (int64_t j = 0; j < T; j++)
+            o[c] += exp(s[j] - most) / sum * (double)k[j * row + D + c];
+    }
+    fx_free(s);
+    return most + log(sum);
+}
+
+static void attention(fx_test *t, fx_op_run *r)
+{
+    const int64_t B = r->node.out[0]->dim[0], T = r->node.out[0]->dim[1], D = r->node.out[0]->dim[2],
+                  heads = r->node.attrs.attention.heads, d = D / heads;
+    double *want = fx_calloc((size_t)(B * T * D), sizeof *want), off = 0;
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t i = 0; i < T; i++) {
+                const double lse = attention_row(&r->node, b, h, i, want + (b * T + i) * D + h * d);
+                off = fmax(off, fabs(lse - (double)fx_f32(r->node.saved[0])[(b * heads + h) * T + i]) /
+                                    fmax(1, fabs(lse)));
+            }
+    compare(t, r, want);
+    fx_test_check(t, off <= TOLERANCE, r, "log-sum-exp");
+    fx_free(want);
+}
+
 static void every_case(fx_test *t, fx_op_id id, void (*check)(fx_test *t, fx_op_run *r))
 {
     for (const fx_op_case *c = fx_ops[id]->cases; c->name; c++) {
@@ -114,5 +155,6 @@ int main(void)
     fx_test t = fx_test_begin("cpu");
     every_case(&t, FX_OP_conv, conv);
     every_case(&t, FX_OP_linear, linear);
+    every_case(&t, FX_OP_attention, attention);
     return fx_test_end(&t);
 }
