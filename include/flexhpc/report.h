@@ -1,0 +1,94 @@
+/* report.h: what a run was and how good it is, as one HTML file: no network, no scripts, pictures
+ * inside, readable on a phone, in light and dark. The caller fills plain structs and keeps what they
+ * point to; every text is escaped, so names may come from anywhere. Whatever is NULL or 0 is left out,
+ * so a run that failed early has a report too. Includes eval.h. */
+#ifndef FLEXHPC_REPORT_H
+#define FLEXHPC_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flexhpc/eval.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A row of the facts: what was trained, on what, where, for how long. */
+typedef struct fx_fact {
+    const char *key, *value;
+} fx_fact;
+
+typedef enum fx_mark { FX_MARK_NOTE, FX_MARK_GOOD, FX_MARK_BAD } fx_mark;
+
+/* One sentence of the verdict. Those about scores the report finds itself; the caller adds what else
+ * went right or wrong. */
+typedef struct fx_finding {
+    fx_mark mark;
+    const char *text;
+} fx_finding;
+
+/* A row of the tables of scores. */
+typedef struct fx_report_score {
+    fx_score score;
+    bool seen;          /* the model was trained on this Reynolds number */
+    double fine_scales; /* fx_band.energy of the model above the wave numbers that its input resolves;
+                           NaN: not measured */
+} fx_report_score;
+
+/* A line of a chart; points that are not finite are gaps. */
+typedef struct fx_curve {
+    const char *name;
+    const double *x, *y;
+    int64_t count;
+} fx_curve;
+
+/* A line chart. A logarithmic axis drops values that are not positive. */
+typedef struct fx_chart {
+    const char *title, *x_label, *y_label;
+    const char *note; /* a sentence below, or NULL */
+    bool log_x, log_y;
+    int64_t smooth; /* above 1: the curves are drawn pale, their means over so many points on top */
+    const fx_curve *curve;
+    int curves;
+} fx_chart;
+
+/* A row of pictures: input, model, truth, and the error model - truth, which is computed. All share one
+ * colour scale, symmetric about 0, that ends at the 99.8th percentile of |truth|. */
+typedef struct fx_panel {
+    const char *title;          /* "Re 700 (unseen), super-resolution, t = 3.2" */
+    const char *input_label;    /* "input, every 4th pixel", "last snapshot" */
+    const float *input;         /* (input_side, input_side) */
+    const float *model, *truth; /* (side, side) */
+    int64_t input_side, side;
+    int64_t zoom_x, zoom_y,
+        zoom_side; /* a square of the truth, in pixels, shown larger; zoom_side 0: none */
+} fx_panel;
+
+typedef struct fx_report {
+    const char *title;
+    const char *summary; /* one or two sentences: what was trained on what, and whether it finished */
+    const fx_fact *fact;
+    int facts;
+    const fx_finding *finding;
+    int findings;
+    double goal; /* the ratio of RFNE to the floor's that the run was to reach; 0: none */
+    const fx_report_score *score; /* sorted as fx_scores_summarise gives them */
+    int scores;
+    const fx_panel *panel;
+    int panels;
+    const fx_chart *chart;
+    int charts;
+    const char *const *paragraph; /* what such a model can and can not show */
+    int paragraphs;
+    const char *config; /* YAML, or NULL */
+} fx_report;
+
+/* Writes the report; an older one is replaced in one step, or kept when this fails. FX_EARG when a
+ * panel's sizes can't be, FX_EVALUE when a picture holds NaN. Local: one rank writes. */
+fx_status fx_report_write(const fx_report *report, const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,411 @@
+/* test_report.c: the report's colour map against CIE lightness, its pictures' colours, and what it
+ * refuses. With a folder as argument it writes pages there instead (full, failed, hostile, odd), which
+ * test_report_page.py reads.
+ *
+ * Planted errors, each caught: a hue on the wrong side (colour_map), chroma too large for sRGB
+ * (colour_map), the scale from the error (pictures_share_a_scale), NaN drawn as 0 (refusals), an old
+ * report truncated by a failed one (refusals). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "flexhpc/report.h"
+#include "flexhpc/rng.h"
+#include "flexhpc/str.h"
+#include "report/text.h"
+
+enum { SIDE = 64, FACTOR = 4, LOW = SIDE / FACTOR, STEPS = 256, MODES = 400 };
+
+static float truth[SIDE * SIDE], model[SIDE * SIDE], last[SIDE * SIDE], forecast[SIDE * SIDE],
+    lowres[LOW * LOW];
+static double step[STEPS], loss[STEPS], validation[STEPS], rate[STEPS];
+static double k[SIDE], spectrum[3][SIDE];
+
+/* A field of random modes, |w_k| ~ 1/k as in decaying turbulence; `drift` moves the phases of the small
+ * ones more, `keep` damps modes above the low resolution's. */
+static void make_field(float *w, double drift, double keep)
+{
+    float random[4];
+    memset(w, 0, sizeof truth);
+    for (uint32_t m = 0; m < MODES; m++) {
+        fx_fill_uniform(3, m, 1, 0, random, 4);
+        const double size = 1.5 * exp(random[0] * log(20.0)), angle = 6.2831853 * random[1];
+        const double kx = round(size * cos(angle)), ky = round(size * sin(angle));
+        const double length = fmax(sqrt(kx * kx + ky * ky), 1), damp = length > LOW / 2.0 ? keep : 1;
+        const double phase = 6.2831853 * random[2] + drift * length * (random[3] - 0.5);
+        for (int y = 0; y < SIDE; y++)
+            for (int x = 0; x < SIDE; x++)
+                w[y * SIDE + x] +=
+                    (float)(damp / length * cos(6.2831853 * (kx * x + ky * y) / SIDE + phase));
+    }
+}
+
+static void make_curves(void)
+{
+    for (int i = 0; i < STEPS; i++) {
+        float random[4];
+        fx_fill_normal(9, (uint32_t)i, 0, 0, random, 4);
+        step[i] = i + 1;
+        loss[i] = 0.18 + 0.7 * exp(-i / 18.0) + (0.03 + 0.2 * exp(-i / 20.0)) * 0.4 * random[0];
+        validation[i] = i % 16 == 0 || (i > 90 && i < 140) ? 0.19 + 0.72 * exp(-i / 20.0) : NAN;
+        rate[i] = i < 50 ? 1e-3 * (i + 1) / 50 : 5e-4 * (1 + cos(3.14159 * (i - 50) / (STEPS - 50)));
+    }
+    for (int j = 0; j < SIDE; j++) {
+        k[j] = j;
+        spectrum[0][j] = 0.4 * pow(j, -3.0) * exp(-j / 20.0);
+        spectrum[1][j] = spectrum[0][j] * (j < 12 ? 1 : exp(-(j - 12) / 8.0));
+        spectrum[2][j] = spectrum[0][j] * (j < 8 ? 1 : exp(-(j - 8) / 2.0));
+    }
+}
+
+static void make_fields(void)
+{
+    make_field(truth, 0, 1);
+    make_field(model, 0.10, 0.55);
+    make_field(last, 0.22, 1);
+    make_field(forecast, 0.07, 0.8);
+    for (int y = 0; y < LOW; y++)
+        for (int x = 0; x < LOW; x++)
+            lowres[y * LOW + x] = truth[FACTOR * (y * SIDE + x)];
+}
+
+static fx_report_score row(fx_task task, double reynolds, bool seen, double rfne, double floor,
+                           double second, double fine)
+{
+    return (fx_report_score){
+        .score = {.task = task,
+                  .reynolds = reynolds,
+                  .count = 48,
+                  .blocks = 8,
+                  .rfne = rfne,
+                  .rfne_error = 0.02 * rfne,
+                  .rfne_low = 0.95 * rfne,
+                  .rfne_high = 1.06 * rfne,
+                  .floor = {floor, second},
+                  .ratio = rfne / floor,
+                  .ratio_low = 0.93 * rfne / floor,
+                  .ratio_high = 1.07 * rfne / floor,
+                  .correlation = 1 - rfne * rfne / 2},
+        .seen = seen,
+        .fine_scales = fine,
+    };
+}
+
+static const char *const hostile =
+    "</title><script>alert(1)</script>\"'&<img src=x onerror=y>\x01\xff\xc2\x9d\xed\xa0\x80"
+    "http://example.org/\xc3\xa9\xe2\x82\xac";
+
+static fx_report_score scores[10];
+static fx_curve losses[2], rates[1], spectra[3];
+static fx_chart charts[4];
+static fx_panel panels[2];
+
+static fx_report full_report(void)
+{
+    static const fx_fact facts[] = {
+        {"model", "FLEX custom, 2.78 M parameters, multi-task"},
+        {"data", "solver, 256\xc2\xb2, Re 250, 500, 1000, 2000, seed 1, t = 2 to 8 every 0.1"},
+        {"patches", "32\xc2\xb2, super-resolution \xc3\x97"
+                    "4, forecast 1 snapshot ahead"},
+        {"training", "256 steps of 16 samples, AdamW 10\xe2\x81\xbb\xc2\xb3, EMA 0.995"},
+        {"objective", "v, L1, no contrast"},
+        {"evaluated", "seed 2, EMA weights, DDIM 2 steps, 1 member"},
+        {"machine", "2 ranks on 1 host, CPU, 2 cores"},
+        {"time", "4 min 12 s, 16.2 samples/s, data wait 1.3 %"},
+        {"checkpoint", "ckpt/step-00000256.h5"},
+        {"version", "flexhpc 0.1.0"},
+    };
+    static const fx_finding findings[] = {
+        {FX_MARK_GOOD, "Training finished: 256 of 256 steps, no step skipped, loss 0.193 at the end."},
+        {FX_MARK_NOTE, "One training seed: differences between models below about 5 % are noise."},
+    };
+    static const char *const paragraphs[] = {
+        "Four minutes on two cores buy a model that beats interpolation and persistence clearly. It "
+        "shows that the program "
+        "works from end to end, at a Reynolds number it never saw, and how far it is from its floors.",
+        "It cannot show what the paper claims: patches are 32 pixels, training saw 4,096 samples of "
+        "one solver seed, and one "
+        "snapshot in time says nothing about long forecasts. Two DDIM steps estimate a conditional "
+        "mean, so the finest "
+        "scales are smoother than the truth's.",
+    };
+    make_fields();
+    make_curves();
+    const fx_report_score all[] = {
+        row(FX_SR, 250, true, 0.121, 0.214, NAN, 0.86),
+        row(FX_SR, 500, true, 0.162, 0.301, NAN, 0.81),
+        row(FX_SR, 700, false, 0.184, 0.356, NAN, 0.78),
+        row(FX_SR, 1000, true, 0.225, 0.383, NAN, 0.71),
+        row(FX_SR, 2000, true, 0.301, 0.402, NAN, 0.46),
+        row(FX_FC, 250, true, 0.093, 0.121, 0.088, 0.93),
+        row(FX_FC, 500, true, 0.102, 0.185, 0.140, 0.9),
+        row(FX_FC, 700, false, 0.122, 0.227, 0.190, 0.88),
+        row(FX_FC, 1000, true, 0.158, 0.292, 0.26, 0.85),
+        row(FX_FC, 2000, true, 0.241, 0.388, 0.41, 0.8),
+    };
+    memcpy(scores, all, sizeof all);
+    losses[0] = (fx_curve){"training", step, loss, STEPS};
+    losses[1] = (fx_curve){"validation", step, validation, STEPS};
+    rates[0] = (fx_curve){"rate", step, rate, STEPS};
+    static const char *const names[] = {"truth", "model", "bicubic"};
+    for (int i = 0; i < 3; i++)
+        spectra[i] = (fx_curve){names[i], k + 1, spectrum[i] + 1, SIDE - 1};
+    charts[0] = (fx_chart){.title = "Training loss",
+                           .x_label = "step",
+                           .y_label = "loss",
+                           .log_y = true,
+                           .smooth = 15,
+                           .curve = losses,
+                           .curves = 1};
+    charts[1] = (fx_chart){.title = "Learning rate",
+                           .x_label = "step",
+                           .y_label = "learning rate",
+                           .curve = rates,
+                           .curves = 1};
+    charts[2] = (fx_chart){
+        .title = "Energy spectrum at Re 700 (unseen), super-resolution",
+        .x_label = "wave number k",
+        .y_label = "E(k)",
+        .log_x = true,
+        .log_y = true,
+        .curve = spectra,
+        .curves = 3,
+        .note = "The input resolves k up to 32; beyond, the model invents what training taught it."};
+    charts[3] = charts[0];
+    charts[3].title = "Loss by set";
+    charts[3].smooth = 0;
+    charts[3].log_y = false;
+    charts[3].curves = 2;
+    panels[0] = (fx_panel){.title = "Super-resolution, Re 700 (unseen), t = 5.0",
+                           .input_label = "input, every 4th pixel",
+                           .input = lowres,
+                           .model = model,
+                           .truth = truth,
+                           .input_side = LOW,
+                           .side = SIDE,
+                           .zoom_x = 20,
+                           .zoom_y = 30,
+                           .zoom_side = 20};
+    panels[1] = (fx_panel){.title = "Forecast, Re 700 (unseen), t = 5.0",
+                           .input_label = "last snapshot, t = 4.9",
+                           .input = last,
+                           .model = forecast,
+                           .truth = truth,
+                           .input_side = SIDE,
+                           .side = SIDE,
+                           .zoom_x = 20,
+                           .zoom_y = 30,
+                           .zoom_side = 20};
+    return (fx_report){
+        .title = "Demo: FLEX on decaying turbulence",
+        .summary = "A FLEX model of 2.78 million parameters, trained for 256 steps on our "
+                   "solver\xe2\x80\x99s turbulence at Re "
+                   "250 to 2000, tested on another seed and at Re 700, which it never saw.",
+        .fact = facts,
+        .facts = sizeof facts / sizeof facts[0],
+        .finding = findings,
+        .findings = sizeof findings / sizeof findings[0],
+        .goal = 0.7,
+        .score = scores,
+        .scores = 10,
+        .panel = panels,
+        .panels = 2,
+        .chart = charts,
+        .charts = 4,
+        .paragraph = paragraphs,
+        .paragraphs = 2,
+        .config =
+            "run:\n  seed: 1\n  backend: cpu\nmodel:\n  size: custom\n  channels: [32, 32, 64, 64]\n",
+    };
+}
+
+/* Everything that can be a name is hostile. */
+static fx_report hostile_report(void)
+{
+    static fx_fact facts[1];
+    static fx_finding findings[1];
+    static const char *paragraphs[1];
+    fx_report r = full_report();
+    facts[0] = (fx_fact){hostile, hostile};
+    findings[0] = (fx_finding){FX_MARK_BAD, hostile};
+    paragraphs[0] = hostile;
+    losses[0].name = losses[1].name = hostile;
+    charts[3].title = charts[3].x_label = charts[3].y_label = charts[3].note = hostile;
+    panels[0].title = panels[0].input_label = hostile;
+    r.title = r.summary = r.config = hostile;
+    r.fact = facts, r.facts = 1;
+    r.finding = findings, r.findings = 1;
+    r.paragraph = paragraphs, r.paragraphs = 1;
+    return r;
+}
+
+/* What a run that failed before its first step leaves; charts without a point, with one, with a spike
+ * and a gap; and a picture from -1 at the left to 1 at the right, whose model is 0. */
+static fx_report odd_report(void)
+{
+    static double x[5000], y[5000];
+    static float ramp[9 * 9], zero[9 * 9];
+    static fx_curve curves[3];
+    for (int i = 0; i < 81; i++)
+        ramp[i] = (float)(i % 9 - 4) / 4;
+    panels[0] = (fx_panel){.title = "ramp",
+                           .input_label = "ramp",
+                           .input = ramp,
+                           .model = zero,
+                           .truth = ramp,
+                           .input_side = 9,
+                           .side = 9};
+    for (int i = 0; i < 5000; i++)
+        x[i] = i, y[i] = i == 3333 ? 1e6 : i > 4000 && i < 4100 ? NAN : 1 + 1e-3 * (i % 7);
+    curves[0] = (fx_curve){"none", x, y, 0};
+    curves[1] = (fx_curve){"one", x, y, 1};
+    curves[2] = (fx_curve){"spike", x, y, 5000};
+    for (int i = 0; i < 3; i++)
+        charts[i] = (fx_chart){.title = curves[i].name,
+                               .x_label = "x",
+                               .y_label = "y",
+                               .log_y = i == 2,
+                               .curve = &curves[i],
+                               .curves = 1};
+    return (fx_report){.title = "odd", .chart = charts, .charts = 3, .panel = panels, .panels = 1};
+}
+
+static double linear(uint8_t c)
+{
+    const double s = c / 255.0;
+    return s <= 0.04045 ? s / 12.92 : pow((s + 0.055) / 1.055, 2.4);
+}
+
+/* CIE L* of a colour. */
+static double lightness(const uint8_t c[3])
+{
+    const double y = 0.2126 * linear(c[0]) + 0.7152 * linear(c[1]) + 0.0722 * linear(c[2]);
+    return y > 0.008856 ? 116 * cbrt(y) - 16 : 903.3 * y;
+}
+
+/* Lightness falls steadily and alike on both sides; blue below, red above; no channel cut off at 0, so
+ * no colour left sRGB. */
+static void colour_map(void **state)
+{
+    (void)state;
+    uint8_t low[3], high[3];
+    double above = 200;
+    colour_of(0, high);
+    assert_true(lightness(high) > 95);
+    for (int i = 1; i <= 20; i++) {
+        colour_of(-i / 20.0, low);
+        colour_of(i / 20.0, high);
+        assert_true(fabs(lightness(low) - lightness(high)) < 6);
+        assert_true(lightness(high) < above - 1.5 && lightness(high) > above - 200 / i);
+        assert_true(low[2] > low[0] + 2 * i && high[0] > high[2] + 2 * i);
+        for (int c = 0; c < 3; c++)
+            assert_true(low[c] > 0 && high[c] > 0 && (i < 2 || (low[c] < 255 && high[c] < 255)));
+        above = lightness(high);
+    }
+    assert_true(above < 40 && above > 20);
+    colour_of(7, low);
+    assert_memory_equal(low, high, 3);
+}
+
+static void page_of(const fx_report *report, text *page)
+{
+    char path[FX_PATH_MAX];
+    assert_int_equal(fx_path(path, "%s/tests/report-%d.html", FX_BINARY_DIR, (int)getpid()), FX_OK);
+    assert_int_equal(fx_report_write(report, path), FX_OK);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    char piece[4096];
+    while (fgets(piece, sizeof piece, file))
+        text_add(page, "%s", piece);
+    fclose(file);
+    unlink(path);
+    assert_int_equal(page->status, FX_OK);
+}
+
+/* The bar names the end of the scale, which comes from the truth: 2.0 here, whatever the error. */
+static void pictures_share_a_scale(void **state)
+{
+    (void)state;
+    static float t[16], m[16];
+    for (int i = 0; i < 16; i++)
+        t[i] = i % 2 ? 2.0f : -1.0f, m[i] = 50;
+    const fx_panel panel = {.title = "p",
+                            .input_label = "i",
+                            .input = t,
+                            .model = m,
+                            .truth = t,
+                            .input_side = 4,
+                            .side = 4};
+    const fx_report report = {.title = "t", .panel = &panel, .panels = 1};
+    text page = {0};
+    page_of(&report, &page);
+    assert_non_null(strstr(page.bytes, "\xe2\x89\xa5 2</text>"));
+    assert_null(strstr(page.bytes, "5</text>"));
+    text_free(&page);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    fx_report r = full_report();
+    assert_int_equal(fx_path(path, "%s/tests/refused-%d.html", FX_BINARY_DIR, (int)getpid()), FX_OK);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("older", file);
+    fclose(file);
+
+    panels[1].zoom_x = SIDE - 10;
+    assert_int_equal(fx_report_write(&r, path), FX_EARG);
+    assert_non_null(
+        strstr(fx_error_message(), "the zoom of 20 at (54, 30) leaves a picture of 64^2 pixels"));
+    panels[1].zoom_x = 20;
+    forecast[SIDE + 3] = NAN;
+    assert_int_equal(fx_report_write(&r, path), FX_EVALUE);
+    assert_non_null(strstr(fx_error_message(), "pixel (1, 3) of a picture is NaN"));
+
+    char old[16] = {0};
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(old, sizeof old, file));
+    fclose(file);
+    assert_string_equal(old, "older");
+    unlink(path);
+
+    r.panels = 0;
+    assert_int_equal(fx_report_write(&r, "/nowhere/at/all/report.html"), FX_EIO);
+    assert_non_null(strstr(fx_error_message(), "/nowhere/at/all/report.html"));
+}
+
+static int write_pages(const char *folder)
+{
+    fx_report (*const make[])(void) = {full_report, hostile_report, odd_report};
+    const char *const names[] = {"full", "hostile", "odd"};
+    for (int i = 0; i < 3; i++) {
+        char path[FX_PATH_MAX];
+        const fx_report r = make[i]();
+        if (fx_path(path, "%s/%s.html", folder, names[i]) != FX_OK ||
+            fx_report_write(&r, path) != FX_OK) {
+            fprintf(stderr, "%s\n", fx_error_message());
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(colour_map),
+        cmocka_unit_test(pictures_share_a_scale),
+        cmocka_unit_test(refusals),
+    };
+    return argc == 2 ? write_pages(argv[1]) : cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,217 @@
+"""The pages that test_report writes, as a browser would take them: nesting, sections, escaping, no way to the network, and
+pictures decoded by hand.
+
+Run: label quick
+Planted errors, each caught: a tag left open, a section left out, quotes not escaped, a script let through, a URL in the page,
+Base64 without padding, the picture of the error without its minus, an id used twice, NaN in a coordinate, thinning that loses
+a spike, the colours of the bar or of the pictures reversed.
+"""
+import base64
+import html.parser
+import os
+import re
+import struct
+import subprocess
+import tempfile
+import zlib
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+MINUS = "\u2212"
+
+
+class Page(html.parser.HTMLParser):
+    """Checks the nesting; keeps every tag with its attributes, and the text by the innermost tag."""
+
+    def __init__(self, source):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.texts = [], [], []
+        self.feed(source)
+        self.close()
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        assert len(dict(attributes)) == len(attributes), f"an attribute twice in {tag}"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+    def handle_data(self, data):
+        if self.open:
+            self.texts.append((self.open[-1], data))
+
+    def all(self, kind, **wanted):
+        return [a for tag, a in self.tags if tag == kind and all(a.get(k.rstrip("_")) == v for k, v in wanted.items())]
+
+    def text(self, *tags):
+        return "".join(data for tag, data in self.texts if (not tags and tag != "style") or tag in tags)
+
+
+def decode(uri):
+    """Rows of (r, g, b) of an 8-bit RGB PNG without interlace, filters undone (PNG specification, 9)."""
+    head, data = uri.split(",", 1)
+    assert head == "data:image/png;base64", head
+    png = base64.b64decode(data, validate=True)
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    at, packed, kinds = 8, b"", []
+    while at < len(png):
+        size, kind = struct.unpack(">I4s", png[at:at + 8])
+        body = png[at + 8:at + 8 + size]
+        assert zlib.crc32(kind + body) == struct.unpack(">I", png[at + 8 + size:at + 12 + size])[0]
+        kinds.append(kind)
+        if kind == b"IHDR":
+            width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", body)
+            assert (depth, colour, interlace) == (8, 2, 0)
+        packed += body if kind == b"IDAT" else b""
+        at += 12 + size
+    assert kinds[-1] == b"IEND"
+    raw, stride, above, rows = zlib.decompress(packed), 3 * width, bytes(3 * width), []
+    assert len(raw) == height * (stride + 1)
+    for y in range(height):
+        how, line = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
+        for i in range(stride):
+            a, b, c = (line[i - 3] if i >= 3 else 0), above[i], (above[i - 3] if i >= 3 else 0)
+            p = a + b - c
+            paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
+            line[i] = (line[i] + (0, a, b, (a + b) // 2, paeth)[how]) & 255
+        rows.append([tuple(line[3 * x:3 * x + 3]) for x in range(width)])
+        above = bytes(line)
+    return rows
+
+
+def check_any(name, source):
+    page = Page(source)
+    assert source.startswith("<!DOCTYPE html>") and len(page.all("html")) == len(page.all("title")) == 1
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids)), f"{name}: an id twice"
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "img", "base", "form"), f"{name}: <{tag}>"
+        for key, value in attributes.items():
+            assert not key.startswith("on"), f"{name}: {key} in <{tag}>"
+            if key in ("href", "src", "action", "xlink:href"):
+                assert value[0] == "#" and value[1:] in ids or value.startswith("data:image/png;base64,"), f"{name}: {key}={value[:60]}"
+            if key in ("d", "x", "y", "cx", "width", "height", "viewbox", "transform"):
+                assert not re.search("nan|inf", value), f"{name}: {key}={value[:60]}"
+        for url in re.findall(r"url\((.*?)\)", " ".join(attributes.values())):
+            assert url[0] == "#" and url[1:] in ids
+    style = page.text("style")
+    assert "url(" not in style and "@import" not in style and "prefers-color-scheme:dark" in style
+    policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert "default-src 'none'" in policy
+    assert page.all("meta", name="viewport")
+    return page
+
+
+def points(path):
+    return [(float(x), float(y)) for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)]
+
+
+def check_full(source):
+    assert "://" not in source, "an address in a page that names none"
+    page = check_any("full", source)
+    text = page.text()
+    for wanted in ("Demo: FLEX on decaying turbulence", "2.78 M parameters", "Scores by Reynolds number", "Fields",
+                   "Curves and spectra", "What this model can and cannot show", "Configuration", "channels: [32, 32, 64, 64]",
+                   "bicubic interpolation", "persistence", "linear extrapolation", "fine scales", "correlation",
+                   "Training finished: 256 of 256 steps", "It cannot show what the paper claims"):
+        assert wanted in text, f"not in the page: {wanted}"
+    # The verdict, found from the scores.
+    findings = "".join(t for tag, t in page.texts if tag == "span")
+    for wanted in ("Super-resolution: the goal is missed at Re 2000.", "in the fine scales, at Re 2000.",
+                   "Forecast: not better than linear extrapolation at Re 250.", "Forecast: the goal is missed at Re 250.",
+                   "Super-resolution: carries over to Re 700, never seen: ratio 0.52, against 0.54 at Re 500 and 0.59 at Re 1000."):
+        assert wanted in findings, f"not among the findings: {wanted}"
+    assert "no better than" not in findings and "noisy" not in findings
+    assert len(page.all("span", class_="mark")) == 2 + 6
+    # Cards: 0.61 = mean of .121/.214, .162/.301, .225/.383, .301/.402.
+    assert [t for tag, t in page.texts if tag == "b"][:4] == ["0.61", "0.52", "0.62", "0.54"]
+    # Tables: ten rows, two of them unseen, their numbers in the row of their Re.
+    assert len(page.all("span", class_="tag unseen")) == 2 and len(page.all("span", class_="tag seen")) == 8
+    rows = [re.sub("<[^>]*>", " ", r).split() for r in re.findall("<tr><th scope=\"row\">.*?</tr>", source, re.S)]
+    assert len(rows) == 10 and rows[2][:4] == ["700", "unseen", "0.184", "0.175\u20130.195"], rows[2]
+    assert rows[5][0] == "250" and "0.121" in rows[5] and "0.088" in rows[5]
+    check_pictures(page)
+    check_charts(source)
+
+
+def check_pictures(page):
+    images = [a for tag, a in page.tags if tag == "image"]
+    decoded = [decode(a["href"]) for a in images]
+    assert [len(d) for d in decoded] == [16, 64, 64, 64, 64, 64, 64, 64]
+    assert all(len(d[0]) == len(d) for d in decoded)
+    assert all(a["width"] == "64" for a in images)
+    small, model, truth, error = decoded[:4]
+    assert all(small[y][x] == truth[4 * y][4 * x] for y in range(16) for x in range(16)), "the input is not every 4th pixel"
+    assert truth == decoded[6] and model != truth
+    # Blue below 0, red above; the error is mostly pale, the truth is not.
+    signed = lambda d: [[c[0] - c[2] for c in row] for row in d]
+    mean = lambda d: sum(abs(v) for row in signed(d) for v in row) / 4096
+    assert mean(error) < 0.35 * mean(truth), (mean(error), mean(truth))
+    s, m, t = signed(error), signed(model), signed(truth)
+    agree = [(s[y][x] > 0) == (m[y][x] > t[y][x]) for y in range(64) for x in range(64)
+             if abs(s[y][x]) > 20 and abs(m[y][x] - t[y][x]) > 20 and max(abs(m[y][x]), abs(t[y][x])) < 90]
+    assert len(agree) > 100 and sum(agree) > 0.97 * len(agree), "the error is not model - truth"
+    uses = [a["href"] for a in page.all("use")]
+    assert uses == ["#" + a["id"] for a in images]
+    stops = page.all("stop")
+    assert stops[0]["stop-color"] < "#22" and stops[16]["stop-color"] > "#f0" and stops[32]["stop-color"] > "#60"
+
+
+def check_charts(source):
+    charts = re.findall(r'<figure class="chart">.*?</figure>', source, re.S)
+    assert len(charts) == 4
+    for chart in charts:
+        for path in re.findall(r'class="line s\d[^"]*" d="([^"]*)"', chart):
+            assert all(58 <= x <= 446 for x, _ in points(path) if path != "M1 4H25")
+    # Linear axis: the learning rate's top, 1e-3 at step 50, is the end of its axis; its last step lies at the bottom.
+    rate = points(re.search(r'class="line s0" d="(M[^"H]*)"', charts[1]).group(1))
+    assert len(rate) == 256 and min(rate, key=lambda p: p[1])[1] == 28.0 and abs(rate[-1][1] - 238) < 0.2
+    assert abs(min(rate, key=lambda p: p[1])[0] - (58 + 388 * 49 / 255)) < 2
+    # Logarithmic axes: E = k^-3 is a straight line up to the roll-off.
+    truth = points(re.search(r'class="line s0" d="(M[^"H]*)"', charts[2]).group(1))
+    (x1, y1), (x2, y2), (x4, y4) = truth[0], truth[1], truth[3]
+    assert abs((x4 - x1) - 2 * (x2 - x1)) < 0.2 and y1 < y2 < y4
+    assert all(f">{name}<" in charts[2] for name in ("truth", "model", "bicubic"))
+    assert 'class="line s0 pale"' in charts[0] and 'class="line s0"' in charts[0]
+    # NaN breaks a line: the validation curve has 13 points alone and one stretch of 49.
+    assert re.search(r'class="line s1" d="(M[^"H]*)"', charts[3]).group(1).count("M") == 14
+
+
+def check_hostile(source):
+    page = check_any("hostile", source)
+    text = page.text()
+    name = "</title><script>alert(1)</script>\"'&<img src=x onerror=y>"
+    assert text.count(name) >= 14, text.count(name)
+    assert "\x01" not in source and "\x9d" not in source
+    assert text.count("\ufffd\ufffd") and "http://example.org/\u00e9\u20ac" in text
+    assert [a for tag, a in page.tags if tag == "svg" and (a.get("aria-label") or "").startswith(name)]
+
+
+def check_odd(source):
+    page = check_any("odd", source)
+    assert "Not evaluated" in page.text() and not page.all("table") and not page.all("details")
+    ramp, model, truth, error = [decode(a["href"]) for tag, a in page.tags if tag == "image"]
+    ends = [tuple(bytes.fromhex(page.all("stop")[i]["stop-color"][1:])) for i in (0, 16, 32)]
+    assert ramp == truth and all(row == [ends[1]] * 9 for row in model)
+    assert all([row[0], row[4], row[8]] == ends for row in truth), "the colours of the pictures are not those of the bar"
+    assert all([row[0], row[4], row[8]] == ends[::-1] for row in error), "the error is not model - truth"
+    charts = re.findall(r'<figure class="chart">.*?</figure>', source, re.S)
+    spike = re.search(r'class="line s0" d="(M[^"H]*)"', charts[2]).group(1)
+    drawn = points(spike)
+    assert len(drawn) <= 601 and min(y for _, y in drawn) < 35, "the spike was lost"
+    assert spike.count("M") == 2, "the gap was closed"
+    assert 'class="line s0" d=""' in charts[0] and 'class="dots s0" d="M' in charts[1]
+
+
+with tempfile.TemporaryDirectory() as folder:
+    subprocess.run([os.path.join(os.environ["FX_BINARY_DIR"], "tests", "test_report"), folder], check=True)
+    for page_name, check in (("full", check_full), ("hostile", check_hostile), ("odd", check_odd)):
+        with open(os.path.join(folder, page_name + ".html"), encoding="utf-8") as f:
+            check(f.read())
+print("three pages hold")
