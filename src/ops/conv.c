@@ -6,8 +6,7 @@
  * nearest doubling followed by a 3x3 correlation is the transpose of a 4x4 correlation of stride 2, pad
  * 1, whose kernel is F = A w A^T: 4/9 of the work, and the doubled image is never stored. Per dimension
  * output 2i + t - 1 takes f[t] x[i], f = A w = (w2, w1 + w2, w0 + w1, w0). */
-#include <string.h>
-
+#include "columns.h"
 #include "onednn.h"
 #include "ops.h"
 
@@ -168,7 +167,7 @@ static layout layout_of(const fx_node *n, const view *v, bool backward)
             (size_t)(backward ? v->B * v->H * v->W * v->C[s] : v->B * v->Ho * v->Wo * v->Co);
         if (adds && tensor < t) tensor = t;
     }
-    if (backward && n->din[BIAS]) parts = (size_t)(PARTS * v->Co);
+    if (backward && n->din[BIAS]) parts = fx_column_scratch(v->Co);
     l.tensor = fx_aligned(weights * sizeof(float));
     l.parts = l.tensor + fx_aligned(tensor * sizeof(float));
     l.library = l.parts + fx_aligned(parts * sizeof(float));
@@ -348,26 +347,6 @@ static fx_status backward_weights(fx_exec *exec, const fx_node *n, const view *v
     return FX_OK;
 }
 
-/* db = sum of dy over pixels: PARTS sums, then those in order, whatever the number of threads. */
-static void backward_bias(const fx_node *n, const view *v, float *part)
-{
-    const float *dy = fx_f32(n->dout[0]);
-    float *db = fx_f32(n->din[BIAS]);
-    const int64_t pixels = v->B * v->Ho * v->Wo, size = (pixels + PARTS - 1) / PARTS;
-    memset(part, 0, sizeof *part * (size_t)(PARTS * v->Co));
-#pragma omp parallel for
-    for (int64_t i = 0; i < PARTS; i++)
-        for (int64_t p = i * size; p < (i + 1) * size && p < pixels; p++)
-            for (int64_t c = 0; c < v->Co; c++)
-                part[i * v->Co + c] += dy[p * v->Co + c];
-    for (int64_t c = 0; c < v->Co; c++) {
-        double sum = 0;
-        for (int64_t i = 0; i < PARTS; i++)
-            sum += part[i * v->Co + c];
-        fx_put(&db[c], (float)sum, fx_adds(n, BIAS));
-    }
-}
-
 /* dr = dy, or its sums over 2x2 pixels. */
 static void backward_residual(const fx_node *n, const view *v)
 {
@@ -396,7 +375,10 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
         if (n->din[SOURCE[s]]) FX_TRY(backward_data(exec, n, &v, &l, s));
         if (n->din[W]) FX_TRY(backward_weights(exec, n, &v, &l, s));
     }
-    if (n->din[BIAS]) backward_bias(n, &v, (void *)((char *)fx_scratch(exec) + l.parts));
+    if (n->din[BIAS])
+        fx_column_sums(fx_f32(n->dout[0]), v.B * v.Ho * v.Wo, v.Co,
+                       (void *)((char *)fx_scratch(exec) + l.parts), fx_f32(n->din[BIAS]),
+                       fx_adds(n, BIAS));
     if (n->din[RESIDUAL]) backward_residual(n, &v);
     return FX_OK;
 }

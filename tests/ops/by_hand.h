@@ -52,13 +52,22 @@ static inline void by_hand_room(fx_tensor **t)
         assert_non_null((*t)->data = fx_calloc(fx_tensor_bytes(*t), 1));
 }
 
-/* Shape rule, room for outputs and saved tensors, scratch, and one forward pass; its status. The
- * harness of the registry-driven tests opens the backend; here the kernel table is asked directly. */
-static inline fx_status by_hand_forward(by_hand *h)
+static inline fx_status by_hand_run(by_hand *h, bool backward)
 {
     const fx_backend *cpu = NULL;
     size_t bytes = 0;
     FX_TRY(fx_backend_find("cpu", &cpu));
+    const fx_kernel *kernel = cpu->kernels[h->node.id];
+    if (kernel->prepare) FX_TRY(kernel->prepare(&h->exec, &h->node, backward, &bytes));
+    h->exec.scratch = fx_calloc(bytes, 1);
+    const fx_status status = (backward ? kernel->backward : kernel->forward)(&h->exec, &h->node);
+    fx_free(h->exec.scratch);
+    return status;
+}
+
+/* Shape rule, room for outputs and saved tensors, scratch, and one forward pass; its status. */
+static inline fx_status by_hand_forward(by_hand *h)
+{
     for (int i = 0; i < FX_MAX_OUT; i++)
         h->node.out[i] = by_hand_empty(h);
     for (int i = 0; i < FX_MAX_SAVED; i++)
@@ -68,11 +77,19 @@ static inline fx_status by_hand_forward(by_hand *h)
         by_hand_room(&h->node.out[i]);
     for (int i = 0; i < FX_MAX_SAVED; i++)
         by_hand_room(&h->node.saved[i]);
-    const fx_kernel *kernel = cpu->kernels[h->node.id];
-    if (kernel->prepare) FX_TRY(kernel->prepare(&h->exec, &h->node, false, &bytes));
-    h->exec.scratch = fx_calloc(bytes, 1);
-    const fx_status status = kernel->forward(&h->exec, &h->node);
-    fx_free(h->exec.scratch);
+    return by_hand_run(h, false);
+}
+
+/* After by_hand_forward: the gradient of in[i], `d` values, from that of out[0]. */
+static inline fx_status by_hand_backward(by_hand *h, int i, float *d_out, float *d_in)
+{
+    fx_tensor d[2] = {*h->node.out[0], *h->node.in[i]};
+    d[0].data = d_out;
+    d[1].data = d_in;
+    h->node.dout[0] = &d[0];
+    h->node.din[i] = &d[1];
+    const fx_status status = by_hand_run(h, true);
+    h->node.dout[0] = h->node.din[i] = NULL;
     return status;
 }
 

@@ -9,7 +9,9 @@
  *
  * Planted and caught: in add.c the scale left out of dA, dB taken from the first rows; in silu.c the
  * gradient overwritten where it must be added, the term x (1 - s) left out, X left out of
- * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged. */
+ * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged; in
+ * linear.c and act.h the derivative of GELU left out, and its cubic term given the factor of the
+ * function itself. */
 #include "harness.h"
 
 enum { DIRECTIONS = 8 };

@@ -1,8 +1,10 @@
-/* test_products.c: forward of conv, every registered case, against plain loops in
+/* test_products.c: forward of conv, linear and attention, every registered case, against plain loops in
  * double. (Backward is compared with forward by test_gradients.c.)
  *
  * Planted and caught, in conv.c: the second source multiplied by the first one's weights, the
- * residual's columns not advanced, the kernel turned while folded (which backward agrees with). */
+ * residual's columns not advanced, the kernel turned while folded (which backward agrees with); in
+ * linear.c the token left out of the mask's element; in dropout.h samples not counted anew for the
+ * second task; in attention.c sums not rescaled to a new maximum, keys behind the last one counted. */
 #include "harness.h"
 
 static const double TOLERANCE = 2e-6; /* of the largest element */
@@ -59,6 +61,85 @@ static void conv(fx_test *t, fx_op_run *r)
     fx_free(want);
 }
 
+/* The masked, activated element plus residual; dropout by rng.h, as dropout.h says. */
+static double linear_at(const fx_test *t, const fx_node *n, int64_t m, int64_t c)
+{
+    enum { X, W, BIAS, RESIDUAL, X2 };
+    const fx_step *step = t->exec->step;
+    const fx_linear_attrs *a = &n->attrs.linear;
+    const int64_t N = n->in[W]->dim[0], width = n->in[W]->dim[1], K = n->in[X]->dim[n->in[X]->rank - 1];
+    const int64_t per_sample = fx_count(n->out[0]) / n->out[0]->dim[0] / N;
+    double z = n->in[BIAS] ? (double)fx_f32(n->in[BIAS])[c] : 0.0;
+    for (int64_t k = 0; k < width; k++) {
+        const float x =
+            k < K ? fx_f32(n->in[X])[m * K + k] : fx_f32(n->in[X2])[m * (width - K) + k - K];
+        z += (double)x * (double)fx_f32(n->in[W])[c * width + k];
+    }
+    const double u = sqrt(2 / 3.14159265358979323846) * (z + 0.044715 * z * z * z);
+    double y = a->act == FX_SILU        ? z / (1 + exp(-z))
+               : a->act == FX_GELU_TANH ? z / 2 * (1 + tanh(u))
+               : a->act == FX_GELU_ERF  ? z / 2 * (1 + erf(z / sqrt(2)))
+                                        : z;
+    const int64_t b = m / per_sample, i = m % per_sample * N + c;
+    const uint32_t slot = (uint32_t)(step->slot0 + n->rows.slot0 + b % n->rows.samples);
+    const uint32_t task = (uint32_t)(n->rows.task0 + b / n->rows.samples);
+    const fx_philox random = fx_philox4x32(
+        step->seed, (const uint32_t[4]){(uint32_t)i / 4, 2 * slot + task, n->stream, step->step});
+    y *= fx_uniform(random.word[i % 4]) >= a->dropout ? 1 / (1 - (double)a->dropout) : 0;
+    return y + (n->in[RESIDUAL] ? (double)fx_f32(n->in[RESIDUAL])[m * N + c] : 0.0);
+}
+
+static void linear(fx_test *t, fx_op_run *r)
+{
+    const int64_t count = fx_count(r->node.out[0]), N = r->node.in[1]->dim[0];
+    double *want = fx_calloc((size_t)count, sizeof *want);
+    for (int64_t i = 0; i < count; i++)
+        want[i] = linear_at(t, &r->node, i / N, i % N);
+    compare(t, r, want);
+    fx_free(want);
+}
+
+/* One query of one head: o (d) and its log-sum-exp. */
+static double attention_row(const fx_node *n, int64_t b, int64_t h, int64_t i, double *o)
+{
+    const int64_t T = n->in[0]->dim[1], row = n->in[0]->dim[2], D = row / 3,
+                  d = D / n->attrs.attention.heads;
+    const float *q = fx_f32(n->in[0]) + (b * T + i) * row + h * d,
+                *k = fx_f32(n->in[0]) + b * T * row + D + h * d;
+    double *s = fx_calloc((size_t)T, sizeof *s), most = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < T; j++) {
+        for (int64_t c = 0; c < d; c++)
+            s[j] += (double)q[c] * (double)k[j * row + c] / sqrt((double)d);
+        most = fmax(most, s[j]);
+    }
+    for (int64_t j = 0; j < T; j++)
+        sum += exp(s[j] - most);
+    for (int64_t c = 0; c < d; c++) {
+        o[c] = 0;
+        for (int64_t j = 0; j < T; j++)
+            o[c] += exp(s[j] - most) / sum * (double)k[j * row + D + c];
+    }
+    fx_free(s);
+    return most + log(sum);
+}
+
+static void attention(fx_test *t, fx_op_run *r)
+{
+    const int64_t B = r->node.out[0]->dim[0], T = r->node.out[0]->dim[1], D = r->node.out[0]->dim[2],
+                  heads = r->node.attrs.attention.heads, d = D / heads;
+    double *want = fx_calloc((size_t)(B * T * D), sizeof *want), off = 0;
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t i = 0; i < T; i++) {
+                const double lse = attention_row(&r->node, b, h, i, want + (b * T + i) * D + h * d);
+                off = fmax(off, fabs(lse - (double)fx_f32(r->node.saved[0])[(b * heads + h) * T + i]) /
+                                    fmax(1, fabs(lse)));
+            }
+    compare(t, r, want);
+    fx_test_check(t, off <= TOLERANCE, r, "log-sum-exp");
+    fx_free(want);
+}
+
 static void every_case(fx_test *t, fx_op_id id, void (*check)(fx_test *t, fx_op_run *r))
 {
     for (const fx_op_case *c = fx_ops[id]->cases; c->name; c++) {
@@ -73,5 +154,7 @@ int main(void)
 {
     fx_test t = fx_test_begin("cpu");
     every_case(&t, FX_OP_conv, conv);
+    every_case(&t, FX_OP_linear, linear);
+    every_case(&t, FX_OP_attention, attention);
     return fx_test_end(&t);
 }

@@ -1,0 +1,209 @@
+/* Fully connected layer of one or two sources, with bias, activation, dropout and residual:
+ *   z = x W[:, :K]^T + x2 W[:, K:]^T + b        kept as PRE where there is an activation
+ *   y = r + m act(z)                            m: 0 or 1 / (1 - p), computed again in backward
+ * The products are oneDNN's sgemm: it reads weights as published, and slices of them, without packing.
+ */
+#include "act.h"
+#include "columns.h"
+#include "dropout.h"
+#include "onednn.h"
+#include "ops.h"
+
+#include <string.h>
+
+enum { X, W, BIAS, RESIDUAL, X2 }; /* in[]: (..., K), (N, K + K2), (N), (..., N), (..., K2) */
+enum { PRE };                      /* saved[]: (..., N) */
+enum { PIECE = 256 };              /* elements of a row worked on at once */
+
+static const int SOURCE[2] = {X, X2};
+
+typedef struct view {
+    int64_t M, N, K[2], first[2], row, per_sample; /* rows in all, and in one element of dim[0] */
+    int sources;
+} view;
+
+static view view_of(const fx_node *n)
+{
+    const fx_tensor *x = n->in[X];
+    view v = {.N = n->in[W]->dim[0], .K = {x->dim[x->rank - 1]}, .row = n->in[W]->dim[1], .sources = 1};
+    v.M = fx_count(x) / v.K[0];
+    v.per_sample = x->rank > 1 ? v.M / x->dim[0] : 1;
+    v.first[1] = v.K[0];
+    if (n->in[X2]) {
+        v.K[1] = n->in[X2]->dim[x->rank - 1];
+        v.sources = 2;
+    }
+    return v;
+}
+
+static bool same_rows(const fx_tensor *a, const fx_tensor *b)
+{
+    return a->rank == b->rank && memcmp(a->dim, b->dim, sizeof *a->dim * (size_t)(a->rank - 1)) == 0;
+}
+
+static fx_status shape(fx_node *n)
+{
+    const fx_tensor *x = n->in[X], *w = n->in[W], *x2 = n->in[X2], *r = n->in[RESIDUAL];
+    const float p = n->attrs.linear.dropout;
+    FX_REQUIRE(x && w && w->rank == 2, FX_EARG, "%s: needs x and 2-dimensional weights", n->name);
+    FX_REQUIRE(!x2 || same_rows(x, x2), FX_EARG, "%s: sources %s and %s have different rows", n->name,
+               fx_shape_text(x), fx_shape_text(x2));
+    const int64_t width = x->dim[x->rank - 1] + (x2 ? x2->dim[x->rank - 1] : 0), N = w->dim[0];
+    FX_REQUIRE(w->dim[1] == width, FX_EARG, "%s: weights %s do not fit %lld features", n->name,
+               fx_shape_text(w), (long long)width);
+    FX_REQUIRE(!n->in[BIAS] || fx_has_shape(n->in[BIAS], 1, FX_DIMS(N)), FX_EARG,
+               "%s: bias is not (%lld)", n->name, (long long)N);
+    FX_REQUIRE(!r || (same_rows(x, r) && r->dim[r->rank - 1] == N), FX_EARG,
+               "%s: residual %s does not fit x %s and %lld features", n->name, fx_shape_text(r),
+               fx_shape_text(x), (long long)N);
+    FX_REQUIRE(p >= 0.0f && p < 1.0f, FX_EARG, "%s: dropout %g", n->name, (double)p);
+    int64_t dim[FX_MAX_RANK];
+    memcpy(dim, x->dim, sizeof dim);
+    dim[x->rank - 1] = N;
+    FX_TRY(fx_out_shape(n, 0, x->rank, dim));
+    return n->attrs.linear.act == FX_LINEAR ? FX_OK : fx_saved_shape(n, PRE, x->rank, dim);
+}
+
+static bool bends(const fx_node *n) /* whether dz differs from dy */
+{
+    return n->attrs.linear.act != FX_LINEAR || n->attrs.linear.dropout > 0.0f;
+}
+
+static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *bytes)
+{
+    (void)exec;
+    const view v = view_of(n);
+    *bytes = 0;
+    if (backward && bends(n)) *bytes += fx_aligned(sizeof(float) * (size_t)(v.M * v.N));
+    if (backward && n->din[BIAS]) *bytes += sizeof(float) * fx_column_scratch(v.N);
+    return FX_OK;
+}
+
+/* Elements first .. first + count - 1 of row m: mask factors in `factor` (1 where dropout is off). */
+static void mask(const fx_dropout *d, const view *v, int64_t m, int64_t first, int64_t count,
+                 float *factor)
+{
+    fx_dropout_factors(d, m / v->per_sample, m % v->per_sample * v->N + first, count, factor);
+}
+
+/* z (holding the products) += b; y = r + m act(z). z may be y. */
+static void finish(const fx_node *n, const view *v, const fx_dropout *d, float *z)
+{
+    const float *b = fx_f32(n->in[BIAS]), *r = fx_f32(n->in[RESIDUAL]);
+    float *y = fx_f32(n->out[0]);
+#pragma omp parallel for collapse(2)
+    for (int64_t m = 0; m < v->M; m++)
+        for (int64_t c = 0; c < v->N; c += PIECE) {
+            const int64_t at = m * v->N + c, count = v->N - c < PIECE ? v->N - c : PIECE;
+            float factor[PIECE];
+            for (int64_t i = 0; b && i < count; i++)
+                z[at + i] += b[c + i];
+            fx_activate(n->attrs.linear.act, z + at, y + at, count);
+            if (fx_dropout_on(d)) {
+                mask(d, v, m, c, count, factor);
+                for (int64_t i = 0; i < count; i++)
+                    y[at + i] *= factor[i];
+            }
+            for (int64_t i = 0; r && i < count; i++)
+                y[at + i] += r[at + i];
+        }
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(n);
+    const fx_dropout d = fx_dropout_of(exec, n, n->attrs.linear.dropout);
+    float *z = fx_f32(n->saved[PRE] ? n->saved[PRE] : n->out[0]);
+    for (int s = 0; s < v.sources; s++)
+        FX_TRY(fx_dnn_sgemm('N', 'T', v.M, v.N, v.K[s], 1.0f, fx_f32(n->in[SOURCE[s]]), v.K[s],
+                            fx_f32(n->in[W]) + v.first[s], v.row, s == 0 ? 0.0f : 1.0f, z, v.N));
+    finish(n, &v, &d, z);
+    return FX_OK;
+}
+
+/* dz = dy m act'(z). */
+static void backward_act(const fx_node *n, const view *v, const fx_dropout *d, float *dz)
+{
+    const float *dy = fx_f32(n->dout[0]), *z = fx_f32(n->saved[PRE]);
+#pragma omp parallel for collapse(2)
+    for (int64_t m = 0; m < v->M; m++)
+        for (int64_t c = 0; c < v->N; c += PIECE) {
+            const int64_t at = m * v->N + c, count = v->N - c < PIECE ? v->N - c : PIECE;
+            float factor[PIECE];
+            if (fx_dropout_on(d)) {
+                mask(d, v, m, c, count, factor);
+                for (int64_t i = 0; i < count; i++)
+                    dz[at + i] = dy[at + i] * factor[i];
+            } else {
+                memcpy(dz + at, dy + at, sizeof *dz * (size_t)count);
+            }
+            if (z) fx_times_derivative(n->attrs.linear.act, z + at, dz + at, count);
+        }
+}
+
+static void backward_residual(const fx_node *n)
+{
+    const float *dy = fx_f32(n->dout[0]);
+    float *dr = fx_f32(n->din[RESIDUAL]);
+    const unsigned adds = fx_adds(n, RESIDUAL);
+    const int64_t count = fx_count(n->dout[0]);
+#pragma omp parallel for
+    for (int64_t i = 0; i < count; i++)
+        fx_put(&dr[i], dy[i], adds);
+}
+
+static fx_status backward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(n);
+    const fx_dropout d = fx_dropout_of(exec, n, n->attrs.linear.dropout);
+    const float *dz = fx_f32(n->dout[0]), *w = fx_f32(n->in[W]);
+    char *scratch = fx_scratch(exec);
+    if (bends(n)) {
+        backward_act(n, &v, &d, (float *)(void *)scratch);
+        dz = (const float *)(void *)scratch;
+        scratch += fx_aligned(sizeof(float) * (size_t)(v.M * v.N));
+    }
+    for (int s = 0; s < v.sources; s++) {
+        const float keep_x = fx_adds(n, SOURCE[s]) ? 1.0f : 0.0f, keep_w = fx_adds(n, W) ? 1.0f : 0.0f;
+        if (n->din[SOURCE[s]])
+            FX_TRY(fx_dnn_sgemm('N', 'N', v.M, v.K[s], v.N, 1.0f, dz, v.N, w + v.first[s], v.row,
+                                keep_x, fx_f32(n->din[SOURCE[s]]), v.K[s]));
+        if (n->din[W])
+            FX_TRY(fx_dnn_sgemm('T', 'N', v.N, v.K[s], v.M, 1.0f, dz, v.N, fx_f32(n->in[SOURCE[s]]),
+                                v.K[s], keep_w, fx_f32(n->din[W]) + v.first[s], v.row));
+    }
+    if (n->din[BIAS])
+        fx_column_sums(dz, v.M, v.N, (float *)(void *)scratch, fx_f32(n->din[BIAS]), fx_adds(n, BIAS));
+    if (n->din[RESIDUAL]) backward_residual(n);
+    return FX_OK;
+}
+
+static const fx_op_case cases[] = {
+    {.name = "vector", .dim = {{3, 7}, {5, 7}, {5}}},
+    {.name = "tokens, no bias", .dim = {{2, 5, 16}, {24, 16}}, .scale = 0.3f},
+    {.name = "silu", .attrs.linear = {FX_SILU, 0.0f}, .dim = {{2, 3, 12}, {9, 12}, {9}}, .scale = 0.3f},
+    {.name = "gelu (tanh), dropout",
+     .attrs.linear = {FX_GELU_TANH, 0.3f},
+     .dim = {{4, 3, 8}, {33, 8}, {33}},
+     .rows = {2, 1, 0, 0},
+     .scale = 0.3f},
+    {.name = "gelu (erf)", .attrs.linear = {FX_GELU_ERF, 0.0f}, .dim = {{6, 8}, {10, 8}, {10}}},
+    {.name = "dropout, residual",
+     .attrs.linear = {FX_LINEAR, 0.2f},
+     .dim = {{2, 3, 8}, {300, 8}, {300}, {2, 3, 300}},
+     .scale = 0.3f},
+    {.name = "two sources, residual",
+     .dim = {{2, 3, 8}, {6, 13}, {6}, {2, 3, 6}, {2, 3, 5}},
+     .scale = 0.3f},
+    {0},
+};
+
+const fx_op fx_op_linear = {
+    .name = "linear",
+    .shape = shape,
+    .gradients = FX_IN(X) | FX_IN(W) | FX_IN(BIAS) | FX_IN(RESIDUAL) | FX_IN(X2),
+    .backward_reads = FX_IN(X) | FX_IN(W) | FX_IN(X2) | FX_SAVED(PRE),
+    .passes_gradient = FX_IN(RESIDUAL),
+    .cases = cases,
+};
+const fx_kernel fx_cpu_linear = {prepare, forward, backward};

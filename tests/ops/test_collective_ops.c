@@ -1,0 +1,180 @@
+/* test_collective_ops.c: gather, contrast, all_reduce and join over several ranks. The contrast of the
+ * global batch and its gradients are the same however the samples are spread over ranks and
+ * micro-batches, and agree with a plain re-computation.
+ *
+ * Run: ranks 1 2 3
+ * Run: timeout 60
+ *
+ * Planted and caught: in gather.c tasks and samples exchanged, the offset left out, the rank's stride
+ * taken as B; in contrast.c own rows looked for without the offset, the column term left out of the
+ * loss, the projection left out of the gradient, softmax of rows twice in W; in all_reduce.c the offset
+ * left out. */
+#include "by_hand.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include "flexhpc/launch.h"
+#include "flexhpc/rng.h"
+
+enum { MICRO = 2, STRIDE = 2 * MICRO, T = 2, D = 6, SIZE = T * D, MOST = 3 * STRIDE };
+static const float TEMPERATURE = 0.1f;
+
+static fx_comm *comm;
+
+/* The latent of a global slot and task. */
+static void latent(int64_t slot, int task, float *x)
+{
+    fx_fill_normal(9, (uint32_t)(2 * slot + task), 1, 0, x, SIZE);
+}
+
+/* E of this rank's micro-batch: SR rows, then FC rows. */
+static void own_latents(int micro, float *e)
+{
+    for (int k = 0; k < 2 * MICRO; k++)
+        latent(comm->rank * STRIDE + micro * MICRO + k % MICRO, k / MICRO, e + k * SIZE);
+}
+
+static void gather_all(float *all, int64_t G)
+{
+    for (int micro = 0; micro < STRIDE / MICRO; micro++) {
+        float e[2 * MICRO * SIZE];
+        own_latents(micro, e);
+        by_hand h;
+        by_hand_begin(&h, FX_OP_gather, (fx_attrs){.gather = {STRIDE, micro * MICRO, comm->size}});
+        h.exec.options.comm = comm;
+        by_hand_in(&h, 0, e, 3, FX_DIMS(2 * MICRO, T, D));
+        assert_int_equal(by_hand_forward(&h), FX_OK);
+        assert_true(fx_has_shape(h.node.out[0], 4, FX_DIMS(G, 2, T, D)));
+        for (int64_t slot = 0; slot < G; slot++) /* what this micro-batch brought, from every rank */
+            if (slot % STRIDE / MICRO == micro)
+                memcpy(all + slot * 2 * SIZE, fx_f32(h.node.out[0]) + slot * 2 * SIZE,
+                       sizeof(float) * 2 * SIZE);
+        by_hand_end(&h);
+    }
+}
+
+static void gather_places_every_rank(void **state)
+{
+    (void)state;
+    const int64_t G = comm->size * STRIDE;
+    float all[MOST * 2 * SIZE], want[SIZE];
+    gather_all(all, G);
+    for (int64_t slot = 0; slot < G; slot++)
+        for (int task = 0; task < 2; task++) {
+            latent(slot, task, want);
+            assert_memory_equal(all + (slot * 2 + task) * SIZE, want, sizeof want);
+        }
+}
+
+/* The loss of unit vectors' logits from its definition, in double; x: (G,2,SIZE). */
+static double plain_contrast(const double *x, int64_t G)
+{
+    double logit[MOST][MOST], loss = 0;
+    for (int64_t i = 0; i < G; i++)
+        for (int64_t j = 0; j < G; j++) {
+            double ab = 0, aa = 0, bb = 0;
+            for (int k = 0; k < SIZE; k++) {
+                const double a = x[i * 2 * SIZE + k], b = x[(j * 2 + 1) * SIZE + k];
+                ab += a * b, aa += a * a, bb += b * b;
+            }
+            logit[i][j] = ab / sqrt(aa * bb) / (double)TEMPERATURE;
+        }
+    for (int64_t i = 0; i < G; i++) {
+        double row = 0, column = 0;
+        for (int64_t j = 0; j < G; j++) {
+            row += exp(logit[i][j]);
+            column += exp(logit[j][i]);
+        }
+        loss += (log(row) + log(column)) / 2 - logit[i][i];
+    }
+    return loss / (double)G;
+}
+
+static void contrast_is_the_global_one(void **state)
+{
+    (void)state;
+    const int64_t G = comm->size * STRIDE;
+    float all[MOST * 2 * SIZE], one = 1;
+    double x[MOST * 2 * SIZE];
+    gather_all(all, G);
+    for (int64_t i = 0; i < G * 2 * SIZE; i++)
+        x[i] = (double)all[i];
+    for (int micro = 0; micro < STRIDE / MICRO; micro++) {
+        float e[2 * MICRO * SIZE], de[2 * MICRO * SIZE];
+        by_hand h;
+        own_latents(micro, e);
+        by_hand_begin(&h, FX_OP_contrast, (fx_attrs){.contrast = {TEMPERATURE, STRIDE, micro * MICRO}});
+        h.exec.options.comm = comm;
+        by_hand_in(&h, 0, e, 3, FX_DIMS(2 * MICRO, T, D));
+        by_hand_in(&h, 1, all, 4, FX_DIMS(G, 2, T, D));
+        assert_int_equal(by_hand_forward(&h), FX_OK);
+        assert_true(fabs((double)fx_f32(h.node.out[0])[0] / plain_contrast(x, G) - 1) < 1e-6);
+        assert_int_equal(by_hand_backward(&h, 0, &one, de), FX_OK);
+        for (int k = 0; k < 2 * MICRO * SIZE; k += 5) {
+            const int64_t slot = comm->rank * STRIDE + micro * MICRO + k / SIZE % MICRO;
+            double *at = &x[(slot * 2 + k / SIZE / MICRO) * SIZE + k % SIZE];
+            const double before = *at, step = 1e-4;
+            *at = before + step;
+            const double up = plain_contrast(x, G);
+            *at = before - step;
+            const double want = (up - plain_contrast(x, G)) / (2 * step);
+            *at = before;
+            assert_true(fabs((double)de[k] - want) < 1e-6 * fmax(1, fabs(want)));
+        }
+        by_hand_end(&h);
+    }
+}
+
+/* One sample is its own only candidate: 0, and no gradient. */
+static void contrast_of_one_sample(void **state)
+{
+    (void)state;
+    float e[2 * SIZE], all[2 * SIZE], de[2 * SIZE], one = 1;
+    latent(0, 0, e);
+    latent(0, 1, e + SIZE);
+    memcpy(all, e, sizeof e);
+    by_hand h;
+    by_hand_begin(&h, FX_OP_contrast, (fx_attrs){.contrast = {0.01f, 1, 0}});
+    by_hand_in(&h, 0, e, 3, FX_DIMS(2, T, D));
+    by_hand_in(&h, 1, all, 4, FX_DIMS(1, 2, T, D));
+    assert_int_equal(by_hand_forward(&h), FX_OK);
+    assert_true(fx_f32(h.node.out[0])[0] == 0.0f);
+    assert_int_equal(by_hand_backward(&h, 0, &one, de), FX_OK);
+    for (int i = 0; i < 2 * SIZE; i++)
+        assert_true(de[i] == 0.0f);
+    by_hand_end(&h);
+}
+
+static void reduce_sums_its_bucket_only(void **state)
+{
+    (void)state;
+    enum { N = 20, OFFSET = 3, COUNT = 11 };
+    float slab[N];
+    for (int i = 0; i < N; i++)
+        slab[i] = (float)(i + comm->rank);
+    by_hand reduce, join;
+    by_hand_begin(&reduce, FX_OP_all_reduce, (fx_attrs){.reduce = {OFFSET, COUNT}});
+    by_hand_begin(&join, FX_OP_join, (fx_attrs){.reduce = {0, 0}});
+    reduce.exec.options.comm = join.exec.options.comm = comm;
+    by_hand_in(&reduce, 0, slab, 1, FX_DIMS(N));
+    assert_int_equal(by_hand_forward(&reduce), FX_OK);
+    assert_int_equal(by_hand_forward(&join), FX_OK);
+    for (int i = 0; i < N; i++) {
+        const int ranks = comm->size;
+        const bool inside = i >= OFFSET && i < OFFSET + COUNT;
+        assert_true(slab[i] == (float)(inside ? ranks * i + ranks * (ranks - 1) / 2 : i + comm->rank));
+    }
+}
+
+int main(int argc, char **argv)
+{
+    setenv("FLEXHPC_MPI", "1", 0);
+    fx_status status = fx_comm_start(&argc, &argv, &comm);
+    if (status != FX_OK) return fx_comm_finish(&comm, status);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gather_places_every_rank), cmocka_unit_test(contrast_is_the_global_one),
+        cmocka_unit_test(contrast_of_one_sample), cmocka_unit_test(reduce_sums_its_bucket_only)};
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed) status = fx_fail(FX_EVALUE, "%d tests failed", failed);
+    return fx_comm_finish(&comm, status);
+}
