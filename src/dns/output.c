@@ -7,6 +7,7 @@
 #include "flexhpc/dns.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "flexhpc/io.h"
@@ -259,6 +260,18 @@ static fx_status commit_file(task *t)
     return fx_agree(t->comm, t->comm->rank == 0 ? fx_commit(t->part, t->path) : FX_OK);
 }
 
+/* After a failure: the error record stays the first one's. A flow that blew up did so on all ranks,
+ * which can close the file together; after a failed write that may hang. */
+static void discard_file(task *t, fx_status status)
+{
+    char why[FX_PATH_MAX];
+    snprintf(why, sizeof why, "%s", fx_error_message());
+    if (t->file && status == FX_EVALUE) (void)fx_h5_close(&t->file);
+    fx_h5_abandon(&t->file);
+    if (t->comm->rank == 0) (void)fx_remove(t->part);
+    fx_fail(status, "%s", why);
+}
+
 fx_status fx_dns_generate(fx_comm *comm, const fx_config *config, double reynolds, fx_dns_made *made)
 {
     task t;
@@ -280,12 +293,7 @@ fx_status fx_dns_generate(fx_comm *comm, const fx_config *config, double reynold
     FX_TRY_DONE(commit_file(&t));
     made->seconds = fx_now() - t.began;
 done:
-    fx_h5_abandon(&t.file);
-    if (status != FX_OK && comm->rank == 0 && fx_file_exists(t.part)) {
-        char why[FX_PATH_MAX];
-        snprintf(why, sizeof why, "%s", fx_error_message());
-        if (fx_remove(t.part) != FX_OK) fx_fail(status, "%s", why); /* the first failure is the story */
-    }
+    if (status != FX_OK) discard_file(&t, status);
     fx_dns_free(&t.dns);
     fx_free(t.field);
     fx_free(t.rounded);

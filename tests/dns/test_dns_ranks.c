@@ -1,9 +1,11 @@
 /* test_dns_ranks.c: the ranks of a job share one flow: the same field as one rank alone, to rounding.
+ *
  * Run: ranks 1 2 4
+ *
  * Planted in the code, caught here, removed:
- *   the block of peer p sent to itself (no exchange)        fields differ
- *   the speed of the own rows only                          fields differ after some steps
- *   rows of the coarse grid read with the solver's count    sampled fields differ */
+ *   no exchange, each rank keeps what it has                fields differ
+ *   the largest speed of the own rows only                  fields differ
+ *   the padding columns taken for modes                     fields differ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
