@@ -2,11 +2,14 @@
  * shards and owns a contiguous share of them. It writes its shards in groups of one source: each
  * snapshot is read once a group, only the rows that the group's tiles cover, as many snapshots at a
  * time as 64 MiB hold, and cut into tiles. A shard depends on its source and the layout alone, hence
- * not on the number of ranks. The manifest comes last: a folder without one is not a pack. */
+ * not on the number of ranks. The manifest comes last: a folder without one is not a pack. Until then a
+ * note `shard-NNNN.h5.sum` beside each finished shard says its size and checksum, so that a broken-off
+ * pack goes on. */
 #include "shard.h"
+#include "sources.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -16,11 +19,6 @@
 
 enum { GROUP = 16 /* shards written at once: 16 open files */ };
 static const int64_t SHARD_BYTES = 256ll << 20, SLAB_BYTES = 64ll << 20;
-
-typedef struct source_file {
-    char path[FX_PATH_MAX];
-    fx_pack_source source;
-} source_file;
 
 /* What the owner of a shard found out and the manifest needs. */
 typedef struct shard_result {
@@ -32,81 +30,19 @@ typedef struct shard_result {
 typedef struct packing {
     fx_comm *comm;
     const fx_config *config;
-    source_file *file; /* (sources) */
+    fx_source_file *file; /* (sources) */
     fx_manifest manifest;
     shard_result *result; /* (shards) this rank's are filled */
     int first, end;       /* this rank's shards */
 } packing;
-
-/* ---- Sources ---- */
-
-static bool wanted(const fx_list *list, double reynolds)
-{
-    for (int i = 0; i < list->count; i++)
-        if (list->value[i] == reynolds) return true;
-    return list->count == 0;
-}
-
-static int by_reynolds(const void *a, const void *b)
-{
-    const fx_pack_source *x = &((const source_file *)a)->source, *y = &((const source_file *)b)->source;
-    if (x->reynolds != y->reynolds) return x->reynolds < y->reynolds ? -1 : 1;
-    if (x->seed != y->seed) return x->seed < y->seed ? -1 : 1;
-    return strcmp(x->name, y->name);
-}
-
-static fx_status inspect(const packing *job, const char *path, source_file *out)
-{
-    fx_nskt *file = NULL;
-    const int64_t side = job->config->pack_patch;
-    FX_TRY(fx_path(out->path, "%s", path));
-    FX_TRY(fx_nskt_open(path, &file));
-    const fx_nskt_info *info = fx_nskt_describe(file);
-    fx_pack_source *s = &out->source;
-    memcpy(s->name, info->name, sizeof s->name);
-    s->reynolds = info->reynolds;
-    s->seed = info->seed;
-    s->start = info->start;
-    s->interval = info->interval;
-    s->snapshots = info->snapshots;
-    s->height = info->height;
-    s->width = info->width;
-    fx_nskt_close(&file);
-    FX_REQUIRE(s->height >= side && s->width >= side, FX_ECONFIG,
-               "pack.patch: %lld pixels do not fit into the %lld x %lld of %s", (long long)side,
-               (long long)s->height, (long long)s->width, path);
-    return FX_OK;
-}
-
-/* Rank 0: opens the files that pack.reynolds wants, sorts them. */
-static fx_status list_sources(packing *job, const char *const *files, int count)
-{
-    FX_TRY(FX_ALLOC(job->file, count));
-    for (int i = 0; i < count; i++) {
-        double reynolds;
-        int64_t seed;
-        FX_REQUIRE(fx_nskt_parse_name(files[i], &reynolds, &seed), FX_EARG,
-                   "%s: the name is not {Re}_{N}_{N}_seed_{seed}.h5", files[i]);
-        if (!wanted(&job->config->pack_reynolds, reynolds)) continue;
-        FX_TRY(inspect(job, files[i], &job->file[job->manifest.sources]));
-        job->manifest.sources++;
-    }
-    FX_REQUIRE(job->manifest.sources > 0, FX_ECONFIG,
-               "pack.source: no file named {Re}_{N}_{N}_seed_{seed}.h5%s",
-               job->config->pack_reynolds.count ? " with an Re of pack.reynolds" : "");
-    qsort(job->file, (size_t)job->manifest.sources, sizeof *job->file, by_reynolds);
-    for (int i = 1; i < job->manifest.sources; i++)
-        FX_REQUIRE(strcmp(job->file[i].source.name, job->file[i - 1].source.name) != 0, FX_EARG,
-                   "%s: a second file of this name", job->file[i].path);
-    return FX_OK;
-}
 
 static fx_status share_sources(packing *job, const char *const *files, int count)
 {
     fx_comm *comm = job->comm;
     fx_manifest *m = &job->manifest;
     int64_t sources = 0;
-    fx_status status = comm->rank == 0 ? list_sources(job, files, count) : FX_OK;
+    fx_status status =
+        comm->rank == 0 ? fx_sources_list(job->config, files, count, &job->file, &m->sources) : FX_OK;
     FX_TRY(fx_agree(comm, status));
     sources = m->sources;
     FX_TRY(fx_comm_max_i64(comm, &sources));
@@ -178,24 +114,65 @@ static bool newer(const struct stat *a, const struct stat *b)
                                                   : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
 }
 
-/* Is the shard there, newer than its source, of this layout and whole? Whatever is wrong only means:
- * no. */
+/* Size, checksum and statistics of a finished shard, for the manifest. */
+static fx_status inspect_shard(const packing *job, int shard)
+{
+    char path[FX_PATH_MAX];
+    fx_shard *file = NULL;
+    const fx_shard_layout layout = layout_of(job, shard);
+    shard_result *r = &job->result[shard];
+    FX_TRY(shard_path(job, shard, path));
+    FX_TRY(fx_shard_open(path, &layout, &file));
+    const fx_status status = fx_shard_stats(file, &r->stats);
+    fx_shard_close(&file);
+    FX_TRY(status);
+    FX_TRY(fx_file_size(path, &r->bytes));
+    return fx_file_xxh64(path, &r->checksum);
+}
+
+static fx_status note_path(const char *folder, const char *shard, char path[FX_PATH_MAX])
+{
+    return fx_path(path, "%s/%s.sum", folder, shard);
+}
+
+static fx_status write_note(const char *folder, const char *shard, int64_t bytes, uint64_t checksum)
+{
+    char path[FX_PATH_MAX], text[64];
+    FX_TRY(note_path(folder, shard, path));
+    const int size = snprintf(text, sizeof text, "%" PRId64 " %016" PRIx64 "\n", bytes, checksum);
+    return fx_write_text(path, text, (size_t)size);
+}
+
+static fx_status remove_note(const char *folder, const char *shard)
+{
+    char path[FX_PATH_MAX];
+    FX_TRY(note_path(folder, shard, path));
+    return fx_remove(path);
+}
+
+static bool note_agrees(const packing *job, int shard)
+{
+    char path[FX_PATH_MAX], want[64], *text = NULL;
+    size_t size = 0;
+    const shard_result *r = &job->result[shard];
+    snprintf(want, sizeof want, "%" PRId64 " %016" PRIx64 "\n", r->bytes, r->checksum);
+    const bool agrees =
+        note_path(job->config->pack_path, job->manifest.shard[shard].name, path) == FX_OK &&
+        fx_read_text(path, sizeof want, &text, &size) == FX_OK && strcmp(text, want) == 0;
+    fx_free(text);
+    return agrees;
+}
+
+/* Is the shard there, newer than its source, of this layout, and as its note says? Whatever is wrong
+ * only means: no. */
 static bool finished(const packing *job, int shard)
 {
     char path[FX_PATH_MAX];
     struct stat mine, source;
-    fx_shard *file = NULL;
-    float *snapshot = NULL;
-    const fx_shard_layout layout = layout_of(job, shard);
-    bool whole = shard_path(job, shard, path) == FX_OK && stat(path, &mine) == 0 &&
-                 stat(job->file[job->manifest.shard[shard].source].path, &source) == 0 &&
-                 newer(&mine, &source) && fx_shard_open(path, &layout, &file) == FX_OK &&
-                 FX_ALLOC(snapshot, layout.side * layout.side) == FX_OK;
-    for (int64_t p = 0; whole && p < layout.patches; p++)
-        for (int64_t t = 0; whole && t < layout.source->snapshots; t++)
-            whole = fx_shard_read(file, p, t, 1, snapshot) == FX_OK;
-    fx_free(snapshot);
-    fx_shard_close(&file);
+    const bool whole = shard_path(job, shard, path) == FX_OK && stat(path, &mine) == 0 &&
+                       stat(job->file[job->manifest.shard[shard].source].path, &source) == 0 &&
+                       newer(&mine, &source) && inspect_shard(job, shard) == FX_OK &&
+                       note_agrees(job, shard);
     fx_error_clear();
     return whole;
 }
@@ -206,7 +183,7 @@ static fx_status write_group(const packing *job, int first, int count, const boo
     fx_status status = FX_OK;
     const fx_manifest *m = &job->manifest;
     const fx_pack_shard *shard = &m->shard[first];
-    const source_file *from = &job->file[shard->source];
+    const fx_source_file *from = &job->file[shard->source];
     const int64_t side = m->patch, width = from->source.width, across = width / side;
     const int64_t top = shard->tile / across,
                   last = shard[count - 1].tile + shard[count - 1].patches - 1;
@@ -225,6 +202,7 @@ static fx_status write_group(const packing *job, int first, int count, const boo
         char path[FX_PATH_MAX], part[FX_PATH_MAX];
         const fx_shard_layout layout = layout_of(job, first + i);
         if (skip[i]) continue;
+        FX_TRY_DONE(remove_note(job->config->pack_path, shard[i].name));
         FX_TRY_DONE(shard_path(job, first + i, path));
         FX_TRY_DONE(fx_path(part, "%s.part", path));
         FX_TRY_DONE(fx_shard_create(part, &layout, &out[i]));
@@ -249,6 +227,9 @@ static fx_status write_group(const packing *job, int first, int count, const boo
         FX_TRY_DONE(shard_path(job, first + i, path));
         FX_TRY_DONE(fx_path(part, "%s.part", path));
         FX_TRY_DONE(fx_commit(part, path));
+        FX_TRY_DONE(inspect_shard(job, first + i));
+        FX_TRY_DONE(write_note(job->config->pack_path, shard[i].name, job->result[first + i].bytes,
+                               job->result[first + i].checksum));
     }
 done:
     for (int i = 0; i < count; i++)
@@ -257,22 +238,6 @@ done:
     fx_free(slab);
     fx_free(tile);
     return status;
-}
-
-/* Size, checksum and statistics of a finished shard, for the manifest. */
-static fx_status inspect_shard(const packing *job, int shard)
-{
-    char path[FX_PATH_MAX];
-    fx_shard *file = NULL;
-    const fx_shard_layout layout = layout_of(job, shard);
-    shard_result *r = &job->result[shard];
-    FX_TRY(shard_path(job, shard, path));
-    FX_TRY(fx_shard_open(path, &layout, &file));
-    const fx_status status = fx_shard_stats(file, &r->stats);
-    fx_shard_close(&file);
-    FX_TRY(status);
-    FX_TRY(fx_file_size(path, &r->bytes));
-    return fx_file_xxh64(path, &r->checksum);
 }
 
 /* The next shards of this rank from `*at` that share a source, written or kept. */
@@ -287,10 +252,7 @@ static fx_status next_group(const packing *job, int *at)
         kept += skip[count++];
         ++*at;
     }
-    if (kept < count) FX_TRY(write_group(job, first, count, skip));
-    for (int i = first; i < *at; i++)
-        FX_TRY(inspect_shard(job, i));
-    return FX_OK;
+    return kept < count ? write_group(job, first, count, skip) : FX_OK;
 }
 
 /* Every rank goes through the same number of rounds and agrees after each, so that one rank's failure
@@ -344,19 +306,29 @@ static fx_status gather_results(packing *job)
     return status;
 }
 
-/* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; shards
- * beyond this pack's number are left over from it. */
-static fx_status clear_folder(const packing *job)
+/* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; what it
+ * knows of them is kept as notes. Shards beyond this pack's number are left over from the older one. */
+static fx_status open_folder(const packing *job)
 {
     char path[FX_PATH_MAX];
+    fx_manifest old = {0};
+    fx_status status = FX_OK;
     const char *folder = job->config->pack_path;
     FX_TRY(fx_make_dirs(folder));
+    if (fx_manifest_read(folder, &old) != FX_OK) fx_error_clear(); /* none, or of no use */
+    for (int i = 0; status == FX_OK && i < old.shards; i++)
+        status = write_note(folder, old.shard[i].name, old.shard[i].bytes, old.shard[i].checksum);
+    fx_manifest_free(&old);
+    FX_TRY(status);
     FX_TRY(fx_path(path, "%s/manifest.json", folder));
     FX_TRY(fx_remove(path));
     for (int shard = job->manifest.shards;; shard++) {
-        FX_TRY(fx_path(path, "%s/shard-%04d.h5", folder, shard));
+        char name[32];
+        FX_TRY(fx_print(name, sizeof name, "shard-%04d.h5", shard));
+        FX_TRY(fx_path(path, "%s/%s", folder, name));
         if (!fx_file_exists(path)) return FX_OK;
         FX_TRY(fx_remove(path));
+        FX_TRY(remove_note(folder, name));
     }
 }
 
@@ -369,6 +341,8 @@ static fx_status write_manifest(packing *job)
     m->scale = fx_stats_rms(&all);
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.source: all values are 0");
     FX_TRY(fx_manifest_write(job->config->pack_path, m));
+    for (int i = 0; i < m->shards; i++)
+        FX_TRY(remove_note(job->config->pack_path, m->shard[i].name));
     fx_log(FX_INFO,
            "pack: %s: %lld patches of %lld pixels from %d files in %d shards, root mean square %.6g",
            job->config->pack_path, (long long)m->patches, (long long)m->patch, m->sources, m->shards,
@@ -383,7 +357,7 @@ fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *cons
     FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
     FX_TRY_DONE(share_sources(&job, files, count));
     FX_TRY_DONE(fx_agree(comm, lay_out(&job)));
-    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? clear_folder(&job) : FX_OK));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? open_folder(&job) : FX_OK));
     FX_TRY_DONE(write_shards(&job));
     FX_TRY_DONE(gather_results(&job));
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
@@ -394,40 +368,12 @@ done:
     return status;
 }
 
-/* Rank 0: the files of a folder whose names are NSKT names, as paths; or `source` itself when it is a
- * file. *paths and the texts are one block, freed with fx_free. */
-static fx_status list_folder(const char *source, char ***paths, int *count)
-{
-    fx_status status = FX_OK;
-    char **names = NULL;
-    int entries = 0;
-    struct stat s;
-    FX_REQUIRE(stat(source, &s) == 0, FX_EIO, "pack.source: %s: %s", source, strerror(errno));
-    const bool folder = S_ISDIR(s.st_mode);
-    if (folder) FX_TRY(fx_list_dir(source, ".h5", &names, &entries));
-    const size_t most = folder ? (size_t)entries : 1;
-    *count = 0;
-    FX_TRY_DONE((*paths = fx_calloc(most + 1, sizeof **paths + FX_PATH_MAX)) ? FX_OK : FX_ENOMEM);
-    for (size_t i = 0; i < most; i++) {
-        double reynolds;
-        int64_t seed;
-        char *path = (char *)(*paths + most + 1) + (size_t)*count * FX_PATH_MAX;
-        if (folder && !fx_nskt_parse_name(names[i], &reynolds, &seed)) continue;
-        status = folder ? fx_path(path, "%s/%s", source, names[i]) : fx_path(path, "%s", source);
-        if (status != FX_OK) goto done;
-        (*paths)[(*count)++] = path;
-    }
-done:
-    fx_free(names);
-    return status;
-}
-
 fx_status fx_pack(fx_comm *comm, const fx_config *config)
 {
     char **paths = NULL;
     int count = 0;
     FX_REQUIRE(config->pack_source[0], FX_ECONFIG, "pack.source: names no file or folder");
-    fx_status status = comm->rank == 0 ? list_folder(config->pack_source, &paths, &count) : FX_OK;
+    fx_status status = comm->rank == 0 ? fx_sources_find(config->pack_source, &paths, &count) : FX_OK;
     status = fx_agree(comm, status);
     if (status == FX_OK) status = fx_pack_files(comm, config, (const char *const *)paths, count);
     fx_free(paths);

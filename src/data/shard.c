@@ -52,34 +52,56 @@ static fx_status write_identity(fx_h5 *file, const fx_shard_layout *l)
     return fx_h5_set_int(file, "/", "tile", l->tile);
 }
 
-/* Where and when: corners in the source; times, or snapshot numbers when the source doesn't say its
- * interval. */
+static fx_status write_ints(fx_h5 *file, const char *name, int64_t count, const int64_t *values)
+{
+    FX_TRY(fx_h5_dataset(file, name, (fx_h5_shape){1, {count}, FX_H5_I64}, NULL, false));
+    return fx_h5_write(file, name, NULL, NULL, FX_H5_I64, values);
+}
+
+/* Tile numbers, corners in the source and pixels of a patch. `room` holds 3 P + S numbers. */
+static fx_status write_places(fx_h5 *file, const fx_shard_layout *l, int64_t *room)
+{
+    const int64_t across = l->source->width / l->side, P = l->patches;
+    int64_t *patch = room, *row = room + P, *column = room + 2 * P, *pixel = room + 3 * P;
+    for (int64_t p = 0; p < P; p++) {
+        patch[p] = l->tile + p;
+        row[p] = patch[p] / across * l->side;
+        column[p] = patch[p] % across * l->side;
+    }
+    for (int64_t k = 0; k < l->side; k++)
+        pixel[k] = k;
+    FX_TRY(write_ints(file, "patch", P, patch));
+    FX_TRY(write_ints(file, "row", P, row));
+    FX_TRY(write_ints(file, "column", P, column));
+    FX_TRY(write_ints(file, "y", l->side, pixel));
+    return write_ints(file, "x", l->side, pixel);
+}
+
+/* Times, or snapshot numbers when the source doesn't say its interval. `room` holds T numbers. */
+static fx_status write_times(fx_h5 *file, const fx_pack_source *s, double *room)
+{
+    for (int64_t t = 0; t < s->snapshots; t++)
+        room[t] = s->interval > 0 ? s->start + (double)t * s->interval : (double)t;
+    FX_TRY(fx_h5_dataset(file, "time", (fx_h5_shape){1, {s->snapshots}, FX_H5_F64}, NULL, false));
+    return fx_h5_write(file, "time", NULL, NULL, FX_H5_F64, room);
+}
+
 static fx_status write_coordinates(fx_h5 *file, const fx_shard_layout *l)
 {
     fx_status status = FX_OK;
-    const int64_t across = l->source->width / l->side, T = l->source->snapshots;
-    int64_t *row = NULL, *column = NULL;
-    double *time = NULL;
-    FX_TRY_DONE(FX_ALLOC(row, l->patches));
-    FX_TRY_DONE(FX_ALLOC(column, l->patches));
-    FX_TRY_DONE(FX_ALLOC(time, T));
-    for (int64_t p = 0; p < l->patches; p++) {
-        row[p] = (l->tile + p) / across * l->side;
-        column[p] = (l->tile + p) % across * l->side;
-    }
-    for (int64_t t = 0; t < T; t++)
-        time[t] =
-            l->source->interval > 0 ? l->source->start + (double)t * l->source->interval : (double)t;
-    FX_TRY_DONE(fx_h5_dataset(file, "row", (fx_h5_shape){1, {l->patches}, FX_H5_I64}, NULL, false));
-    FX_TRY_DONE(fx_h5_dataset(file, "column", (fx_h5_shape){1, {l->patches}, FX_H5_I64}, NULL, false));
-    FX_TRY_DONE(fx_h5_dataset(file, "time", (fx_h5_shape){1, {T}, FX_H5_F64}, NULL, false));
-    FX_TRY_DONE(fx_h5_write(file, "row", NULL, NULL, FX_H5_I64, row));
-    FX_TRY_DONE(fx_h5_write(file, "column", NULL, NULL, FX_H5_I64, column));
-    FX_TRY_DONE(fx_h5_write(file, "time", NULL, NULL, FX_H5_F64, time));
+    int64_t *places = NULL;
+    double *times = NULL;
+    FX_TRY_DONE(FX_ALLOC(places, 3 * l->patches + l->side));
+    FX_TRY_DONE(FX_ALLOC(times, l->source->snapshots));
+    FX_TRY_DONE(write_places(file, l, places));
+    FX_TRY_DONE(write_times(file, l->source, times));
+    FX_TRY_DONE(fx_h5_name_dims(file, FIELDS, (const char *const[]){"patch", "time", "y", "x"}));
+    FX_TRY_DONE(fx_h5_name_dims(file, CHECKSUMS, (const char *const[]){"patch", "time"}));
+    FX_TRY_DONE(fx_h5_name_dims(file, "row", (const char *const[]){"patch"}));
+    FX_TRY_DONE(fx_h5_name_dims(file, "column", (const char *const[]){"patch"}));
 done:
-    fx_free(row);
-    fx_free(column);
-    fx_free(time);
+    fx_free(places);
+    fx_free(times);
     return status;
 }
 
