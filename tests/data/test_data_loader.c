@@ -1,6 +1,12 @@
 /* test_data_loader.c: the loader gives the order's samples, scaled, whatever the depth of prefetch, the
  * number of ranks and the place it starts from. Ranks are played one after the other: the loader only
- * looks at rank and size. Planted in the code, caught here, removed: */
+ * looks at rank and size. Planted in the code, caught here, removed:
+ *   a batch kept that a seek made void                 any step can be asked for
+ *   the ring filled over the caller's batch            batches are the order's
+ *   every micro-batch the first                        batches are the order's
+ *   every rank the first                               ranks share the global batch
+ *   a batch awaited after an error stopped the thread  errors of the thread (hangs)
+ *   the target always one step ahead                   batches are the order's */
 #include "data_test.h"
 
 #include "flexhpc/log.h"

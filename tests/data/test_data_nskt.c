@@ -1,5 +1,10 @@
 /* test_data_nskt.c: the reader of published turbulence files. Planted in the code, caught here,
- * removed: */
+ * removed:
+ *   the first channel taken for the last               ranks and types
+ *   a NaN's row counted over snapshots                 wrong files are refused
+ *   snapshots compared without their start             wrong files are refused
+ *   1.2.3 taken for a Reynolds number                  names
+ *   an attribute Re of any value                       wrong files are refused */
 #include "data_test.h"
 
 static char folder[FX_PATH_MAX];

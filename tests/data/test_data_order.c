@@ -1,6 +1,7 @@
 /* test_data_order.c: the order of samples, on manifests made by hand, and the statistics of a pack.
- * Planted in the code, caught here, removed: every step of a round at the same strata           a round
- * visits every stratum once the permutation of the first epoch kept            seeds and epochs differ
+ * Planted in the code, caught here, removed:
+ *   every step of a round at the same strata           a round visits every stratum once
+ *   the permutation of the first epoch kept            seeds and epochs differ
  *   a patch's end taken as its own                     a round visits every stratum once
  *   the last input off by one                          a round visits every stratum once
  *   the step left out of the draw                      every sample comes about equally often

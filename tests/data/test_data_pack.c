@@ -1,5 +1,12 @@
 /* test_data_pack.c: packing on one rank, reading the pack, and every way in which a pack can be wrong.
- * Planted in the code, caught here, removed: */
+ * Planted in the code, caught here, removed:
+ *   a slab cut as if its snapshots were dense          patches are the sources' tiles
+ *   checksums not compared, or of a quarter            a flipped byte is reported
+ *   shards kept that are older than their source       a changed source is packed anew
+ *   shards kept whatever their note says               an interrupted pack is finished
+ *   the tile left out of a shard's identity            missing, short, foreign shards
+ *   a shorter file taken                               missing, short, foreign shards
+ *   statistics a shard, not a Reynolds number          statistics are those of the tiles */
 #include "data_test.h"
 
 #include "flexhpc/log.h"
@@ -181,11 +188,11 @@ static void a_changed_source_is_packed_anew(void **state)
     fx_pack_reader *pack = NULL;
     pack_as("changed");
     OK(fx_path(path, "%s/source/1000_8_8_seed_1.h5", folder));
-    write_source(path, 999, 4, 8, 8, (source_kind){0});
+    write_source(path, 9000, 4, 8, 8, (source_kind){0});
     pack_as("changed");
     OK(fx_pack_open(pack_path, &pack));
     OK(fx_pack_read(pack, 6, 1, 1, x));
-    assert_true(x[5] == value_at(999, 1, 0, 5));
+    assert_true(x[5] == value_at(9000, 1, 0, 5));
     fx_pack_close(&pack);
     write_source(path, 1000, 4, 8, 8, (source_kind){0});
 }
