@@ -49,6 +49,11 @@ fx_status fx_config_parse(fx_config *config, const char *name, const char *text,
 /* Prints every key as YAML that fx_config_parse reads back to the same config. Local. */
 fx_status fx_config_print(const fx_config *config, FILE *out);
 
+/* The same as zero-terminated text; FX_EARG when it does not fit (FX_CONFIG_TEXT_MAX always does).
+ * Local. */
+enum { FX_CONFIG_TEXT_MAX = 1 << 16 };
+fx_status fx_config_text(const fx_config *config, char *text, size_t size);
+
 /* The keys whose values differ, as "train.batch: 8 -> 16" lines in `text` (cut, with "..." at the end,
  * when it does not fit); the number of them. Local. */
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);

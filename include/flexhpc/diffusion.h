@@ -33,9 +33,9 @@ typedef struct fx_objective_nodes {
 void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objective_options *options,
                          const fx_batch *batch, fx_objective_nodes *out);
 
-/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the conditions
- * are computed once. Returns the field: last mean plus lowres (SR rows) or the last snapshot (FC rows).
- */
+/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the task
+ * encoders run once. Returns the residual (R, S, S, 1): the field is it plus lowres (SR rows) or the
+ * last snapshot (FC rows). Of the batch, t, eps and future are not read. */
 fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_attrs schedule,
                              int steps, const fx_batch *batch, fx_tensor *x);
 

@@ -16,19 +16,26 @@ static inline int64_t fx_channels(const fx_tensor *t)
     return t ? t->dim[t->rank - 1] : 0;
 }
 
-/* x (B, H, W, cin) -> (B, H, W, cout), 3x3, padding 1, bias. x2: a second source whose channels follow
- * x's (never concatenated). residual: added. `up`: x and x2 are read doubled, and residual where it has
- * their size. */
-fx_tensor *fx_conv3x3(fx_builder *g, const char *name, fx_tensor *x, fx_tensor *x2, int64_t cout,
-                      fx_tensor *residual, bool up);
+/* x (B, H, W, cin) -> (B, H', W', cout): 3x3, padding 1, bias. x2: a second source, whose channels
+ * follow x's (the concatenation is never built). up: x and x2 are read doubled. residual: added; read
+ * doubled where it has half the output's size. zero: weights and bias start at 0. */
+typedef struct fx_conv_options {
+    fx_tensor *x2, *residual;
+    bool up, zero;
+} fx_conv_options;
+fx_tensor *fx_conv3x3(fx_builder *g, const char *name, fx_tensor *x, int64_t cout,
+                      fx_conv_options options);
 
 /* GroupNorm32 over [x, x2], modulated by mod (M, 2C: scale then shift) where given, SiLU, dropout, 2x2
- * average where `pool`. */
-fx_tensor *fx_norm_silu(fx_builder *g, const char *name, fx_tensor *x, fx_tensor *x2, fx_tensor *mod,
-                        float dropout, bool pool);
+ * average. */
+typedef struct fx_norm_options {
+    fx_tensor *x2, *mod;
+    float dropout;
+    bool pool;
+} fx_norm_options;
+fx_tensor *fx_norm_silu(fx_builder *g, const char *name, fx_tensor *x, fx_norm_options options);
 
-/* x (..., cin) -> (..., cout); Xavier weights, zero bias. x2: second source; act then dropout then
- * residual. */
+/* x (..., cin) -> (..., cout): Xavier weights, zero bias; act, then dropout, then residual added. */
 typedef struct fx_linear_options {
     fx_tensor *x2, *residual;
     fx_act act;
@@ -39,22 +46,27 @@ fx_tensor *fx_linear(fx_builder *g, const char *name, fx_tensor *x, int64_t cout
                      fx_linear_options options);
 
 fx_tensor *fx_layer_norm(fx_builder *g, const char *name, fx_tensor *x, float eps);
+
+/* x + scale [a; b] by rows; b may be NULL. */
 fx_tensor *fx_add(fx_builder *g, const char *name, fx_tensor *x, fx_tensor *a, fx_tensor *b,
                   float scale);
-fx_tensor *fx_silu(fx_builder *g, const char *name, fx_tensor *x);
-fx_tensor *fx_pool(fx_builder *g, const char *name, fx_tensor *x);
 
-/* Linear, SiLU, Linear (entries 0 and 2), D wide: of the scalar condition or the Fourier features. */
+/* An op of one input and no attributes. */
+fx_tensor *fx_apply(fx_builder *g, fx_op_id id, const char *name, fx_tensor *x);
+
+/* Linear, SiLU, Linear (entries 0 and 2): (B, in) -> (B, 2 width) -> (B, width), plus residual. */
 fx_tensor *fx_embedding(fx_builder *g, const char *name, fx_tensor *x, int64_t width,
                         fx_tensor *residual);
 
-/* Residual block: x [and skip] (B, H, W, .), silu_emb (M, D) = SiLU(emb) -> (B, H', W', cout). */
-fx_tensor *fx_resblock(fx_builder *g, const char *name, fx_tensor *x, fx_tensor *skip,
-                       fx_tensor *silu_emb, int64_t cout, float dropout, fx_resample resample);
+/* Residual block under the present scope: x [and skip] (B, H, W, .), silu_emb (M, D) = SiLU(emb) -> (B,
+ * H', W', cout). */
+fx_tensor *fx_resblock(fx_builder *g, fx_tensor *x, fx_tensor *skip, fx_tensor *silu_emb, int64_t cout,
+                       float dropout, fx_resample resample);
 
-/* Transformer block on tokens (R, T, D); skip: the encoder's tokens, joined by skip_linear, or NULL. */
-fx_tensor *fx_transformer_block(fx_builder *g, const char *name, fx_tensor *x, fx_tensor *skip,
-                                int64_t heads, int64_t mlp_ratio, float dropout);
+/* Transformer block under the present scope: tokens (R, T, D); skip: the encoder's, joined by
+ * skip_linear, or NULL. */
+fx_tensor *fx_transformer_block(fx_builder *g, fx_tensor *x, fx_tensor *skip, int64_t heads,
+                                int64_t mlp_ratio, float dropout);
 
 #ifdef __cplusplus
 }

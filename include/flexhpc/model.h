@@ -54,8 +54,8 @@ void fx_flex_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres,
                         fx_tensor *re, fx_conditions *out);
 
 /* Shared encoder and decoder over both tasks in one batch: z (R, S, S, 1), R = tasks * B, SR rows
- * first; t, re (B). Returns the velocity (R, S, S, 1); *latent, where not NULL, gets the mid_block
- * output (R, 1 + T, D). */
+ * first; t (B), re (B, 1). Returns the velocity (R, S, S, 1); *latent, where not NULL, gets the
+ * mid_block output (R, 1 + T, D). */
 fx_tensor *fx_flex_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
                             fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_tensor **latent);
 

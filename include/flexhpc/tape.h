@@ -76,8 +76,9 @@ void fx_objective(fx_builder *g, fx_tensor *t, float weight);
 void fx_part(fx_builder *g);
 void fx_section(fx_builder *g);
 
-/* Appends the backward pass of the objectives. Every trained parameter read so far gets its gradient
- * written. */
+/* Appends the backward pass of the objectives added since the last call, through the nodes recorded
+ * since then: one call a micro-batch keeps memory at one micro-batch's. Gradients of parameters add up
+ * over the calls. */
 void fx_autodiff(fx_builder *g, fx_recompute recompute);
 
 /* Trained parameters in the order in which autodiff finishes their gradients; count of them. The array

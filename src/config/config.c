@@ -120,6 +120,17 @@ fx_status fx_config_print(const fx_config *config, FILE *out)
     return FX_OK;
 }
 
+fx_status fx_config_text(const fx_config *config, char *text, size_t size)
+{
+    memset(text, 0, size);
+    FILE *out = fmemopen(text, size, "w");
+    FX_REQUIRE(out, FX_ENOMEM, "no memory for a text stream");
+    const fx_status status = fx_config_print(config, out);
+    const bool fits = fclose(out) == 0 && text[size - 1] == '\0';
+    FX_REQUIRE(fits || status != FX_OK, FX_EARG, "the configuration is longer than %zu bytes", size);
+    return status;
+}
+
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size)
 {
     int count = 0;

@@ -92,9 +92,9 @@ static void seed(fx_builder *g, const fx_goal *goal)
     t->gradient = fill->out[0];
 }
 
-static void mark_crossings(fx_builder *g, size_t forward)
+static void mark_crossings(fx_builder *g)
 {
-    for (size_t e = 0; e < forward; e++) {
+    for (size_t e = g->differentiated; e < g->count; e++) {
         const fx_node *node = g->entries[e].node;
         for (int i = 0; i < FX_MAX_IN; i++) {
             fx_tensor *t = node->in[i];
@@ -105,36 +105,16 @@ static void mark_crossings(fx_builder *g, size_t forward)
     }
 }
 
-static void collect_readiness(fx_builder *g)
-{
-    const int count = fx_params_count(g->params);
-    if (!(g->ready = fx_calloc((size_t)count + 1, sizeof(*g->ready)))) {
-        fx_builder_fail(g, FX_ENOMEM, "no memory for %d parameters", count);
-        return;
-    }
-    for (int k = 0; k < count; k++) {
-        fx_param *p = fx_params_at(g->params, k);
-        if (!p->trained) continue;
-        if (p->gradient[0].first < 0) {
-            fx_builder_fail(g, FX_EARG, "%s: no gradient reaches it", p->name);
-            return;
-        }
-        int i = g->ready_count++; /* insertion keeps equal times in order of creation */
-        for (; i > 0 && g->ready[i - 1]->gradient[0].last > p->gradient[0].last; i--)
-            g->ready[i] = g->ready[i - 1];
-        g->ready[i] = p;
-    }
-}
-
 void fx_autodiff(fx_builder *g, fx_recompute recompute)
 {
     if (g->status != FX_OK) return;
-    const size_t forward = g->count;
-    forget_stamps(g);
-    mark_crossings(g, forward);
+    const size_t from = g->differentiated, forward = g->count;
+    if (from == 0) forget_stamps(g);
+    mark_crossings(g);
     for (size_t i = 0; i < g->goal_count; i++)
         seed(g, &g->goals[i]);
-    for (size_t e = forward; e-- > 0 && g->status == FX_OK;) {
+    g->goal_count = 0;
+    for (size_t e = forward; e-- > from && g->status == FX_OK;) {
         const fx_node *node = g->entries[e].node;
         const fx_tensor *out = node->out[0];
         if (!out || !out->wants_gradient || !out->gradient) continue;
@@ -146,11 +126,31 @@ void fx_autodiff(fx_builder *g, fx_recompute recompute)
         stamp_parameters(backward, (int)g->count);
         fx_builder_append(g, backward, FX_BACKWARD);
     }
-    if (g->status == FX_OK) collect_readiness(g);
+    g->differentiated = g->count;
 }
 
 int fx_readiness(fx_builder *g, fx_param ***order)
 {
+    const int count = fx_params_count(g->params);
+    if (g->status != FX_OK) return 0;
+    fx_free(g->ready);
+    g->ready_count = 0;
+    if (!(g->ready = fx_calloc((size_t)count + 1, sizeof(*g->ready)))) {
+        fx_builder_fail(g, FX_ENOMEM, "no memory for %d parameters", count);
+        return 0;
+    }
+    for (int k = 0; k < count; k++) {
+        fx_param *p = fx_params_at(g->params, k);
+        if (!p->trained) continue;
+        if (p->gradient[0].first < 0) {
+            fx_builder_fail(g, FX_EARG, "%s: no gradient reaches it", p->name);
+            return 0;
+        }
+        int i = g->ready_count++; /* insertion keeps equal times in order of creation */
+        for (; i > 0 && g->ready[i - 1]->gradient[0].last > p->gradient[0].last; i--)
+            g->ready[i] = g->ready[i - 1];
+        g->ready[i] = p;
+    }
     *order = g->ready;
-    return g->status == FX_OK ? g->ready_count : 0;
+    return g->ready_count;
 }

@@ -33,7 +33,8 @@ struct fx_builder {
     size_t tensor_count, tensor_capacity;
     fx_goal *goals;
     size_t goal_count, goal_capacity;
-    fx_param **ready; /* see fx_readiness */
+    size_t differentiated; /* entries that autodiff has seen or made */
+    fx_param **ready;      /* see fx_readiness */
     int ready_count;
 };
 

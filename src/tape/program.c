@@ -42,6 +42,7 @@ static void count_entries(fx_program *p)
             s->backward++;
         else
             s->forward++;
+        s->flops += fx_node_flops(entry->node, entry->pass);
     }
     s->parameters = fx_params_elements(p->g->params, true) + fx_params_elements(p->g->params, false);
 }

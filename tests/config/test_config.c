@@ -1,8 +1,8 @@
 /* test_config.c: every key survives printing and parsing; presets; each error in one line with file,
  * line and key; random and mutilated texts never crash.
  *
- * Planted and caught: %.6g for reals; presets winning over given keys; the range check of lists left
- * out; the check for keys given twice left out. */
+ * Planted and caught: %.6g for reals; presets winning over given keys; quotes not escaped when
+ * printing; the check for keys given twice left out. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,0 +1,50 @@
+/* checkpoint.h: the state of a training run on disk: one HDF5 file a checkpoint, `step-NNNNNNNN.h5` in
+ * a folder, and a one-line text file `latest`. Any rank count can read it. Includes comm.h, params.h,
+ * config.h. */
+#ifndef FLEXHPC_CHECKPOINT_H
+#define FLEXHPC_CHECKPOINT_H
+
+#include "flexhpc/comm.h"
+#include "flexhpc/config.h"
+#include "flexhpc/params.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Beside the tensors. */
+typedef struct fx_progress {
+    int64_t step;      /* updates done */
+    int64_t ranks;     /* that wrote it */
+    double data_scale; /* fields are divided by it */
+    double loss;       /* of the last step */
+    fx_config config;
+} fx_progress;
+
+/* Writes values, EMA and moments with a checksum a tensor, reads them back, and only then gives the
+ * file its name and `latest` its line; keeps the newest `keep` checkpoints. A kill at any instant
+ * leaves the old state or the new one, whole. FX_EIO before anything is written when the file system
+ * has no room for it. Collective. */
+fx_status fx_checkpoint_save(fx_comm *comm, fx_params *params, fx_exec *exec,
+                             const fx_progress *progress, const char *folder, int keep);
+
+/* Path of the newest whole checkpoint: that of `latest`, else, with a warning, the newest one that
+ * verifies. "" when the folder holds none. Collective. */
+fx_status fx_checkpoint_find(fx_comm *comm, const char *folder, char path[FX_PATH_MAX]);
+
+/* Reads progress alone, for making the model before reading its tensors. Collective. */
+fx_status fx_checkpoint_peek(fx_comm *comm, const char *path, fx_progress *out);
+
+/* Reads every tensor that `params` has into the slabs that are allocated; FX_EVALUE names the tensor
+ * that is missing, of another shape, or whose checksum differs. weights_only: values and EMA.
+ * Collective. */
+fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, const char *path,
+                             bool weights_only);
+
+/* Compares every tensor with its checksum. Local. */
+fx_status fx_checkpoint_verify(const char *path);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

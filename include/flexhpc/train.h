@@ -1,0 +1,112 @@
+/* train.h: one training step as a program, and the run that repeats it. Includes config.h, diffusion.h,
+ * program.h. */
+#ifndef FLEXHPC_TRAIN_H
+#define FLEXHPC_TRAIN_H
+
+#include "flexhpc/config.h"
+#include "flexhpc/diffusion.h"
+#include "flexhpc/program.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a step is made from. */
+typedef struct fx_step_options {
+    fx_model model;
+    fx_schedule_attrs schedule;
+    fx_criterion criterion;
+    float contrast_weight, contrast_temperature;
+    int64_t micro_batch; /* samples of one forward pass on one rank */
+    int accumulate;      /* micro-batches a step */
+    int64_t factor;      /* super-resolution: lowres is made from the last snapshot */
+    bool given;          /* lowres, t and eps are inputs (golden files) instead of made on the tape */
+    fx_recompute recompute;
+    size_t bucket_bytes;
+    fx_clip_attrs clip;
+    fx_update_attrs update;
+} fx_step_options;
+
+/* From a checked configuration, for `ranks` ranks; FX_ECONFIG names the key that can't be. Local. */
+fx_status fx_step_options_from_config(const fx_config *config, int ranks, fx_step_options *out);
+
+/* Learning rate of update s (from 0): linear warm-up over w updates, then a half cosine to update n
+ * (published schedule; the first update has rate 0 where w > 0). Local. */
+double fx_learning_rate(double base, int64_t s, int64_t w, int64_t n);
+
+/* EMA decay of update u (from 1): min(largest, (1 + u) / (10 + u)). Local. */
+double fx_ema_decay(double largest, int64_t u);
+
+/* A model in training: parameters, their slabs, and the step's program on one backend. */
+typedef struct fx_trainee {
+    fx_step_options options;
+    fx_exec *exec; /* not owned */
+    fx_params *params;
+    fx_program *step;
+    int buckets;
+    fx_batch *inputs;          /* one a micro-batch */
+    fx_objective_nodes *nodes; /* one a micro-batch: kept losses */
+    fx_tensor *norm;           /* (4): norm before clipping, factor, finite, - */
+} fx_trainee;
+
+/* Records, plans and allocates. Parameters are zero: fx_params_initialize or a checkpoint fills them.
+ * Local, though all ranks must use equal options. */
+fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool plan_only,
+                            fx_trainee **out);
+void fx_trainee_free(fx_trainee **trainee);
+
+/* What one step reports, over the global batch. */
+typedef struct fx_step_report {
+    double loss, loss_task[2]; /* means over the global batch; a missing task's is 0 */
+    double contrast;
+    double norm; /* of the summed gradient, before clipping */
+    bool finite; /* losses and norm, on every rank */
+    int culprit; /* lowest rank whose own losses are not finite; -1: none */
+} fx_step_report;
+
+/* Runs one step on the inputs written before (fx_program_write on inputs[]). Collective. */
+fx_status fx_trainee_step(fx_trainee *trainee, const fx_step *step, fx_step_report *report);
+
+/* A program that only computes the losses of one micro-batch, with raw or EMA weights of `params`. */
+typedef struct fx_probe {
+    fx_program *program;
+    fx_batch inputs;
+    fx_objective_nodes nodes;
+} fx_probe;
+fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_options *options, bool ema,
+                          fx_probe *out);
+
+/* A program that samples `batch` patches in `steps` DDIM steps with raw or EMA weights: inputs
+ * snapshots (unless options->given: lowres), re and x; outputs kept: residual, lowres. */
+typedef struct fx_sampler {
+    fx_program *program;
+    fx_batch inputs;
+    fx_tensor *x, *residual;
+} fx_sampler;
+fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_options *options,
+                            int64_t batch, int steps, bool ema, fx_sampler *out);
+
+/* Checks the program against one golden file; prints one line a group to `out`. FX_EVALUE names the
+ * first value that disagrees, FX_EIO the file, dataset or attribute that is missing or malformed.
+ * Local. */
+fx_status fx_verify(fx_exec *exec, const char *file, FILE *out);
+
+/* How a run begins: from its newest checkpoint where it has one, afresh, or from a checkpoint or not at
+ * all. */
+typedef enum fx_resume { FX_RESUME_AUTO, FX_RESUME_NEVER, FX_RESUME_MUST } fx_resume;
+
+typedef struct fx_run_options {
+    const char *folder; /* made where missing; used by one job at a time */
+    fx_resume resume;
+    double time_limit; /* seconds from now after which the run saves and stops; 0: none */
+} fx_run_options;
+
+/* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints. *early: stopped
+ * by a signal (USR1, USR2, TERM, INT) or the time limit, with a checkpoint. FX_ECONFIG: the run in the
+ * folder was begun with other settings; FX_EVALUE: a loss or gradient is not finite. Collective. */
+fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

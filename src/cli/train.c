@@ -1,0 +1,66 @@
+/* flexhpc train CONFIG --run DIR: trains, and goes on where it was stopped. Collective. */
+#include <string.h>
+
+#include "cli.h"
+#include "flexhpc/train.h"
+
+enum { REQUEUE_ME = 75 };
+
+static fx_status parse_resume(const char *word, fx_resume *out)
+{
+    static const char *const words[] = {"auto", "never", "must"};
+    *out = FX_RESUME_AUTO;
+    for (int i = 0; word && i < 3; i++)
+        if (strcmp(word, words[i]) == 0) {
+            *out = (fx_resume)i;
+            return FX_OK;
+        }
+    return word ? fx_fail(FX_ECONFIG, "--resume: \"%s\" is none of auto, never, must", word) : FX_OK;
+}
+
+/* [D-]HH:MM:SS, HH:MM:SS, MM:SS, as Slurm prints what is left of a job; or plain seconds. */
+static fx_status parse_time(const char *text, double *seconds)
+{
+    int days = 0, used = 0;
+    double part[3] = {0, 0, 0};
+    *seconds = 0;
+    if (!text) return FX_OK;
+    const char *rest = text;
+    if (sscanf(text, "%d-%n", &days, &used) == 1 && used > 0) rest += used;
+    used = 0;
+    const int parts = sscanf(rest, "%lf:%lf:%lf%n", &part[0], &part[1], &part[2], &used);
+    if (parts == 3)
+        *seconds = 3600 * part[0] + 60 * part[1] + part[2];
+    else if (parts == 2)
+        *seconds = 60 * part[0] + part[1];
+    else if (parts == 1)
+        *seconds = part[0];
+    *seconds += 86400.0 * days;
+    FX_REQUIRE(parts >= 1 && *seconds > 0, FX_ECONFIG, "--time-limit: \"%s\" is no [D-]HH:MM:SS", text);
+    return FX_OK;
+}
+
+static fx_status run(fx_cli *cli)
+{
+    fx_config config;
+    bool early = false;
+    fx_run_options options = {.folder = cli->run};
+    FX_REQUIRE(cli->run, FX_ECONFIG, "train: --run DIR: which folder do the results go to?");
+    FX_TRY(parse_resume(cli->resume, &options.resume));
+    FX_TRY(parse_time(cli->time_limit, &options.time_limit));
+    FX_TRY(fx_cli_config(cli, &config));
+    FX_TRY(fx_train(cli->comm, &config, &options, &early));
+    if (early) cli->exit_code = REQUEUE_ME;
+    return FX_OK;
+}
+
+const fx_command fx_command_train = {
+    .name = "train",
+    .arguments = "CONFIG",
+    .help = "train a model on a pack; goes on from the run's newest checkpoint",
+    .options = "--set --run --resume --time-limit",
+    .least = 1,
+    .most = 1,
+    .ranks = true,
+    .run = run,
+};

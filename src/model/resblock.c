@@ -1,0 +1,23 @@
+/* resblock.c: the residual block of FLEX (paper, section 3; published code). The ops are fused as the
+ * hardware wants them: a norm takes its two sources, modulation, SiLU, dropout and averaging in one
+ * pass; a convolution reads its input doubled and takes its bias and residual in its epilogue.
+ * Nearest-neighbour doubling commutes with SiLU, so the doubled activation is never stored. */
+#include "flexhpc/layers.h"
+
+fx_tensor *fx_resblock(fx_builder *g, fx_tensor *x, fx_tensor *skip, fx_tensor *silu_emb, int64_t cout,
+                       float dropout, fx_resample resample)
+{
+    const bool up = resample == FX_UP, down = resample == FX_DOWN;
+    fx_part(g);
+    fx_tensor *h = fx_norm_silu(g, "in_layers.0", x, (fx_norm_options){.x2 = skip, .pool = down});
+    h = fx_conv3x3(g, "in_layers.2", h, cout, (fx_conv_options){.up = up});
+
+    fx_tensor *scale_shift = fx_linear(g, "emb_layers.1", silu_emb, 2 * cout, (fx_linear_options){0});
+    h = fx_norm_silu(g, "out_layers.0", h, (fx_norm_options){.mod = scale_shift, .dropout = dropout});
+
+    if (down) x = fx_apply(g, FX_OP_pool, "pool", x);
+    if (down && skip) skip = fx_apply(g, FX_OP_pool, "pool_skip", skip);
+    if (skip || fx_channels(x) != cout)
+        x = fx_conv3x3(g, "skip_connection", x, cout, (fx_conv_options){.x2 = skip, .up = up});
+    return fx_conv3x3(g, "out_layers.3", h, cout, (fx_conv_options){.residual = x, .zero = true});
+}

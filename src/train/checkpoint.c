@@ -1,0 +1,285 @@
+/* checkpoint.c: writes and reads the training state. Layout: `value/NAME`, `ema/NAME`, `moment1/NAME`,
+ * `moment2/NAME` (published names and shapes, float32), each with the attribute `xxh64` of its bytes;
+ * root attributes for the rest, with a checksum of their own. */
+#include "flexhpc/checkpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "flexhpc/io.h"
+#include "flexhpc/log.h"
+#include "flexhpc/mem.h"
+#include "latest.h"
+
+static const char *const FORMAT = "flexhpc-checkpoint-1";
+static const struct {
+    fx_slab slab;
+    const char *name;
+    bool weights;
+} SLABS[] = {{FX_SLAB_VALUE, "value", true},
+             {FX_SLAB_EMA, "ema", true},
+             {FX_SLAB_MOMENT1, "moment1", false},
+             {FX_SLAB_MOMENT2, "moment2", false}};
+enum {
+    SLAB_KINDS = sizeof SLABS / sizeof *SLABS,
+    DATASET_NAME = FX_NAME_MAX + 16,
+    CONFIG_MAX = 1 << 16
+};
+
+/* Buffers are not trained: they have a value and nothing else. */
+static bool has(fx_params *params, const fx_param *p, int kind)
+{
+    return fx_params_slab(params, SLABS[kind].slab, 0) &&
+           (p->trained || SLABS[kind].slab == FX_SLAB_VALUE);
+}
+
+static int64_t hash_of(const float *x, int64_t count)
+{
+    return (int64_t)XXH64(x, (size_t)count * sizeof *x, 0);
+}
+
+static fx_status largest_tensor(fx_params *params, float **buffer)
+{
+    int64_t largest = 1;
+    for (int i = 0; i < fx_params_count(params); i++) {
+        const int64_t count = fx_count(&fx_params_at(params, i)->value);
+        if (count > largest) largest = count;
+    }
+    return FX_ALLOC(*buffer, largest);
+}
+
+/* ---- Progress: root attributes. */
+
+static int64_t progress_hash(const fx_progress *p, const char *config)
+{
+    char line[256];
+    snprintf(line, sizeof line, "%lld %lld %a %a ", (long long)p->step, (long long)p->ranks,
+             p->data_scale, p->loss);
+    return (int64_t)XXH64(config, strlen(config), XXH64(line, strlen(line), 0));
+}
+
+static fx_status write_progress(fx_h5 *f, const fx_progress *p)
+{
+    char *config = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(FX_ALLOC(config, FX_CONFIG_TEXT_MAX));
+    FX_TRY_DONE(fx_config_text(&p->config, config, FX_CONFIG_TEXT_MAX));
+    FX_TRY_DONE(fx_h5_set_text(f, "/", "format", FORMAT));
+    FX_TRY_DONE(fx_h5_set_int(f, "/", "step", p->step));
+    FX_TRY_DONE(fx_h5_set_int(f, "/", "ranks", p->ranks));
+    FX_TRY_DONE(fx_h5_set_real(f, "/", "data_scale", p->data_scale));
+    FX_TRY_DONE(fx_h5_set_real(f, "/", "loss", p->loss));
+    FX_TRY_DONE(fx_h5_set_text(f, "/", "config", config));
+    FX_TRY_DONE(fx_h5_set_int(f, "/", "xxh64", progress_hash(p, config)));
+done:
+    fx_free(config);
+    return status;
+}
+
+static fx_status read_progress(fx_h5 *f, const char *path, fx_progress *p)
+{
+    char format[64], *config = NULL;
+    int64_t hash = 0;
+    fx_status status = FX_OK;
+    FX_TRY(fx_h5_get_text(f, "/", "format", format, sizeof format));
+    FX_REQUIRE(strcmp(format, FORMAT) == 0, FX_EVALUE, "%s: format %s, not %s", path, format, FORMAT);
+    FX_TRY(FX_ALLOC(config, FX_CONFIG_TEXT_MAX));
+    FX_TRY_DONE(fx_h5_get_int(f, "/", "step", &p->step));
+    FX_TRY_DONE(fx_h5_get_int(f, "/", "ranks", &p->ranks));
+    FX_TRY_DONE(fx_h5_get_real(f, "/", "data_scale", &p->data_scale));
+    FX_TRY_DONE(fx_h5_get_real(f, "/", "loss", &p->loss));
+    FX_TRY_DONE(fx_h5_get_text(f, "/", "config", config, FX_CONFIG_TEXT_MAX));
+    FX_TRY_DONE(fx_h5_get_int(f, "/", "xxh64", &hash));
+    FX_REQUIRE_DONE(hash == progress_hash(p, config), FX_EVALUE, "%s: attributes: checksum differs",
+                    path);
+    FX_TRY_DONE(fx_config_parse(&p->config, path, config, strlen(config), NULL));
+done:
+    fx_free(config);
+    return status;
+}
+
+/* ---- Tensors. */
+
+static fx_status dataset_name(char out[DATASET_NAME], int kind, const fx_param *p)
+{
+    return fx_print(out, DATASET_NAME, "%s/%s", SLABS[kind].name, p->name);
+}
+
+/* Replicas are equal on all ranks; tensor i is written by rank i mod size, the others bring nothing. */
+static fx_status write_tensor(fx_comm *comm, fx_h5 *f, fx_params *params, fx_exec *exec, int i,
+                              int kind, float *buffer)
+{
+    char name[DATASET_NAME];
+    const fx_param *p = fx_params_at(params, i);
+    fx_h5_shape shape = {.rank = p->value.rank, .type = FX_H5_F32};
+    int64_t offset[FX_MAX_RANK] = {0}, count[FX_MAX_RANK];
+    memcpy(shape.dim, p->value.dim, sizeof(int64_t) * (size_t)p->value.rank);
+    memcpy(count, p->value.dim, sizeof count);
+    if (i % comm->size != comm->rank) count[0] = 0;
+    FX_TRY(dataset_name(name, kind, p));
+    FX_TRY(fx_params_read(params, exec, p, SLABS[kind].slab, buffer));
+    FX_TRY(fx_h5_dataset(f, name, shape, NULL, false));
+    FX_TRY(fx_h5_set_int(f, name, "xxh64", hash_of(buffer, fx_count(&p->value))));
+    return fx_h5_write(f, name, offset, count, FX_H5_F32, buffer);
+}
+
+static fx_status write_all(fx_comm *comm, const char *part, fx_params *params, fx_exec *exec,
+                           const fx_progress *progress)
+{
+    fx_h5 *f = NULL;
+    float *buffer = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(largest_tensor(params, &buffer));
+    FX_TRY_DONE(fx_h5_create(comm, part, &f));
+    FX_TRY_DONE(write_progress(f, progress));
+    for (int i = 0; i < fx_params_count(params); i++)
+        for (int kind = 0; kind < SLAB_KINDS; kind++)
+            if (has(params, fx_params_at(params, i), kind))
+                FX_TRY_DONE(write_tensor(comm, f, params, exec, i, kind, buffer));
+    fx_stop_point("after_write");
+    FX_TRY_DONE(fx_h5_close(&f)); /* flushes: a failed close is a failed save */
+done:
+    fx_h5_abandon(&f);
+    fx_free(buffer);
+    return status;
+}
+
+static fx_status enough_room(fx_params *params, const char *folder)
+{
+    int64_t space = 0;
+    const int64_t need = (int64_t)fx_params_bytes(params) + (16 << 20);
+    FX_TRY(fx_free_space(folder, &space));
+    FX_REQUIRE(space >= need, FX_EIO, "%s: a checkpoint needs %lld MiB, %lld MiB are free", folder,
+               (long long)(need >> 20), (long long)(space >> 20));
+    return FX_OK;
+}
+
+fx_status fx_checkpoint_save(fx_comm *comm, fx_params *params, fx_exec *exec,
+                             const fx_progress *progress, const char *folder, int keep)
+{
+    char part[FX_PATH_MAX], final[FX_PATH_MAX], name[32];
+    fx_status status = fx_print(name, sizeof name, "step-%08lld.h5", (long long)progress->step);
+    if (status == FX_OK) status = fx_path(final, "%s/%s", folder, name);
+    if (status == FX_OK) status = fx_path(part, "%s.part", final);
+    if (status == FX_OK && comm->rank == 0) status = fx_make_dirs(folder);
+    if (status == FX_OK && comm->rank == 0) status = enough_room(params, folder);
+    FX_TRY(fx_agree(comm, status));
+
+    status = fx_agree(comm, write_all(comm, part, params, exec, progress));
+    if (comm->rank == 0 && status == FX_OK) status = fx_checkpoint_verify(part);
+    if (comm->rank == 0 && status == FX_OK) status = fx_commit(part, final);
+    if (comm->rank == 0 && status == FX_OK) status = fx_latest_set(folder, name);
+    if (comm->rank == 0 && status == FX_OK) status = fx_latest_prune(folder, keep);
+    if (comm->rank == 0 && status != FX_OK) (void)fx_remove(part);
+    status = fx_agree(comm, status);
+    return status == FX_OK ? FX_OK : fx_context(status, "checkpoint %s", final);
+}
+
+/* One tensor of the file into `buffer`, shape and checksum compared. */
+static fx_status read_tensor(fx_h5 *f, const char *path, const char *name, const fx_tensor *like,
+                             float *buffer)
+{
+    fx_h5_shape shape;
+    int64_t hash = 0;
+    FX_TRY(fx_h5_describe(f, name, &shape));
+    bool same = shape.rank == like->rank;
+    for (int i = 0; same && i < shape.rank; i++)
+        same = shape.dim[i] == like->dim[i];
+    FX_REQUIRE(same, FX_EVALUE, "%s: %s: of another shape than the model's %s", path, name,
+               fx_shape_text(like));
+    FX_TRY(fx_h5_read(f, name, NULL, NULL, FX_H5_F32, buffer));
+    FX_TRY(fx_h5_get_int(f, name, "xxh64", &hash));
+    FX_REQUIRE(hash == hash_of(buffer, fx_count(like)), FX_EVALUE, "%s: %s: checksum differs", path,
+               name);
+    return FX_OK;
+}
+
+fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, const char *path,
+                             bool weights_only)
+{
+    fx_h5 *f = NULL;
+    float *buffer = NULL;
+    fx_status status = largest_tensor(params, &buffer);
+    if (status == FX_OK && comm->rank == 0) status = fx_h5_open(path, FX_H5_OURS, &f);
+    FX_TRY_DONE(fx_agree(comm, status));
+    for (int i = 0; i < fx_params_count(params); i++)
+        for (int kind = 0; kind < SLAB_KINDS; kind++) {
+            char name[DATASET_NAME];
+            const fx_param *p = fx_params_at(params, i);
+            if (!has(params, p, kind) || (weights_only && !SLABS[kind].weights)) continue;
+            status = dataset_name(name, kind, p);
+            if (status == FX_OK && comm->rank == 0)
+                status = read_tensor(f, path, name, &p->value, buffer);
+            FX_TRY_DONE(fx_agree(comm, status));
+            FX_TRY_DONE(comm->ops->broadcast(comm, buffer, fx_tensor_bytes(&p->value), 0));
+            FX_TRY_DONE(fx_params_write(params, exec, p, SLABS[kind].slab, buffer));
+        }
+done:
+    fx_h5_abandon(&f);
+    fx_free(buffer);
+    return status;
+}
+
+/* ---- Verification of a file by itself. */
+
+typedef struct verifier {
+    const char *path;
+    float *buffer;
+    int64_t room;
+} verifier;
+
+static fx_status verify_dataset(void *self, fx_h5 *f, const char *name)
+{
+    verifier *v = self;
+    fx_h5_shape shape;
+    int64_t count = 1, hash = 0;
+    FX_TRY(fx_h5_describe(f, name, &shape));
+    for (int i = 0; i < shape.rank; i++)
+        count *= shape.dim[i];
+    if (count > v->room) {
+        fx_free(v->buffer);
+        v->room = 0;
+        FX_TRY(FX_ALLOC(v->buffer, count));
+        v->room = count;
+    }
+    FX_TRY(fx_h5_read(f, name, NULL, NULL, FX_H5_F32, v->buffer));
+    FX_TRY(fx_h5_get_int(f, name, "xxh64", &hash));
+    FX_REQUIRE(hash == hash_of(v->buffer, count), FX_EVALUE, "%s: %s: checksum differs", v->path, name);
+    return FX_OK;
+}
+
+fx_status fx_checkpoint_verify(const char *path)
+{
+    fx_h5 *f = NULL;
+    fx_progress progress;
+    verifier v = {.path = path};
+    FX_TRY(fx_h5_open(path, FX_H5_OURS, &f));
+    fx_status status = read_progress(f, path, &progress);
+    if (status == FX_OK) status = fx_h5_walk(f, verify_dataset, &v);
+    fx_free(v.buffer);
+    fx_h5_abandon(&f);
+    return status;
+}
+
+fx_status fx_checkpoint_peek(fx_comm *comm, const char *path, fx_progress *out)
+{
+    fx_h5 *f = NULL;
+    fx_status status = FX_OK;
+    if (comm->rank == 0) {
+        status = fx_h5_open(path, FX_H5_OURS, &f);
+        if (status == FX_OK) status = read_progress(f, path, out);
+        fx_h5_abandon(&f);
+    }
+    FX_TRY(fx_agree(comm, status));
+    return comm->ops->broadcast(comm, out, sizeof *out, 0);
+}
+
+fx_status fx_checkpoint_find(fx_comm *comm, const char *folder, char path[FX_PATH_MAX])
+{
+    fx_status status = FX_OK;
+    memset(path, 0, FX_PATH_MAX);
+    if (comm->rank == 0) status = fx_latest_find(folder, path);
+    FX_TRY(fx_agree(comm, status));
+    return comm->ops->broadcast(comm, path, FX_PATH_MAX, 0);
+}

@@ -1,0 +1,18 @@
+/* latest.h: which checkpoint of a folder counts. Private to src/train; called on one rank. */
+#ifndef FX_LATEST_H
+#define FX_LATEST_H
+
+#include "flexhpc/str.h"
+
+/* Makes `latest` name the checkpoint. */
+fx_status fx_latest_set(const char *folder, const char *name);
+
+/* Removes all but the newest `keep` checkpoints, and what a killed save left; never the one that
+ * `latest` names. */
+fx_status fx_latest_prune(const char *folder, int keep);
+
+/* Path of the newest checkpoint that verifies, beginning with the one that `latest` names; "" when
+ * there is none. */
+fx_status fx_latest_find(const char *folder, char path[FX_PATH_MAX]);
+
+#endif

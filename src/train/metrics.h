@@ -1,0 +1,25 @@
+/* metrics.h: the run's record, `metrics.jsonl`: one JSON object a step. Private to src/train; rank 0
+ * only. */
+#ifndef FX_METRICS_H
+#define FX_METRICS_H
+
+#include <stdio.h>
+
+#include "flexhpc/train.h"
+
+typedef struct fx_metrics {
+    FILE *file;
+    char path[FX_PATH_MAX];
+} fx_metrics;
+
+/* Opens the folder's record after cutting it back to steps up to `step`: a resumed run has no step
+ * twice. */
+fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out);
+
+/* One step: the report, learning rate, seconds of the step and the part of them spent waiting for data.
+ */
+fx_status fx_metrics_add(fx_metrics *metrics, int64_t step, const fx_step_report *report,
+                         double learning_rate, double seconds, double wait);
+void fx_metrics_close(fx_metrics *metrics);
+
+#endif

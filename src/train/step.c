@@ -1,0 +1,267 @@
+/* step.c: the whole training step on one tape: inputs, noise, network, losses, backward, reduction of
+ * gradients as they become ready, clipping, update, EMA. Micro-batches are unrolled, each with its own
+ * backward, so memory is one micro-batch's and gradients add up in one order. */
+#include <math.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+#include "flexhpc/train.h"
+
+static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
+{
+    FX_TRY(fx_model_from_config(c, &o->model));
+    const int64_t unit = ranks * c->train_accumulate;
+    FX_REQUIRE(
+        c->train_batch % unit == 0, FX_ECONFIG,
+        "train.batch: %lld does not divide into %d ranks x %lld micro-batches (train.accumulate)",
+        (long long)c->train_batch, ranks, (long long)c->train_accumulate);
+    FX_REQUIRE(c->contrast_weight <= 0 || c->model_tasks == 0, FX_ECONFIG,
+               "contrast.weight: the contrastive term needs model.tasks: both");
+    FX_REQUIRE(c->contrast_weight <= 0 || c->train_accumulate == 1, FX_ECONFIG,
+               "train.accumulate: with contrast.weight above 0 the latents of the whole batch are "
+               "needed at once; "
+               "use 1");
+    FX_REQUIRE(c->train_reduce == 0, FX_ECONFIG, "train.reduce: fixed is not built yet");
+    o->micro_batch = c->train_batch / unit;
+    o->accumulate = (int)c->train_accumulate;
+    return FX_OK;
+}
+
+fx_status fx_step_options_from_config(const fx_config *c, int ranks, fx_step_options *out)
+{
+    fx_step_options o = {
+        .schedule = {.predict = (fx_predict)c->diffusion_predict,
+                     .shift = c->diffusion_shift,
+                     .sigmoid_weight = c->diffusion_sigmoid_weight,
+                     .sigmoid_shift = c->diffusion_sigmoid_shift},
+        .criterion = (fx_criterion)c->diffusion_criterion,
+        .contrast_weight = (float)c->contrast_weight,
+        .contrast_temperature = (float)c->contrast_temperature,
+        .factor = c->data_factor,
+        .recompute = (fx_recompute)c->model_recompute,
+        .bucket_bytes = (size_t)(c->train_bucket * 1024 * 1024),
+        .clip = {.max_norm = (float)c->train_clip},
+        .update = {.optimizer = (fx_optimizer)c->train_optimizer,
+                   .beta1 = (float)c->train_beta1,
+                   .beta2 = (float)c->train_beta2,
+                   .eps = 1e-8f,
+                   .decay = (float)c->train_weight_decay},
+    };
+    FX_TRY(from_config(c, ranks, &o));
+    *out = o;
+    return FX_OK;
+}
+
+/* Inputs of one micro-batch: of the host, or made on the tape from the snapshots and the counters. */
+static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bool noise, fx_batch *b)
+{
+    const int64_t side = o->model.image;
+    b->snapshots = fx_input(g, "snapshots", 4, FX_DIMS(n, side, side, o->model.cond));
+    b->re = fx_input(g, "re", 2, FX_DIMS(n, 1));
+    if (noise && (o->model.tasks & FX_TASK_FC))
+        b->future = fx_input(g, "future", 4, FX_DIMS(n, side, side, 1));
+    if (o->given) {
+        if (o->model.tasks & FX_TASK_SR)
+            b->lowres = fx_input(g, "lowres", 4, FX_DIMS(n, side, side, 1));
+        if (!noise) return;
+        b->t = fx_input(g, "t", 1, FX_DIMS(n));
+        b->eps = fx_input(g, "eps", 4, FX_DIMS(n, side, side, 1));
+        return;
+    }
+    if (o->model.tasks & FX_TASK_SR) {
+        const fx_attrs attrs = {.bicubic = {.factor = o->factor}};
+        const fx_node *node = fx_record(g, FX_OP_bicubic, "lowres", attrs, &b->snapshots, 1);
+        b->lowres = node ? fx_keep(g, node->out[0]) : NULL;
+    }
+    if (!noise) return;
+    const fx_attrs attrs = {.draw = {.samples = n, .side = side}};
+    const fx_node *node = fx_record(g, FX_OP_draw, "draw", attrs, NULL, 0);
+    b->t = node ? node->out[0] : NULL;
+    b->eps = node ? node->out[1] : NULL;
+}
+
+static fx_objective_options objective_of(const fx_step_options *o, int ranks, int micro)
+{
+    const int64_t local = o->micro_batch * o->accumulate;
+    return (fx_objective_options){.schedule = o->schedule,
+                                  .criterion = o->criterion,
+                                  .contrast_weight = o->contrast_weight,
+                                  .contrast_temperature = o->contrast_temperature,
+                                  .global_samples = local * ranks,
+                                  .stride = local,
+                                  .offset = micro * o->micro_batch,
+                                  .ranks = ranks};
+}
+
+static void keep_losses(fx_builder *g, fx_objective_nodes *nodes)
+{
+    fx_keep(g, nodes->loss);
+    fx_keep(g, nodes->contrast);
+}
+
+static void record_micro_batch(fx_builder *g, fx_trainee *t, int micro)
+{
+    const fx_step_options *o = &t->options;
+    const fx_objective_options objective = objective_of(o, t->exec->options.comm->size, micro);
+    fx_builder_rows(
+        g, (fx_rows){.samples = o->micro_batch, .slot0 = micro * o->micro_batch, .micro = micro});
+    fx_scope_push(g, "micro.%d", micro);
+    record_inputs(g, o, o->micro_batch, true, &t->inputs[micro]);
+    fx_scope_pop(g);
+    fx_record_objective(g, &o->model, &objective, &t->inputs[micro], &t->nodes[micro]);
+    keep_losses(g, &t->nodes[micro]);
+    if (o->given) {
+        fx_keep(g, t->nodes[micro].z);
+        fx_keep(g, t->nodes[micro].latent);
+        fx_keep(g, t->nodes[micro].velocity);
+        fx_keep(g, t->nodes[micro].schedule);
+    }
+    fx_autodiff(g, o->recompute);
+}
+
+static void record_update(fx_builder *g, fx_trainee *t)
+{
+    fx_params *p = t->params;
+    fx_tensor *gradient = fx_params_slab(p, FX_SLAB_GRADIENT, 0);
+    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
+    const fx_node *clip =
+        fx_record(g, FX_OP_clip, "clip", (fx_attrs){.clip = t->options.clip}, &gradient, 1);
+    if (!clip) return;
+    t->norm = fx_keep(g, clip->out[0]);
+    fx_record(g, FX_OP_update, "update", (fx_attrs){.update = t->options.update},
+              (fx_tensor *[]){
+                  fx_params_slab(p, FX_SLAB_VALUE, 0), gradient, fx_params_slab(p, FX_SLAB_MOMENT1, 0),
+                  fx_params_slab(p, FX_SLAB_MOMENT2, 0), fx_params_slab(p, FX_SLAB_EMA, 0), t->norm},
+              6);
+}
+
+static fx_status build(fx_trainee *t, bool plan_only)
+{
+    fx_status status = FX_OK;
+    fx_builder *g = NULL;
+    fx_param **order = NULL;
+    FX_TRY_DONE(fx_builder_create(t->params, &g));
+    for (int micro = 0; micro < t->options.accumulate; micro++)
+        record_micro_batch(g, t, micro);
+    fx_readiness(g, &order);
+    FX_TRY_DONE(fx_builder_status(g));
+    const unsigned adamw = t->options.update.optimizer == FX_ADAMW ? 1u << FX_SLAB_MOMENT2 : 0;
+    FX_TRY_DONE(fx_params_allocate(t->params, t->exec, order,
+                                   1u << FX_SLAB_VALUE | 1u << FX_SLAB_GRADIENT |
+                                       1u << FX_SLAB_MOMENT1 | adamw | 1u << FX_SLAB_EMA));
+    t->buckets = fx_buckets(g, t->options.bucket_bytes);
+    record_update(g, t);
+    FX_TRY_DONE(fx_program_create(t->exec, &g, plan_only, &t->step));
+done:
+    fx_builder_free(&g);
+    return status;
+}
+
+fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool plan_only,
+                            fx_trainee **out)
+{
+    fx_status status = FX_OK;
+    fx_trainee *t = NULL;
+    FX_TRY(FX_ALLOC(t, 1));
+    t->exec = exec;
+    t->options = *options;
+    FX_TRY_DONE(FX_ALLOC(t->inputs, options->accumulate));
+    FX_TRY_DONE(FX_ALLOC(t->nodes, options->accumulate));
+    FX_TRY_DONE(fx_params_create(&t->params));
+    FX_TRY_DONE(build(t, plan_only));
+    *out = t;
+    return FX_OK;
+done:
+    fx_trainee_free(&t);
+    return status;
+}
+
+void fx_trainee_free(fx_trainee **trainee)
+{
+    fx_trainee *t = *trainee;
+    if (!t) return;
+    fx_program_free(&t->step);
+    fx_params_free(&t->params);
+    fx_free(t->inputs);
+    fx_free(t->nodes);
+    fx_free(t);
+    *trainee = NULL;
+}
+
+/* Sums of this rank's loss rows by task, and the contrast (equal on all ranks). */
+static fx_status read_losses(fx_trainee *t, double sum[2], double *contrast)
+{
+    float *rows = NULL;
+    fx_status status = FX_OK;
+    const int64_t n = t->options.micro_batch;
+    FX_TRY(FX_ALLOC(rows, 2 * n));
+    for (int micro = 0; micro < t->options.accumulate; micro++) {
+        const fx_objective_nodes *nodes = &t->nodes[micro];
+        FX_TRY_DONE(fx_program_read(t->step, nodes->loss, rows));
+        const int first = t->options.model.tasks & FX_TASK_SR ? FX_SR : FX_FC;
+        for (int64_t r = 0; r < fx_count(nodes->loss); r++)
+            sum[first + r / n] += (double)rows[r];
+        if (nodes->contrast) FX_TRY_DONE(fx_program_read(t->step, nodes->contrast, rows));
+        *contrast = nodes->contrast ? (double)rows[0] : 0.0;
+    }
+done:
+    fx_free(rows);
+    return status;
+}
+
+fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *report)
+{
+    fx_comm *comm = t->exec->options.comm;
+    float norm[4];
+    double sum[2] = {0, 0}, word[3];
+    FX_TRY(fx_program_run(t->step, step, NULL));
+    FX_TRY(read_losses(t, sum, &report->contrast));
+    FX_TRY(fx_program_read(t->step, t->norm, norm));
+
+    const bool finite = isfinite(sum[0]) && isfinite(sum[1]);
+    int64_t blame = finite ? -1 : comm->size - comm->rank; /* the maximum is the lowest rank */
+    word[0] = finite ? sum[0] : 0;
+    word[1] = finite ? sum[1] : 0;
+    word[2] = finite ? 0 : 1;
+    FX_TRY(fx_comm_sum_f64(comm, word, 3));
+    FX_TRY(fx_comm_max_i64(comm, &blame));
+    const double samples = (double)(t->options.micro_batch * t->options.accumulate * comm->size);
+    const int tasks = t->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
+    report->loss_task[0] = word[0] / samples;
+    report->loss_task[1] = word[1] / samples;
+    report->loss = (word[0] + word[1]) / (samples * tasks);
+    report->norm = (double)norm[0];
+    report->finite = word[2] == 0 && norm[2] != 0;
+    report->culprit = blame > 0 ? comm->size - (int)blame : -1;
+    return FX_OK;
+}
+
+fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_options *options, bool ema,
+                          fx_probe *out)
+{
+    fx_builder *g = NULL;
+    const fx_objective_options objective = objective_of(options, exec->options.comm->size, 0);
+    FX_TRY(fx_builder_create(params, &g));
+    fx_builder_use_ema(g, ema);
+    fx_builder_rows(g, (fx_rows){.samples = options->micro_batch});
+    record_inputs(g, options, options->micro_batch, true, &out->inputs);
+    fx_record_objective(g, &options->model, &objective, &out->inputs, &out->nodes);
+    keep_losses(g, &out->nodes);
+    return fx_program_create(exec, &g, false, &out->program);
+}
+
+fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_options *options,
+                            int64_t batch, int steps, bool ema, fx_sampler *out)
+{
+    fx_builder *g = NULL;
+    const int64_t side = options->model.image;
+    const int64_t rows = options->model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 * batch : batch;
+    FX_TRY(fx_builder_create(params, &g));
+    fx_builder_use_ema(g, ema);
+    fx_builder_rows(g, (fx_rows){.samples = batch});
+    record_inputs(g, options, batch, false, &out->inputs);
+    out->x = fx_input(g, "x", 4, FX_DIMS(rows, side, side, 1));
+    out->residual = fx_keep(
+        g, fx_record_sampler(g, &options->model, options->schedule, steps, &out->inputs, out->x));
+    return fx_program_create(exec, &g, false, &out->program);
+}

@@ -1,0 +1,257 @@
+/* trainer.c: a training run: set-up, the loop over steps, and its end. Every rank takes the same path:
+ * what one rank finds out is agreed before anybody acts on it. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "flexhpc/checkpoint.h"
+#include "flexhpc/data.h"
+#include "flexhpc/heartbeat.h"
+#include "flexhpc/io.h"
+#include "flexhpc/log.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/train.h"
+#include "metrics.h"
+#include "signals.h"
+
+typedef struct trainer {
+    fx_comm *comm;
+    const fx_config *config;
+    const fx_run_options *run;
+    char checkpoints[FX_PATH_MAX];
+    fx_lock *lock;
+    fx_exec *exec;
+    fx_trainee *trainee;
+    fx_loader *loader;
+    fx_metrics metrics;
+    fx_progress progress;
+    int64_t saved;   /* step of the newest checkpoint; -1: none */
+    double deadline; /* of fx_now(); infinite: none */
+} trainer;
+
+/* Settings that a run may change when it goes on: they decide nothing about its results. */
+static bool may_change(const char *line)
+{
+    static const char *const free_keys[] = {
+        "run.",      "sample.",   "eval.",         "generate.",
+        "pack.",     "data.path", "data.prefetch", "train.checkpoint_every",
+        "train.keep"};
+    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
+        if (strncmp(line, free_keys[i], strlen(free_keys[i])) == 0) return true;
+    return false;
+}
+
+static fx_status check_same_settings(const fx_config *then, const fx_config *now, const char *path)
+{
+    char text[8192], *rest = NULL;
+    if (fx_config_diff(then, now, text, sizeof text) == 0) return FX_OK;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        FX_REQUIRE(may_change(line), FX_ECONFIG, "%s was made with other settings: %s", path, line);
+        fx_log(FX_INFO, "resume: %s", line);
+    }
+    FX_REQUIRE(then->run_seed == now->run_seed, FX_ECONFIG, "%s was made with run.seed %lld, not %lld",
+               path, (long long)then->run_seed, (long long)now->run_seed);
+    return FX_OK;
+}
+
+static fx_status open_backend(trainer *t)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    const fx_backend *backend = NULL;
+    const fx_exec_options options = {.comm = t->comm, .threads = (int)t->config->run_threads};
+    FX_TRY(fx_backend_find(names[t->config->run_backend], &backend));
+    return backend->open(&options, &t->exec);
+}
+
+/* The folder, its lock, and the configuration beside the results. */
+static fx_status open_folder(trainer *t)
+{
+    fx_status status = FX_OK;
+    if (t->comm->rank == 0) status = fx_make_dirs(t->run->folder);
+    if (t->comm->rank == 0 && status == FX_OK) status = fx_lock_take(t->run->folder, &t->lock);
+    FX_TRY(fx_agree(t->comm, status));
+    return fx_path(t->checkpoints, "%s/ckpt", t->run->folder);
+}
+
+static fx_status write_config(const trainer *t)
+{
+    char path[FX_PATH_MAX], *text = NULL;
+    FX_TRY(fx_path(path, "%s/config.yaml", t->run->folder));
+    FX_TRY(FX_ALLOC(text, FX_CONFIG_TEXT_MAX));
+    fx_status status = fx_config_text(t->config, text, FX_CONFIG_TEXT_MAX);
+    if (status == FX_OK) status = fx_write_text(path, text, strlen(text));
+    fx_free(text);
+    return status;
+}
+
+static fx_status begin_afresh(trainer *t)
+{
+    FX_TRY(fx_params_initialize(t->trainee->params, t->exec, (uint64_t)t->config->run_seed));
+    if (t->config->train_init_from[0] == '\0') return FX_OK;
+    FX_TRY_CTX(
+        fx_checkpoint_load(t->comm, t->trainee->params, t->exec, t->config->train_init_from, true),
+        "train.init_from");
+    fx_log(FX_INFO, "weights and EMA from %s", t->config->train_init_from);
+    return FX_OK;
+}
+
+static fx_status begin(trainer *t)
+{
+    char path[FX_PATH_MAX];
+    FX_TRY(fx_checkpoint_find(t->comm, t->checkpoints, path));
+    FX_REQUIRE(path[0] || t->run->resume != FX_RESUME_MUST, FX_ECONFIG,
+               "%s: no checkpoint to resume from", t->checkpoints);
+    FX_REQUIRE(!path[0] || t->run->resume != FX_RESUME_NEVER, FX_ECONFIG,
+               "%s: the run has checkpoints already; --resume auto goes on with it", t->checkpoints);
+    t->saved = -1;
+    if (!path[0]) return begin_afresh(t);
+    FX_TRY(fx_checkpoint_peek(t->comm, path, &t->progress));
+    FX_TRY(check_same_settings(&t->progress.config, t->config, path));
+    FX_TRY(fx_checkpoint_load(t->comm, t->trainee->params, t->exec, path, false));
+    t->saved = t->progress.step;
+    fx_log(FX_INFO, "resumed from %s: weights, EMA, moments, step %lld (written by %lld ranks)", path,
+           (long long)t->progress.step, (long long)t->progress.ranks);
+    return FX_OK;
+}
+
+static fx_status set_up(trainer *t)
+{
+    fx_step_options options;
+    fx_status status = FX_OK;
+    FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm->size, &options)));
+    FX_TRY(open_folder(t));
+    FX_TRY(fx_agree(t->comm, open_backend(t)));
+    FX_TRY(fx_loader_create(t->comm, t->config, &t->loader));
+    FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
+    FX_TRY(begin(t));
+    t->progress.config = *t->config;
+    t->progress.ranks = t->comm->size;
+    t->progress.data_scale = fx_loader_scale(t->loader);
+    if (t->comm->rank == 0) status = write_config(t);
+    if (t->comm->rank == 0 && status == FX_OK)
+        status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
+    FX_TRY(fx_agree(t->comm, status));
+    const fx_plan_summary s = fx_program_summary(t->trainee->step);
+    fx_log(FX_INFO,
+           "%lld parameters; a step: %d nodes, %.1f GFLOP a rank, %.1f MiB of activations, %d buckets",
+           (long long)s.parameters, s.nodes, 1e-9 * s.flops, (double)s.arena_bytes / 1048576.0,
+           t->trainee->buckets);
+    return FX_OK;
+}
+
+static fx_status write_inputs(trainer *t)
+{
+    for (int micro = 0; micro < t->trainee->options.accumulate; micro++) {
+        fx_loader_batch batch;
+        const fx_batch *in = &t->trainee->inputs[micro];
+        FX_TRY(fx_loader_next(t->loader, t->progress.step, micro, &batch));
+        FX_TRY(fx_program_write(t->trainee->step, in->snapshots, batch.snapshots));
+        FX_TRY(fx_program_write(t->trainee->step, in->re, batch.re));
+        if (in->future) FX_TRY(fx_program_write(t->trainee->step, in->future, batch.future));
+    }
+    return FX_OK;
+}
+
+static fx_status judge(const trainer *t, const fx_step_report *r)
+{
+    if (r->finite) return FX_OK;
+    char who[64];
+    snprintf(who, sizeof who, r->culprit >= 0 ? "losses of rank %d" : "the gradient's norm",
+             r->culprit);
+    if (t->config->train_nonfinite == 1) {
+        fx_log(FX_INFO, "step %lld: %s not finite; the update is skipped",
+               (long long)t->progress.step + 1, who);
+        return FX_OK;
+    }
+    return fx_fail(FX_EVALUE, "step %lld: %s not finite; weights are those of step %lld",
+                   (long long)t->progress.step + 1, who, (long long)t->progress.step);
+}
+
+static fx_status one_step(trainer *t)
+{
+    const fx_config *c = t->config;
+    const int64_t s = t->progress.step;
+    const double start = fx_now(), waited = fx_loader_wait(t->loader);
+    const double base = c->train_init_from[0] ? c->train_learning_rate / 3 : c->train_learning_rate;
+    const double rate = fx_learning_rate(base, s, c->train_warmup, c->train_steps);
+    const int64_t local = t->trainee->options.micro_batch * t->trainee->options.accumulate;
+    const fx_step step = {.seed = (uint64_t)c->run_seed,
+                          .step = (uint32_t)s,
+                          .slot0 = (uint32_t)(t->comm->rank * local),
+                          .learning_rate = (float)rate,
+                          .ema_decay = (float)fx_ema_decay(c->train_ema_decay, s + 1),
+                          .update = s + 1,
+                          .gradient_scale = 1,
+                          .dropout = true};
+    fx_step_report report;
+    fx_beat_step(s);
+    FX_TRY(fx_agree(t->comm, write_inputs(t)));
+    FX_TRY(fx_trainee_step(t->trainee, &step, &report));
+    FX_TRY(judge(t, &report));
+    t->progress.step = s + 1;
+    t->progress.loss = report.loss;
+    const double seconds = fx_now() - start, wait = fx_loader_wait(t->loader) - waited;
+    fx_status status = FX_OK;
+    if (t->comm->rank == 0) status = fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait);
+    FX_TRY(fx_agree(t->comm, status));
+    if ((s + 1) % c->run_log_every == 0 || s == 0 || s + 1 == c->train_steps)
+        fx_log(
+            FX_INFO,
+            "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.1f samples/s  wait %.0f %%  ETA %.0f s",
+            (long long)s + 1, (long long)c->train_steps, report.loss, report.norm, rate,
+            (double)c->train_batch / seconds, 100 * wait / seconds,
+            seconds * (double)(c->train_steps - s - 1));
+    return FX_OK;
+}
+
+static fx_status save(trainer *t)
+{
+    if (t->saved == t->progress.step) return FX_OK;
+    fx_beat_phase(FX_PHASE_SAVE, t->checkpoints);
+    FX_TRY(fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->checkpoints,
+                              (int)t->config->train_keep));
+    t->saved = t->progress.step;
+    return FX_OK;
+}
+
+/* Whether any rank was asked to stop or the time is over: the same answer on all ranks. */
+static fx_status stop_wanted(trainer *t, bool *stop)
+{
+    int64_t reason = fx_signals_seen();
+    if (reason == 0 && fx_now() > t->deadline) reason = 1000;
+    FX_TRY(fx_comm_max_i64(t->comm, &reason));
+    *stop = reason != 0;
+    if (reason == 1000)
+        fx_log(FX_INFO, "time limit: saving and stopping");
+    else if (reason != 0)
+        fx_log(FX_INFO, "signal %lld: saving and stopping", (long long)reason);
+    return FX_OK;
+}
+
+static fx_status loop(trainer *t, bool *early)
+{
+    const int64_t every = t->config->train_checkpoint_every;
+    fx_signals_catch();
+    while (t->progress.step < t->config->train_steps && !*early) {
+        FX_TRY(one_step(t));
+        if (every > 0 && t->progress.step % every == 0) FX_TRY(save(t));
+        FX_TRY(stop_wanted(t, early));
+    }
+    *early = *early && t->progress.step < t->config->train_steps;
+    return save(t);
+}
+
+fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early)
+{
+    trainer t = {.comm = comm, .config = config, .run = run};
+    t.deadline = run->time_limit > 0 ? fx_now() + run->time_limit : INFINITY;
+    *early = false;
+    fx_status status = set_up(&t);
+    if (status == FX_OK) status = loop(&t, early);
+    fx_metrics_close(&t.metrics);
+    fx_loader_free(&t.loader);
+    fx_trainee_free(&t.trainee);
+    if (t.exec) t.exec->backend->close(&t.exec);
+    fx_lock_release(&t.lock);
+    return status;
+}
