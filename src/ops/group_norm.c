@@ -10,69 +10,8 @@
 #include "ops.h"
 
 #include <string.h>
-#include "dropout.h"
 #include "group_norm_loops.h"
-
-/* in[]: (B,H,W,C1), (C), (C), (M,2C): s then t, (B,H,W,C2). MOD and X2 may be NULL */
-enum { X, GAMMA, BETA, MOD, X2 };
-enum { MEAN, RSTD }; /* saved[]: (B,G) twice */
-
-enum {
-    MOST_BLOCKS = 64, /* of a sample */
-    CHUNK = 32,       /* pixels summed in fp32 */
-    PIECE = 8,        /* pixels whose upstream gradient is built at once; divides CHUNK */
-    FACTORS = 512     /* dropout factors made at once */
-};
-enum { CENTRE, SLOPE, OFFSET, CONSTANT, TILT, COEFFICIENTS };
-
-/* Scratch: sums (B,blocks,2,C) in double; then in float coefficients (B,COEFFICIENTS,C), chunk sums
- * (B,blocks,2,C) and, in backward, upstream gradients (B,blocks,PIECE,C). The two sums of a block:
- *   forward:  x - K and (x - K)^2, K the first pixel of the sample
- *   backward: S and Q / rstd (see group_terms)
- * The coefficients of a sample's channel:
- *   u = (x - CENTRE) SLOPE + OFFSET,  dx = SLOPE du - CONSTANT - (x - CENTRE) TILT */
-typedef struct view {
-    int64_t B, H, W, P, C, G, K, M; /* P = H W pixels, K = C / G */
-    int64_t block, blocks;          /* pixels in a block, blocks in a sample */
-    int64_t width[2], first[2];     /* channels of the two sources, and where they start among all */
-    const float *x[2], *gamma, *beta, *mod;
-    bool silu, pool;
-    fx_dropout dropout;
-    double *sums;
-    float *coefficients, *chunks, *pieces;
-} view;
-
-static void sizes_of(const fx_node *n, view *v)
-{
-    const int64_t *d = n->in[X]->dim, C2 = n->in[X2] ? n->in[X2]->dim[3] : 0;
-    *v = (view){.B = d[0], .H = d[1], .W = d[2], .P = d[1] * d[2], .C = d[3] + C2, .width = {d[3], C2}};
-    v->G = n->attrs.group_norm.groups;
-    v->K = v->C / v->G;
-    v->M = n->in[MOD] ? n->in[MOD]->dim[0] : 1;
-    v->first[1] = d[3];
-    const int64_t chunks = (v->P + CHUNK - 1) / CHUNK;
-    v->block = (chunks + MOST_BLOCKS - 1) / MOST_BLOCKS * CHUNK;
-    v->blocks = (v->P + v->block - 1) / v->block;
-}
-
-static view view_of(const fx_exec *exec, const fx_node *n)
-{
-    view v;
-    sizes_of(n, &v);
-    v.x[0] = fx_f32(n->in[X]);
-    v.x[1] = fx_f32(n->in[X2]);
-    v.gamma = fx_f32(n->in[GAMMA]);
-    v.beta = fx_f32(n->in[BETA]);
-    v.mod = fx_f32(n->in[MOD]);
-    v.silu = n->attrs.group_norm.silu;
-    v.pool = n->attrs.group_norm.pool;
-    v.dropout = fx_dropout_of(exec, n, n->attrs.group_norm.dropout);
-    v.sums = fx_scratch(exec);
-    v.coefficients = (float *)(v.sums + v.B * v.blocks * 2 * v.C);
-    v.chunks = v.coefficients + v.B * COEFFICIENTS * v.C;
-    v.pieces = v.chunks + v.B * v.blocks * 2 * v.C;
-    return v;
-}
+#include "group_norm_view.h"
 
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
 {
@@ -114,31 +53,10 @@ static fx_status shape(fx_node *n)
     return fx_saved_shape(n, RSTD, 2, FX_DIMS(d[0], a->groups));
 }
 
-static inline float *coefficient(const view *v, int64_t b, int which, int64_t c)
-{
-    return v->coefficients + (b * COEFFICIENTS + which) * v->C + c;
-}
-
-/* One of the two sums of a block: which = 0 or 1, from channel c. */
-static inline double *sum_of(const view *v, int64_t b, int64_t block, int which, int64_t c)
-{
-    return v->sums + ((b * v->blocks + block) * 2 + which) * v->C + c;
-}
-
-static inline float scale_of(const view *v, int64_t b, int64_t c) /* 1 + s */
-{
-    return v->mod ? 1.0f + v->mod[b % v->M * 2 * v->C + c] : 1.0f;
-}
-
-static inline float shift_of(const view *v, int64_t b, int64_t c) /* t */
-{
-    return v->mod ? v->mod[(b % v->M * 2 + 1) * v->C + c] : 0.0f;
-}
-
 static void affine(const view *v, const float *mean, const float *rstd)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < v->B * v->C; i++) {
+    for (int64_t i = v->from * v->C; i < v->to * v->C; i++) {
         const int64_t b = i / v->C, c = i % v->C, bg = b * v->G + c / v->K;
         *coefficient(v, b, CENTRE, c) = mean[bg];
         *coefficient(v, b, SLOPE, c) = rstd[bg] * v->gamma[c] * scale_of(v, b, c);
@@ -150,7 +68,7 @@ static void affine(const view *v, const float *mean, const float *rstd)
 static void combine_blocks(const view *v)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < v->B; b++)
+    for (int64_t b = v->from; b < v->to; b++)
         for (int64_t block = 1; block < v->blocks; block++)
             for (int64_t i = 0; i < 2 * v->C; i++)
                 sum_of(v, b, 0, 0, 0)[i] += sum_of(v, b, block, 0, 0)[i];
@@ -158,14 +76,14 @@ static void combine_blocks(const view *v)
 
 /* Sums of one block. A chunk is shifted by its own first pixel, so that a large mean loses nothing in
  * fp32; the sums about the sample's first pixel K follow in double. */
-static void block_moments(const view *v, int64_t b, int64_t block)
+static void block_moments(const view *v, int64_t item)
 {
-    const int64_t item = b * v->blocks + block,
-                  end = block + 1 < v->blocks ? (block + 1) * v->block : v->P;
+    const int64_t b = item / v->blocks, block = item % v->blocks;
+    const span own = pixels_of(v, item);
     memset(sum_of(v, b, block, 0, 0), 0, sizeof(double) * (size_t)(2 * v->C));
-    for (int64_t p = block * v->block; p < end; p += CHUNK)
+    for (int64_t p = own.start; p < own.end; p += CHUNK)
         for (int s = 0; s < 2; s++) {
-            const int64_t C = v->width[s], pixels = end - p < CHUNK ? end - p : CHUNK;
+            const int64_t C = v->width[s], pixels = own.end - p < CHUNK ? own.end - p : CHUNK;
             const float *K = v->x[s] + b * v->P * C, *x = K + p * C;
             float *sum = v->chunks + item * 2 * v->C, *square = sum + C;
             double *total = sum_of(v, b, block, 0, v->first[s]),
@@ -183,12 +101,15 @@ static void block_moments(const view *v, int64_t b, int64_t block)
 
 static void statistics(const view *v, double eps, float *mean, float *rstd)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < v->B * v->blocks; i++)
-        block_moments(v, i / v->blocks, i % v->blocks);
+#pragma omp parallel
+    {
+        const span own = own_items(v);
+        for (int64_t item = own.start; item < own.end; item++)
+            block_moments(v, item);
+    }
     combine_blocks(v);
 #pragma omp parallel for schedule(static)
-    for (int64_t bg = 0; bg < v->B * v->G; bg++) {
+    for (int64_t bg = v->from * v->G; bg < v->to * v->G; bg++) {
         const int64_t b = bg / v->G, c0 = bg % v->G * v->K;
         const double P = (double)v->P, *sum = sum_of(v, b, 0, 0, 0), *square = sum_of(v, b, 0, 1, 0);
         double m = 0, spread = 0;
@@ -248,22 +169,31 @@ static void write_pixels(const view *v, int64_t b, int64_t start, int64_t end, f
         }
 }
 
+/* The output pixels that come from a block's share of the image. */
+static void write_block(const view *v, int64_t item, float *y)
+{
+    const int64_t b = item / v->blocks, block = item % v->blocks, pixels = v->pool ? v->P / 4 : v->P;
+    const int64_t end = (block + 1) * pixels / v->blocks;
+    for (int64_t p = block * pixels / v->blocks; p < end; p += PIECE) {
+        const int64_t stop = end - p < PIECE ? end : p + PIECE;
+        float *to = y + (b * pixels + p) * v->C;
+        write_pixels(v, b, p, stop, to);
+        if (fx_dropout_on(&v->dropout)) drop(&v->dropout, b, p * v->C, (stop - p) * v->C, to);
+    }
+}
+
+/* The second pass walks backwards: what the first one read last is still in cache. */
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    const view v = view_of(exec, n);
-    float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]);
-    statistics(&v, (double)n->attrs.group_norm.eps, mean, rstd);
-    affine(&v, mean, rstd);
-    const int64_t pixels = v.pool ? v.P / 4 : v.P;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < v.B * v.blocks; i++) {
-        const int64_t b = i / v.blocks, start = i % v.blocks * pixels / v.blocks;
-        const int64_t end = (i % v.blocks + 1) * pixels / v.blocks;
-        for (int64_t p = start; p < end; p += PIECE) {
-            const int64_t stop = end - p < PIECE ? end : p + PIECE;
-            float *y = fx_f32(n->out[0]) + (b * pixels + p) * v.C;
-            write_pixels(&v, b, p, stop, y);
-            if (fx_dropout_on(&v.dropout)) drop(&v.dropout, b, p * v.C, (stop - p) * v.C, y);
+    view v = view_of(exec, n);
+    while (next_samples(&v)) {
+        statistics(&v, (double)n->attrs.group_norm.eps, fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]));
+        affine(&v, fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]));
+#pragma omp parallel
+        {
+            const span own = own_items(&v);
+            for (int64_t item = own.end - 1; item >= own.start; item--)
+                write_block(&v, item, fx_f32(n->out[0]));
         }
     }
     return FX_OK;
@@ -293,25 +223,27 @@ static const float *upstream(const view *v, const float *dy, int64_t item, int64
 
 static void block_sums(const view *v, const float *dy, int64_t item)
 {
-    const int64_t b = item / v->blocks, block = item % v->blocks, C = v->C;
-    const int64_t end = block + 1 < v->blocks ? (block + 1) * v->block : v->P;
+    const int64_t b = item / v->blocks, C = v->C;
+    const span own = pixels_of(v, item);
     float *chunk = v->chunks + item * 2 * C;
-    double *total = sum_of(v, b, block, 0, 0);
+    double *total = sum_of(v, b, item % v->blocks, 0, 0);
     memset(total, 0, sizeof *total * (size_t)(2 * C));
     memset(chunk, 0, sizeof *chunk * (size_t)(2 * C));
-    for (int64_t p = block * v->block; p < end; p += PIECE) {
-        const int64_t pixels = end - p < PIECE ? end - p : PIECE;
+    for (int64_t p = own.start; p < own.end; p += PIECE) {
+        const int64_t pixels = own.end - p < PIECE ? own.end - p : PIECE;
         const float *upper = upstream(v, dy, item, p, pixels);
         for (int s = 0; s < 2; s++) {
-            const int64_t width = v->width[s], first = v->first[s];
-            const float *x = v->x[s] + (b * v->P + p) * width;
+            const int64_t width = v->width[s], first = v->first[s], at = (b * v->P + p) * width;
+            const lines l = lines_of(v, b, s);
             float *S = chunk + first, *Q = chunk + C + first;
-            if (v->silu)
-                add_sums(x, upper + first, pixels, C, lines_of(v, b, s), width, true, S, Q);
+            if (v->keep[s])
+                add_sums(v->x[s] + at, upper + first, pixels, C, l, width, true, S, Q, v->keep[s] + at);
+            else if (v->silu)
+                add_sums(v->x[s] + at, upper + first, pixels, C, l, width, true, S, Q, NULL);
             else
-                add_sums(x, upper + first, pixels, C, lines_of(v, b, s), width, false, S, Q);
+                add_sums(v->x[s] + at, upper + first, pixels, C, l, width, false, S, Q, NULL);
         }
-        if ((p + PIECE) % CHUNK == 0 || p + PIECE >= end)
+        if ((p + PIECE) % CHUNK == 0 || p + PIECE >= own.end)
             for (int64_t i = 0; i < 2 * C; i++) {
                 total[i] += (double)chunk[i];
                 chunk[i] = 0;
@@ -319,12 +251,12 @@ static void block_sums(const view *v, const float *dy, int64_t item)
     }
 }
 
-/* With S = sum du and Q = sum du xhat per sample and channel, and M1, M2 the group means of A S and A
- * Q: dx = rstd (A du - M1 - xhat M2), so CONSTANT = rstd M1, TILT = rstd^2 M2 */
+/* With S = sum du and Q = sum du xhat per sample and channel, M1 and M2 the group means of A S and A Q:
+ *   dx = rstd (A du - M1 - xhat M2), so CONSTANT = rstd M1 and TILT = rstd^2 M2 */
 static void group_terms(const view *v, const float *rstd)
 {
 #pragma omp parallel for schedule(static)
-    for (int64_t bg = 0; bg < v->B * v->G; bg++) {
+    for (int64_t bg = v->from * v->G; bg < v->to * v->G; bg++) {
         const int64_t b = bg / v->G, c0 = bg % v->G * v->K;
         const double r = (double)rstd[bg], *S = sum_of(v, b, 0, 0, 0);
         double *Q = sum_of(v, b, 0, 1, 0), m1 = 0, m2 = 0;
@@ -341,33 +273,33 @@ static void group_terms(const view *v, const float *rstd)
     }
 }
 
-static void input_gradients(const view *v, const fx_node *n, const float *dy)
+static void block_gradients(const view *v, const fx_node *n, const float *dy, int64_t item)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t item = 0; item < v->B * v->blocks; item++) {
-        const int64_t b = item / v->blocks, block = item % v->blocks;
-        const int64_t end = block + 1 < v->blocks ? (block + 1) * v->block : v->P;
-        for (int64_t p = block * v->block; p < end; p += PIECE) {
-            const int64_t pixels = end - p < PIECE ? end - p : PIECE;
-            const float *upper = upstream(v, dy, item, p, pixels);
-            for (int s = 0; s < 2; s++) {
-                const int input = s == 0 ? X : X2;
-                const int64_t C = v->width[s], at = (b * v->P + p) * C;
-                float *dx = fx_f32(n->din[input]);
-                if (!dx) continue;
-                if (v->silu)
-                    write_dx(v->x[s] + at, upper + v->first[s], pixels, v->C, lines_of(v, b, s), C,
-                             true, fx_adds(n, input), dx + at);
-                else
-                    write_dx(v->x[s] + at, upper + v->first[s], pixels, v->C, lines_of(v, b, s), C,
-                             false, fx_adds(n, input), dx + at);
-            }
+    const int64_t b = item / v->blocks;
+    const span own = pixels_of(v, item);
+    const bool all_kept = (v->keep[0] || !n->din[X]) && (v->keep[1] || !n->din[X2]);
+    for (int64_t p = own.start; p < own.end; p += PIECE) {
+        const int64_t pixels = own.end - p < PIECE ? own.end - p : PIECE;
+        const float *upper = all_kept ? NULL : upstream(v, dy, item, p, pixels);
+        for (int s = 0; s < 2; s++) {
+            const int input = s == 0 ? X : X2;
+            const int64_t C = v->width[s], at = (b * v->P + p) * C;
+            const float *x = v->x[s] + at, *du = v->keep[s] ? v->keep[s] + at : NULL;
+            const lines l = lines_of(v, b, s);
+            float *dx = fx_f32(n->din[input]) + at;
+            if (!n->din[input]) continue;
+            if (du)
+                write_dx(x, du, pixels, C, l, C, false, 0, dx);
+            else if (v->silu)
+                write_dx(x, upper + v->first[s], pixels, v->C, l, C, true, fx_adds(n, input), dx);
+            else
+                write_dx(x, upper + v->first[s], pixels, v->C, l, C, false, fx_adds(n, input), dx);
         }
     }
 }
 
-/* dgamma = sum_b (1 + s) Q, dbeta = sum_b (1 + s) S;  ds = gamma Q + beta S and dt = S, over the rows
- * of a sample */
+/* dgamma = sum_b (1 + s) Q,  dbeta = sum_b (1 + s) S
+ * ds = gamma Q + beta S and dt = S, summed over the samples that share a row of MOD */
 static void parameter_gradients(const view *v, const fx_node *n)
 {
     float *dgamma = fx_f32(n->din[GAMMA]), *dbeta = fx_f32(n->din[BETA]), *dmod = fx_f32(n->din[MOD]);
@@ -390,17 +322,32 @@ static void parameter_gradients(const view *v, const fx_node *n)
     }
 }
 
+/* The activation's gradient costs more than memory traffic: it is computed once where dx can hold it.
+ */
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
-    const view v = view_of(exec, n);
+    view v = view_of(exec, n);
     const float *dy = fx_f32(n->dout[0]), *rstd = fx_f32(n->saved[RSTD]);
-    affine(&v, fx_f32(n->saved[MEAN]), rstd);
-#pragma omp parallel for schedule(static)
-    for (int64_t item = 0; item < v.B * v.blocks; item++)
-        block_sums(&v, dy, item);
-    combine_blocks(&v);
-    group_terms(&v, rstd);
-    if (n->din[X] || n->din[X2]) input_gradients(&v, n, dy);
+    v.keep[0] = v.silu && !fx_adds(n, X) ? fx_f32(n->din[X]) : NULL;
+    v.keep[1] = v.silu && !fx_adds(n, X2) ? fx_f32(n->din[X2]) : NULL;
+    while (next_samples(&v)) {
+        affine(&v, fx_f32(n->saved[MEAN]), rstd);
+#pragma omp parallel
+        {
+            const span own = own_items(&v);
+            for (int64_t item = own.start; item < own.end; item++)
+                block_sums(&v, dy, item);
+        }
+        combine_blocks(&v);
+        group_terms(&v, rstd);
+        if (!n->din[X] && !n->din[X2]) continue;
+#pragma omp parallel
+        {
+            const span own = own_items(&v);
+            for (int64_t item = own.end - 1; item >= own.start; item--)
+                block_gradients(&v, n, dy, item);
+        }
+    }
     parameter_gradients(&v, n);
     return FX_OK;
 }

@@ -8,8 +8,8 @@
 #include "vecmath.h"
 
 /* Adds (x - shift) and its square, pixel by pixel, four at once. */
-static void chunk_moments(const float *restrict x, int64_t pixels, int64_t C, float *restrict sum,
-                          float *restrict square)
+static inline void chunk_moments(const float *restrict x, int64_t pixels, int64_t C,
+                                 float *restrict sum, float *restrict square)
 {
     const float *shift = x;
     int64_t p = 0;
@@ -41,7 +41,7 @@ static inline float affine_silu(float x, float centre, float slope, float offset
     return silu ? fx_silu(u) : u;
 }
 
-/* y of one pixel and source. `silu` is a constant of each caller, so that the loops hold no branch. */
+/* y of one pixel and source. */
 static inline void normalise(const float *restrict x, lines l, int64_t C, bool silu, float *restrict y)
 {
 #pragma omp simd
@@ -68,23 +68,26 @@ static inline float du_of(float dy, float e, float slope, float offset, bool sil
     return silu ? dy * fx_dsilu(fx_fma(e, slope, offset)) : dy;
 }
 
-/* Adds du and du (x - centre) of some pixels of one source; dy has `stride` channels. */
+/* Adds du and du (x - centre) of some pixels of one source, and keeps du where `keep` is not NULL (a
+ * constant of each caller as well). dy has `stride` channels. */
 static inline void add_sums(const float *restrict x, const float *restrict dy, int64_t pixels,
                             int64_t stride, lines l, int64_t C, bool silu, float *restrict S,
-                            float *restrict Q)
+                            float *restrict Q, float *restrict keep)
 {
-    for (int64_t p = 0; p < pixels; p++, x += C, dy += stride)
+    for (int64_t p = 0; p < pixels; p++)
 #pragma omp simd
         for (int64_t c = 0; c < C; c++) {
-            const float e = x[c] - l.centre[c], du = du_of(dy[c], e, l.slope[c], l.offset[c], silu);
+            const float e = x[p * C + c] - l.centre[c];
+            const float du = du_of(dy[p * stride + c], e, l.slope[c], l.offset[c], silu);
             S[c] += du;
             Q[c] += du * e;
+            if (keep) keep[p * C + c] = du;
         }
 }
 
-static inline void write_dx(const float *restrict x, const float *restrict dy, int64_t pixels,
-                            int64_t stride, lines l, int64_t C, bool silu, unsigned adds,
-                            float *restrict dx)
+/* dx may be where dy (then du) is. */
+static inline void write_dx(const float *x, const float *dy, int64_t pixels, int64_t stride, lines l,
+                            int64_t C, bool silu, unsigned adds, float *dx)
 {
     for (int64_t p = 0; p < pixels; p++, x += C, dx += C, dy += stride)
 #pragma omp simd
