@@ -11,7 +11,7 @@
 #include "flexhpc/log.h"
 #include "flexhpc/str.h"
 
-enum { GRACE_SECONDS = 5, CLOSING_SECONDS = 10, BUSY = 1 << 16 /* operations are still in flight */ };
+enum { GRACE_SECONDS = 3, CLOSING_SECONDS = 10, BUSY = 1 << 16 /* operations are still in flight */ };
 
 /* MPI takes a quarter of a second to start alone, and is of no use to one process. */
 static bool launcher_seen(void)

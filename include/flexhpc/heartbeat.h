@@ -28,7 +28,7 @@ enum { FX_WHERE_MAX = 96, FX_CALL_MAX = 32 };
 
 /* One rank's line, in memory that the ranks of a node share. Fields are read and written by relaxed
  * atomics; text goes by 8-byte words, and may be torn while it changes. */
-typedef struct fx_heartbeat {
+typedef struct __attribute__((aligned(64))) fx_heartbeat {
     int64_t step, beat_ns; /* of the monotonic clock */
     uint64_t position;     /* collectives entered plus collectives left: odd inside of one */
     int64_t slowest_ns;    /* of the recent steps, forgotten by 1/64 a step; phases other than STEP and
@@ -36,7 +36,7 @@ typedef struct fx_heartbeat {
     int64_t step_began_ns, aside_began_ns, aside_ns;
     uint64_t where[FX_WHERE_MAX / 8], call[FX_CALL_MAX / 8];
     int64_t watch_ns; /* last sign of the rank's watchdog thread; 0: it has none, or has ended */
-    int32_t phase, rank, pid, unused;
+    int32_t phase, rank, pid;
 } fx_heartbeat;
 
 /* Nothing changed but that the main thread is alive. Local. */

@@ -1,8 +1,8 @@
 /* self.c: the communicator of one rank alone: every collective is a copy or nothing. */
 #include "flexhpc/comm.h"
 
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static fx_status nothing(fx_comm *comm)
 {
@@ -39,7 +39,7 @@ static fx_status sum(fx_comm *comm, float *data, int64_t count)
 static void end(fx_comm *comm, int exit_code)
 {
     (void)comm;
-    exit(exit_code);
+    _exit(exit_code); /* also from the watchdog, while the main thread hangs */
 }
 
 static void close_self(fx_comm *comm)

@@ -4,10 +4,10 @@
  * Run: ranks 1 2 3 4
  * Run: timeout 60
  *
- * Planted errors, each caught: one tag for all pieces; ring pieces of half the size (another order, sums
- * as good); the guests' part of a doubling not added (3 ranks); all slots on one scratch block; scratch
- * allocated anew at each start; a strip's extent taken for the block's; fx_agree returning the highest
- * failing rank's message. */
+ * Planted errors, each caught: one tag for all pieces; ring pieces of half the size (another order,
+ * sums as good); the guests' part of a doubling not added (3 ranks); all slots on one scratch block;
+ * scratch allocated anew at each start; a strip's extent taken for the block's; fx_agree returning the
+ * highest failing rank's message. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
