@@ -306,6 +306,25 @@ static fx_status gather_results(packing *job)
     return status;
 }
 
+/* A full disk should show before hours of work, not after. */
+static fx_status check_space(const packing *job)
+{
+    const fx_manifest *m = &job->manifest;
+    double needed = 0; /* in double: sizes that a file claims may overflow their product */
+    int64_t free_bytes = 0;
+    for (int i = 0; i < m->shards; i++) {
+        char path[FX_PATH_MAX];
+        FX_TRY(shard_path(job, i, path));
+        if (fx_file_exists(path)) continue;
+        needed += (double)m->shard[i].patches * (double)m->source[m->shard[i].source].snapshots *
+                  (double)(m->patch * m->patch) * sizeof(float);
+    }
+    FX_TRY(fx_free_space(job->config->pack_path, &free_bytes));
+    FX_REQUIRE(needed <= (double)free_bytes, FX_EIO, "%s: %.1f MiB needed, %.1f MiB free",
+               job->config->pack_path, needed / 0x1p20, (double)free_bytes / 0x1p20);
+    return FX_OK;
+}
+
 /* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; what it
  * knows of them is kept as notes. Shards beyond this pack's number are left over from the older one. */
 static fx_status open_folder(const packing *job)
@@ -315,6 +334,7 @@ static fx_status open_folder(const packing *job)
     fx_status status = FX_OK;
     const char *folder = job->config->pack_path;
     FX_TRY(fx_make_dirs(folder));
+    FX_TRY(check_space(job));
     if (fx_manifest_read(folder, &old) != FX_OK) fx_error_clear(); /* none, or of no use */
     for (int i = 0; status == FX_OK && i < old.shards; i++)
         status = write_note(folder, old.shard[i].name, old.shard[i].bytes, old.shard[i].checksum);

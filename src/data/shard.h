@@ -20,7 +20,7 @@ typedef struct fx_shard_layout {
 
 typedef struct fx_shard_writer fx_shard_writer;
 
-/* Creates `path`, at its full size; a full disk shows here. Local. */
+/* Creates `path` with all its datasets. Local. */
 fx_status fx_shard_create(const char *path, const fx_shard_layout *layout, fx_shard_writer **out);
 
 /* Snapshots [t, t + count) of patch `place`, (count, S, S); a patch's come in order, from 0 on. Local.

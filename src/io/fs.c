@@ -16,11 +16,6 @@
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-void fx_io_setup(void)
-{
-    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
-}
-
 void fx_stop_point(const char *name)
 {
     const char *wanted = getenv("FX_STOP_AT");

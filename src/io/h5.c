@@ -2,6 +2,7 @@
 #include <mpi.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "flexhpc/mem.h"
@@ -10,6 +11,15 @@
 static pthread_mutex_t lock;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* A file that could not be closed, or that several ranks left open. HDF5's shutdown would close it
+ * again: of memory that is freed already, or in a collective call that the others never enter. */
+static bool left_open;
+
+static void end(void)
+{
+    if (!left_open) H5close();
+}
+
 static void make_lock(void)
 {
     pthread_mutexattr_t attributes;
@@ -17,9 +27,17 @@ static void make_lock(void)
     pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&lock, &attributes);
     pthread_mutexattr_destroy(&attributes);
+    H5dont_atexit();
+    atexit(end);
     H5open();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* its stack goes into our one line instead */
     H5PLset_loading_state(0);              /* no code from HDF5_PLUGIN_PATH */
+}
+
+void fx_io_setup(void)
+{
+    setenv("HDF5_USE_FILE_LOCKING", "FALSE", 0);
+    pthread_once(&once, make_lock); /* before MPI_Init: HDF5 then hangs no shutdown on MPI_Finalize */
 }
 
 void fx_h5_enter(void)
@@ -36,7 +54,10 @@ void fx_h5_leave(void)
 /* The first record of the stack is the innermost call. */
 static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *text)
 {
-    if (n == 0) snprintf(text, 200, "%s", error->desc ? error->desc : "");
+    if (n > 0) return 0;
+    snprintf(text, 200, "%s", error->desc ? error->desc : "");
+    for (char *c = text; (c = strchr(c, '\n'));) /* a failed write quotes ctime() */
+        *c = ' ';
     return 0;
 }
 
@@ -172,10 +193,12 @@ fx_status fx_h5_close(fx_h5 **f)
         return status;
     }
     fx_h5_enter();
-    if (H5Fclose(file->file) < 0)
+    if (H5Fclose(file->file) < 0) {
+        left_open = true;
         status = fx_h5_failed(file, "", "close");
-    else
+    } else {
         fx_h5_leave();
+    }
     if (file->comm) status = fx_agree(file->comm, status);
     release(f);
     return status;
@@ -184,9 +207,9 @@ fx_status fx_h5_close(fx_h5 **f)
 void fx_h5_abandon(fx_h5 **f)
 {
     if (!*f) return;
-    if (!(*f)->comm && (*f)->file >= 0) {
+    if ((*f)->file >= 0) {
         fx_h5_enter();
-        H5Fclose((*f)->file);
+        if ((*f)->comm || H5Fclose((*f)->file) < 0) left_open = true;
         H5Eclear2(H5E_DEFAULT);
         fx_h5_leave();
     }

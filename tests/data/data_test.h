@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "flexhpc/data.h"
+#include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
 #define OK(call)                                                                                       \

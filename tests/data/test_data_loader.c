@@ -213,7 +213,7 @@ static void wrong_configurations_are_refused(void **state)
 
 int main(void)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    fx_io_setup();
     fx_log_setup(0, 1, FX_WARN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_are_the_orders),

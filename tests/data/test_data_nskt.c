@@ -129,7 +129,7 @@ static void wrong_files_are_refused(void **state)
 
 int main(void)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    fx_io_setup();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(ranks_and_types),

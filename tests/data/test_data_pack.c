@@ -6,8 +6,15 @@
  *   shards kept whatever their note says               an interrupted pack is finished
  *   the tile left out of a shard's identity            missing, short, foreign shards
  *   a shorter file taken                               missing, short, foreign shards
- *   statistics a shard, not a Reynolds number          statistics are those of the tiles */
+ *   statistics a shard, not a Reynolds number          statistics are those of the tiles
+ *   no look at the free space                          a disk too small (time-out)
+ *   HDF5's reason quoted with its line break           a failed write
+ *   an allocation not looked at                        a failed allocation (crash) */
 #include "data_test.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "flexhpc/log.h"
 
@@ -333,10 +340,110 @@ static void bad_sources_are_refused(void **state)
     REFUSES(FX_ECONFIG, "pack.path", fx_pack(self, &c));
 }
 
+/* A source that claims 32 TiB and holds nothing: HDF5 allocates a contiguous dataset when it is first
+ * written. */
+static void a_disk_too_small_is_refused_at_once(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    fx_config c = config;
+    const hsize_t dims[] = {8388608, 1024, 1024};
+    OK(fx_path(path, "%s/500_1024_1024_seed_9.h5", folder));
+    const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT),
+                space = H5Screate_simple(3, dims, NULL);
+    H5Dclose(H5Dcreate2(file, "w", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    H5Sclose(space);
+    H5Fclose(file);
+    c.pack_patch = 256;
+    OK(fx_print(c.pack_source, sizeof c.pack_source, "%s", path));
+    OK(fx_print(c.pack_path, sizeof c.pack_path, "%s/huge", folder));
+    REFUSES(FX_EIO, "33554432.0 MiB needed", fx_pack(fx_comm_self(), &c));
+}
+
+/* In a process whose files may have `limit` bytes: 0 when the pack fails with one line that names a
+ * file of it. */
+static int pack_limited(rlim_t limit)
+{
+    struct rlimit small = {limit, limit};
+    signal(SIGXFSZ, SIG_IGN);
+    if (setrlimit(RLIMIT_FSIZE, &small) != 0) return 1;
+    const fx_status status = fx_pack(fx_comm_self(), &config);
+    const char *message = fx_error_message();
+    return status == FX_EIO && strstr(message, "limited/") && !strchr(message, '\n') ? 0 : 2;
+}
+
+/* The file system refuses a write in the middle: no manifest, and the pack can be finished later. */
+static void a_failed_write_loses_nothing(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    OK(fx_print(config.pack_path, sizeof config.pack_path, "%s/limited", folder));
+    OK(fx_path(path, "%s/limited/manifest.json", folder));
+    for (rlim_t limit = 100; limit <= 6000; limit *= 3) {
+        int result = 0;
+        const pid_t child = fork();
+        if (child == 0) _exit(pack_limited(limit));
+        assert_true(child > 0 && waitpid(child, &result, 0) == child);
+        assert_int_equal(result, 0);
+        assert_true(access(path, F_OK) != 0);
+    }
+    pack_as("limited");
+    OK(fx_pack_verify(pack_path));
+}
+
+static fx_status open_read_close(void)
+{
+    float x[64];
+    fx_pack_reader *pack = NULL;
+    fx_status status = fx_pack_open(pack_path, &pack);
+    if (status == FX_OK) status = fx_pack_read(pack, 6, 0, 1, x);
+    fx_pack_close(&pack);
+    return status;
+}
+
+static fx_status pack_again(void)
+{
+    return fx_pack(fx_comm_self(), &config);
+}
+
+static fx_status load(void)
+{
+    fx_loader *loader = NULL;
+    fx_loader_batch batch;
+    fx_status status = fx_loader_create(fx_comm_self(), &config, &loader);
+    if (status == FX_OK) status = fx_loader_next(loader, 0, 0, &batch);
+    fx_loader_free(&loader);
+    return status;
+}
+
+/* The n-th allocation fails, for every n until the call gets through. Leaks show under
+ * AddressSanitizer. */
+static void a_failed_allocation_is_an_error(void **state)
+{
+    (void)state;
+    fx_status (*const calls[])(void) = {open_read_close, pack_again, load};
+    pack_as("memory");
+    config.data_prefetch = 0; /* the count of allocations is of the process: no thread beside */
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        fx_status status = FX_ENOMEM;
+        int failures = 0;
+        while (status != FX_OK) {
+            fx_mem_fail_after((uint64_t)failures + 1);
+            status = calls[i]();
+            fx_mem_fail_after(0);
+            if (status != FX_OK) assert_int_equal(status, FX_ENOMEM);
+            assert_in_range(++failures, 1, 200);
+        }
+        assert_true(failures > 5);
+    }
+    config.data_prefetch = 2;
+    OK(fx_pack_verify(pack_path));
+}
+
 /* With a folder as argument only leaves a pack there, for test_python_reads.py. */
 int main(int argc, char **argv)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    fx_io_setup();
     fx_log_setup(0, 1, FX_WARN);
     if (argc > 1) {
         set_up(NULL);
@@ -353,6 +460,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(missing_short_and_foreign_shards_are_refused),
         cmocka_unit_test(bad_manifests_are_refused),
         cmocka_unit_test(bad_sources_are_refused),
+        cmocka_unit_test(a_disk_too_small_is_refused_at_once),
+        cmocka_unit_test(a_failed_write_loses_nothing),
+        cmocka_unit_test(a_failed_allocation_is_an_error),
     };
     return cmocka_run_group_tests_name("data pack", tests, set_up, tear_down);
 }

@@ -9,7 +9,6 @@
  * Run: timeout 60 */
 #include "data_test.h"
 
-#include "flexhpc/io.h"
 #include "flexhpc/launch.h"
 #include "flexhpc/log.h"
 
@@ -134,7 +133,7 @@ static void a_failure_is_the_same_everywhere(void **state)
 
 int main(int argc, char **argv)
 {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    fx_io_setup();
     setenv("FLEXHPC_MPI", "1", 0);
     fx_status status = fx_comm_start(&argc, &argv, &comm);
     if (status != FX_OK) return fx_comm_finish(&comm, status);
