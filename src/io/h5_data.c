@@ -88,12 +88,14 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
         list < 0 || !make_groups(f, name)
             ? H5I_INVALID_HID
             : H5Dcreate2(f->file, name, stored_type(shape.type), space, H5P_DEFAULT, list, H5P_DEFAULT);
+    fx_h5_enter();
+    const fx_status status = d < 0 ? fx_h5_failed(f, name, "create dataset") : FX_OK;
+    if (status == FX_OK) fx_h5_leave();
+    if (d >= 0) H5Dclose(d);
     if (list >= 0) H5Pclose(list);
     H5Sclose(space);
-    if (d < 0) return fx_h5_failed(f, name, "create dataset");
-    H5Dclose(d);
     fx_h5_leave();
-    return FX_OK;
+    return status;
 }
 
 bool fx_h5_exists(fx_h5 *f, const char *name)
@@ -198,41 +200,64 @@ static bool select_box(hid_t d, const int64_t *offset, const int64_t *count, hid
            H5Sselect_valid(*in_file) > 0;
 }
 
-static fx_status write_local(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
-                             fx_h5_type type, const void *data)
+typedef struct box {
+    hid_t dataset, in_file, in_memory;
+} box;
+
+/* Leaves the lock that open_box took. */
+static void close_box(const box *b)
 {
-    hid_t d, in_file, in_memory;
-    FX_TRY(open_dataset(f, name, &d));
-    const bool written = select_box(d, offset, count, &in_file, &in_memory) &&
-                         H5Dwrite(d, memory_type(type), in_memory, in_file, f->transfer, data) >= 0;
-    if (in_memory >= 0) H5Sclose(in_memory);
-    H5Sclose(in_file);
-    H5Dclose(d);
-    if (!written) return fx_h5_failed(f, name, "write");
+    if (b->in_memory >= 0) H5Sclose(b->in_memory);
+    H5Sclose(b->in_file);
+    H5Dclose(b->dataset);
     fx_h5_leave();
-    return FX_OK;
 }
 
+/* Records why before it closes, for any call that succeeds clears HDF5's reason; leaves the lock. */
+static fx_status fail_box(const fx_h5 *f, const char *name, const box *b, const char *what)
+{
+    fx_h5_enter(); /* fx_h5_failed leaves once, close_box the second time */
+    const fx_status status = fx_h5_failed(f, name, what);
+    close_box(b);
+    return status;
+}
+
+/* As open_dataset: the lock is held on FX_OK and on failure left. */
+static fx_status open_box(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
+                          box *b)
+{
+    FX_TRY(open_dataset(f, name, &b->dataset));
+    if (select_box(b->dataset, offset, count, &b->in_file, &b->in_memory)) return FX_OK;
+    return fail_box(f, name, b, "no such box in the dataset");
+}
+
+/* Ranks agree twice: before H5Dwrite, which would wait for ever for a rank whose box is refused, and
+ * after it, for some MPI-IO layers tell only the rank that failed. */
 fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
                       fx_h5_type type, const void *data)
 {
-    const fx_status status = write_local(f, name, offset, count, type, data);
-    return f->comm ? fx_agree(f->comm, status)
-                   : status; /* some MPI-IO layers tell only the rank that failed */
+    box b;
+    const fx_status mine = open_box(f, name, offset, count, &b);
+    fx_status status = f->comm ? fx_agree(f->comm, mine) : mine;
+    if (status != FX_OK) {
+        if (mine == FX_OK) close_box(&b);
+        return status;
+    }
+    if (H5Dwrite(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
+        status = fail_box(f, name, &b, "write");
+    else
+        close_box(&b);
+    return f->comm ? fx_agree(f->comm, status) : status;
 }
 
 fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
                      fx_h5_type type, void *data)
 {
-    hid_t d, in_file, in_memory;
-    FX_TRY(open_dataset(f, name, &d));
-    const bool read = select_box(d, offset, count, &in_file, &in_memory) &&
-                      H5Dread(d, memory_type(type), in_memory, in_file, f->transfer, data) >= 0;
-    if (in_memory >= 0) H5Sclose(in_memory);
-    H5Sclose(in_file);
-    H5Dclose(d);
-    if (!read) return fx_h5_failed(f, name, "read");
-    fx_h5_leave();
+    box b;
+    FX_TRY(open_box(f, name, offset, count, &b));
+    if (H5Dread(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
+        return fail_box(f, name, &b, "read");
+    close_box(&b);
     return FX_OK;
 }
 

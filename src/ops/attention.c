@@ -10,7 +10,7 @@
 
 enum { QKV };                                           /* in[]: (B, T, 3D), a row is (3, heads, d) */
 enum { LSE };                                           /* saved[]: (B, heads, T) */
-enum { QUERIES = 32, KEYS = 64, HEAD = 256, ROWS = 4 }; /* block, chunk, largest d, rows of a tile */
+enum { QUERIES = 32, KEYS = 64, HEAD = 256, ROWS = 6 }; /* block, chunk, largest d, rows of a tile */
 
 typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
 enum { LANES = sizeof(lanes) / sizeof(float), WIDE = 2 * LANES };
@@ -56,7 +56,8 @@ static inline void tile(int64_t rows, int vectors, int64_t k, const float *A, in
     for (int r = 0; r < ROWS; r++)
         a[r] = A + (r < rows ? r : rows - 1) * lda;
     for (int64_t i = 0; i < k; i++) {
-        const lanes *b = (const lanes *)(B + i * ldb);
+        const lanes b[2] = {*(const lanes *)(B + i * ldb),
+                            vectors > 1 ? *(const lanes *)(B + i * ldb + LANES) : (lanes){0}};
         for (int r = 0; r < ROWS; r++)
             for (int c = 0; c < vectors; c++)
                 sum[r][c] += a[r][i] * b[c];
@@ -94,6 +95,14 @@ static void transpose(const float *from, int64_t row, int64_t keys, int64_t d, f
             to[c * KEYS + j] = j < keys ? from[j * row + c] : 0.0f;
 }
 
+/* to (count,d) = rows of `from` side by side: at their distance in QKV they would share few sets of the
+ * cache. */
+static void gather(const float *from, int64_t row, int64_t count, int64_t d, float *to)
+{
+    for (int64_t j = 0; j < count; j++)
+        memcpy(to + j * d, from + j * row, sizeof *to * (size_t)d);
+}
+
 /* The largest of KEYS numbers. */
 static float largest(const float *s)
 {
@@ -113,7 +122,9 @@ static float exponentials(float *s, int64_t keys, float scale, float m)
 {
     float lane[FX_LANES] = {0};
     for (int j = 0; j < KEYS; j++)
-        s[j] = j < keys ? fx_exp(scale * s[j] - m) : 0.0f;
+        s[j] = fx_exp(scale * s[j] - m);
+    for (int64_t j = keys; j < KEYS; j++)
+        s[j] = 0.0f;
     for (int j = 0; j < KEYS; j += FX_LANES)
         for (int k = 0; k < FX_LANES; k++)
             lane[k] += s[j + k];
@@ -140,16 +151,17 @@ static void meet(const view *v, float *s, int64_t keys, bool first, float *o, fl
 static void forward_head(const view *v, const float *q, const float *k, const float *val, float *o,
                          float *m, float *l)
 {
-    float turned[HEAD * KEYS], S[QUERIES * KEYS];
+    float turned[HEAD * KEYS], values[KEYS * HEAD], S[QUERIES * KEYS];
     for (int64_t j = 0; j < v->T; j += KEYS) {
         const int64_t keys = v->T - j < KEYS ? v->T - j : KEYS;
         transpose(k + j * v->row, v->row, keys, v->d, turned);
+        gather(val + j * v->row, v->row, keys, v->d, values);
         for (int64_t i = 0; i < v->T; i += QUERIES) {
             const int64_t queries = v->T - i < QUERIES ? v->T - i : QUERIES;
             product(queries, KEYS, v->d, q + i * v->row, v->row, turned, KEYS, S, KEYS, false);
             for (int64_t r = 0; r < queries; r++)
                 meet(v, S + r * KEYS, keys, j == 0, o + (i + r) * v->D, &m[i + r], &l[i + r]);
-            product(queries, v->d, keys, S, KEYS, val + j * v->row, v->row, o + i * v->D, v->D, true);
+            product(queries, v->d, keys, S, KEYS, values, v->d, o + i * v->D, v->D, true);
         }
     }
     for (int64_t i = 0; i < v->T; i++) {
@@ -204,20 +216,23 @@ static void backward_head(const view *v, const head *h)
 {
     float turned_k[HEAD * KEYS], turned_v[HEAD * KEYS], S[QUERIES * KEYS], dP[QUERIES * KEYS];
     float turned_P[KEYS * QUERIES], turned_dS[KEYS * QUERIES];
+    float keys_here[KEYS * HEAD], q[QUERIES * HEAD], dO[QUERIES * HEAD];
     const int64_t row = v->row, d = v->d;
     for (int64_t j = 0; j < v->T; j += KEYS) {
         const int64_t keys = v->T - j < KEYS ? v->T - j : KEYS;
         transpose(h->k + j * row, row, keys, d, turned_k);
         transpose(h->v + j * row, row, keys, d, turned_v);
+        gather(h->k + j * row, row, keys, d, keys_here);
         for (int64_t i = 0; i < v->T; i += QUERIES) {
             const int64_t queries = v->T - i < QUERIES ? v->T - i : QUERIES;
-            const float *q = h->q + i * row, *dO = h->dO + i * v->D;
-            product(queries, KEYS, d, q, row, turned_k, KEYS, S, KEYS, false);
-            product(queries, KEYS, d, dO, v->D, turned_v, KEYS, dP, KEYS, false);
+            gather(h->q + i * row, row, queries, d, q);
+            gather(h->dO + i * v->D, v->D, queries, d, dO);
+            product(queries, KEYS, d, q, d, turned_k, KEYS, S, KEYS, false);
+            product(queries, KEYS, d, dO, d, turned_v, KEYS, dP, KEYS, false);
             softmax_backward(v, queries, keys, h->lse + i, h->delta + i, S, dP, turned_P, turned_dS);
-            product(keys, d, queries, turned_P, QUERIES, dO, v->D, h->dv + j * row, row, true);
-            product(keys, d, queries, turned_dS, QUERIES, q, row, h->dk + j * row, row, true);
-            product(queries, d, keys, S, KEYS, h->k + j * row, row, h->dq + i * row, row, true);
+            product(keys, d, queries, turned_P, QUERIES, dO, d, h->dv + j * row, row, true);
+            product(keys, d, queries, turned_dS, QUERIES, q, d, h->dk + j * row, row, true);
+            product(queries, d, keys, S, KEYS, keys_here, d, h->dq + i * row, row, true);
         }
     }
 }

@@ -18,9 +18,10 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
     (void)exec;
     view v;
     sizes_of(n, &v);
-    const int64_t items = v.B * v.blocks;
-    const int64_t floats =
-        v.B * COEFFICIENTS * v.C + items * 2 * v.C + (backward ? items * PIECE * v.C : 0);
+    const fx_group_norm_attrs *a = &n->attrs.group_norm;
+    const int64_t items = v.B * v.blocks,
+                  pieces = backward && (a->pool || a->dropout > 0) ? items * PIECE * v.C : 0,
+                  floats = v.B * COEFFICIENTS * v.C + items * 2 * v.C + pieces;
     *scratch_bytes = sizeof(double) * (size_t)(items * 2 * v.C) + sizeof(float) * (size_t)floats;
     return FX_OK;
 }
@@ -286,8 +287,8 @@ static void block_gradients(const view *v, const fx_node *n, const float *dy, in
             const int64_t C = v->width[s], at = (b * v->P + p) * C;
             const float *x = v->x[s] + at, *du = v->keep[s] ? v->keep[s] + at : NULL;
             const lines l = lines_of(v, b, s);
-            float *dx = fx_f32(n->din[input]) + at;
             if (!n->din[input]) continue;
+            float *dx = fx_f32(n->din[input]) + at;
             if (du)
                 write_dx(x, du, pixels, C, l, C, false, 0, dx);
             else if (v->silu)

@@ -21,11 +21,10 @@ enum {
 enum { CENTRE, SLOPE, OFFSET, CONSTANT, TILT, COEFFICIENTS };
 
 /* Scratch: sums (B,blocks,2,C) in double; then in float coefficients (B,COEFFICIENTS,C), chunk sums
- * (B,blocks,2,C) and, in backward, upstream gradients (B,blocks,PIECE,C). The two sums of a block:
- *   forward:  x - K and (x - K)^2, K the first pixel of the sample
- *   backward: S and Q / rstd (see group_terms)
- * The coefficients of a sample's channel:
- *   u = (x - CENTRE) SLOPE + OFFSET,  dx = SLOPE du - CONSTANT - (x - CENTRE) TILT */
+ * (B,blocks,2,C) and, in backward with dropout or pooling, upstream gradients (B,blocks,PIECE,C). The
+ * two sums of a block: forward:  x - K and (x - K)^2, K the first pixel of the sample backward: S and Q
+ * / rstd (see group_terms) The coefficients of a sample's channel: u = (x - CENTRE) SLOPE + OFFSET,  dx
+ * = SLOPE du - CONSTANT - (x - CENTRE) TILT */
 typedef struct view {
     int64_t B, H, W, P, C, G, K, M; /* P = H W pixels, K = C / G */
     int64_t block, blocks;          /* pixels in a block, blocks in a sample */

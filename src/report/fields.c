@@ -80,6 +80,7 @@ static fx_status encode(text *t, const float *field, const float *minus, int64_t
     FX_TRY_DONE(fx_png_encode(rgb, side, side, &png, &bytes));
     text_add(t, "data:image/png;base64,");
     text_base64(t, png, bytes);
+    status = t->status;
 done:
     fx_free(rgb);
     fx_free(png);

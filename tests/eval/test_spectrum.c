@@ -14,6 +14,7 @@
 #include <math.h>
 
 #include "flexhpc/eval.h"
+#include "flexhpc/mem.h"
 #include "flexhpc/rng.h"
 
 enum { N = 32, SHELLS = 24 }; /* round(sqrt(2) 16) + 1 */
@@ -167,6 +168,15 @@ static void refusals(void **state)
     assert_int_equal(fx_spectrum_create(&s, 31, 1, FX_HANN), FX_EARG);
     assert_int_equal(fx_spectrum_create(&s, 32, 0, FX_HANN), FX_EARG);
     assert_null(s);
+    uint64_t n = 0;
+    do { /* whichever allocation fails */
+        fx_mem_fail_after(++n);
+        const fx_status status = fx_spectrum_create(&s, N, 1, FX_HANN);
+        fx_mem_fail_after(0);
+        assert_true(status == (s ? FX_OK : FX_ENOMEM));
+    } while (!s);
+    assert_true(n > 4);
+    fx_spectrum_free(&s);
     noise(w, 4);
     w[N + 2] = INFINITY;
     s = spectrum_of(NULL, 1, FX_HANN);

@@ -10,6 +10,7 @@
   unfinished   no note of work left undone
   private      no path of a developer's machine, no registry host
   length       no file of code above 500 lines
+  documents    a path or link that a document names is there
 
 Run: label quick
 Planted errors: every rule is first tried on small trees, made here, that break it once; a rule that misses its error, or
@@ -174,8 +175,21 @@ def check_text(root):
             yield f"{path}: length: {text.count(chr(10))} lines, more than {MAX_LINES}"
 
 
+def check_documents(root):
+    """`src/ops/conv.c` in a .md file, and relative links. Names with capitals are patterns; cuda/ is told of before it is."""
+    named = re.compile(r"`((?:src|include|tests|mpi|docs|configs|benchmarks|jobs)/[a-z0-9_./-]+\.[a-z0-9]+)`")
+    for path in files_of(root):
+        if path.endswith(".md"):
+            for number, line in enumerate(read(root, path).split("\n"), 1):
+                links = [os.path.join(os.path.dirname(path), m) for m in re.findall(r"\]\(([^):#]+)\)", line)]
+                for name in named.findall(line) + links:
+                    if not os.path.exists(os.path.join(root, name)):
+                        yield f"{path}:{number}: documents: there is no {name}"
+
+
 def lint(root):
-    return [finding for check in (check_layers, check_oplist, check_code, check_text) for finding in check(root)]
+    checks = (check_layers, check_oplist, check_code, check_text, check_documents)
+    return [finding for check in checks for finding in check(root)]
 
 
 SOUND = {
@@ -192,6 +206,7 @@ SOUND = {
                        "reduction(+ : n)\n}\n",
     "mpi/comm_mpi.c": '#include "flexhpc/comm.h"\n#include <mpi.h>\n#include "topology.h"\n',
     "mpi/topology.h": "#define FX_RANKS 4\n",
+    "docs/TOUR.md": "`src/ops/add.c`, `src/ops/NAME.c`, [this](TOUR.md), [paper](https://example.org/x)\n",
 }
 PLANTED = [
     ("layers", {"src/core/a.c": '#include "flexhpc/comm.h"\n'}),
@@ -216,6 +231,8 @@ PLANTED = [
     ("unfinished", {"src/io/a.c": "/* TO" + "DO later */\n"}),
     ("private", {"README.md": "see /wo" + "rk/x\n"}),
     ("length", {"src/io/a.c": "\n" * 501}),
+    ("documents", {"README.md": "see `src/ops/conv.c`\n"}),
+    ("documents", {"docs/A.md": "see [b](B.md)\n"}),
 ]
 
 

@@ -11,7 +11,7 @@
  * gradient overwritten where it must be added, the term x (1 - s) left out, X left out of
  * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged; in
  * linear.c and act.h the derivative of GELU left out, and its cubic term given the factor of the
- * function itself. */
+ * function itself; in attention.c delta left out. */
 #include "harness.h"
 
 enum { DIRECTIONS = 8 };

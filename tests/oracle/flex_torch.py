@@ -86,13 +86,16 @@ class MPFourier(nn.Module):
 
 
 class ResBlock(nn.Module):
-    def __init__(self, cin, cout, width, resample=None, dropout=0.1):
+    """`joined`: the input is [x, skip]; then there is a skip convolution whatever the widths. In the published model they
+    differ there anyway; with decoder_channels they can be equal by accident."""
+
+    def __init__(self, cin, cout, width, resample=None, dropout=0.1, joined=False):
         super().__init__()
         self.resample = resample
         self.in_layers = nn.Sequential(groups32(cin), nn.SiLU(), conv3x3(cin, cout))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * cout))
         self.out_layers = nn.Sequential(groups32(cout), nn.SiLU(), nn.Dropout(dropout), conv3x3(cout, cout))
-        self.skip_connection = conv3x3(cin, cout) if cin != cout else nn.Identity()
+        self.skip_connection = conv3x3(cin, cout) if cin != cout or joined else nn.Identity()
 
     def resampled(self, x):
         if self.resample == "up":
@@ -232,10 +235,10 @@ class Decoder(nn.Module):
         if c.latent_patch > 1:
             self.patch_unembed = nn.Linear(width, c.latent_patch ** 2 * width)
         skips = [c.channels[0]] + [ch for ch, n in zip(c.channels, c.res_blocks) for _ in range(n + 1)]
-        blocks, now = [nn.ModuleList([ResBlock(width + skips.pop(), side[-1], width, "up", dropout)])], side[-1]
+        blocks, now = [nn.ModuleList([ResBlock(width + skips.pop(), side[-1], width, "up", dropout, True)])], side[-1]
         for level in reversed(range(len(side))):
             for i in range(c.res_blocks[level] + 1):
-                block, now = [ResBlock(now + skips.pop(), side[level], width, None, dropout)], side[level]
+                block, now = [ResBlock(now + skips.pop(), side[level], width, None, dropout, True)], side[level]
                 if level > 0 and i == c.res_blocks[level]:
                     block.append(ResBlock(now, now, width, "up", dropout))
                 blocks.append(nn.ModuleList(block))

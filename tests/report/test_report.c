@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "flexhpc/mem.h"
 #include "flexhpc/report.h"
 #include "flexhpc/rng.h"
 #include "flexhpc/str.h"
@@ -226,7 +227,7 @@ static fx_report full_report(void)
     };
 }
 
-/* Everything that can be a name is hostile. */
+/* Everything that can be a name is hostile, and the model is bad. */
 static fx_report hostile_report(void)
 {
     static fx_fact facts[1];
@@ -234,6 +235,14 @@ static fx_report hostile_report(void)
     static const char *paragraphs[1];
     fx_report r = full_report();
     facts[0] = (fx_fact){hostile, hostile};
+    scores[0] = row(FX_SR, 250, true, 0.24, 0.20, NAN, 2.5);
+    scores[1] = row(FX_SR, 500, true, 0.196, 0.20, NAN, 1);
+    scores[2] = row(FX_SR, 3000, false, 0.26, 0.20, NAN, NAN);
+    scores[2].score.blocks = 3;
+    scores[3] = row(FX_FC, 500, true, 0.05, 0.20, NAN, NAN);
+    scores[4] = row(FX_FC, 700, false, 0.10, 0.20, NAN, NAN);
+    scores[5] = row(FX_FC, 1000, true, 0.06, 0.20, NAN, NAN);
+    r.scores = 6;
     findings[0] = (fx_finding){FX_MARK_BAD, hostile};
     paragraphs[0] = hostile;
     losses[0].name = losses[1].name = hostile;
@@ -384,6 +393,26 @@ static void refusals(void **state)
     assert_non_null(strstr(fx_error_message(), "/nowhere/at/all/report.html"));
 }
 
+/* Whichever allocation fails: FX_ENOMEM, no leak, and no file, not even a part of one. */
+static void every_allocation(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX];
+    const fx_report r = full_report();
+    assert_int_equal(fx_path(path, "%s/tests/memory-%d.html", FX_BINARY_DIR, (int)getpid()), FX_OK);
+    uint64_t n = 1;
+    for (;; n++) {
+        fx_mem_fail_after(n);
+        const fx_status status = fx_report_write(&r, path);
+        fx_mem_fail_after(0);
+        if (status == FX_OK) break;
+        assert_int_equal(status, FX_ENOMEM);
+        assert_int_equal(access(path, F_OK), -1);
+    }
+    assert_true(n > 20);
+    assert_int_equal(unlink(path), 0);
+}
+
 static int write_pages(const char *folder)
 {
     fx_report (*const make[])(void) = {full_report, hostile_report, odd_report};
@@ -406,6 +435,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(colour_map),
         cmocka_unit_test(pictures_share_a_scale),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(every_allocation),
     };
     return argc == 2 ? write_pages(argv[1]) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -190,6 +190,17 @@ def check_hostile(source):
     assert text.count(name) >= 14, text.count(name)
     assert "\x01" not in source and "\x9d" not in source
     assert text.count("\ufffd\ufffd") and "http://example.org/\u00e9\u20ac" in text
+    findings = "".join(t for tag, t in page.texts if tag == "span")
+    for wanted in ("Super-resolution: no better than bicubic interpolation at Re 250 and 3000.",
+                   "Super-resolution: the interval of the ratio reaches 1, so it may be no better than bicubic interpolation at Re 500.",
+                   "Super-resolution: the goal is missed at Re 500.", "energy in the fine scales, at Re 250.",
+                   "rest on fewer than 5 independent blocks, so they are rough at Re 3000.",
+                   "Super-resolution: does not carry over to Re 3000, never seen and outside the range trained on: ratio 1.30, "
+                   "against 0.98 at Re 500.",
+                   "Forecast: does not carry over to Re 700, never seen: ratio 0.50, against 0.25 at Re 500 and 0.30 at Re 1000."):
+        assert wanted in findings, f"not among the findings: {wanted}"
+    assert "linear extrapolation" not in text, "a floor that nobody measured"
+    assert len(page.all("b", class_="bad")) == 2 and len(page.all("circle", class_="bad")) == 2
     assert [a for tag, a in page.tags if tag == "svg" and (a.get("aria-label") or "").startswith(name)]
 
 
