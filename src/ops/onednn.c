@@ -109,7 +109,7 @@ static bool blocked_activations(const fx_dnn_conv *s)
     return s->k > 1 && (s->pass == FX_DNN_WEIGHTS || (isa & wide) != wide);
 }
 
-/* The operand that a pass writes, but for the bias gradient. */
+/* The operand that a pass writes. */
 static int result_of(fx_dnn_pass pass)
 {
     return pass == FX_DNN_FORWARD ? DST : pass == FX_DNN_DATA ? SRC : WEIGHTS;
@@ -171,8 +171,8 @@ static fx_status make_descriptor(const library *l, const fx_dnn_conv *s, const d
     const dnnl_memory_desc_t *bias = s->bias ? &d->bias : NULL;
     dnnl_convolution_desc_t c;
     DNN_TRY(dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, direct, &d->any_src,
-                                               &d->any_weights, s->pass == FX_DNN_DATA ? NULL : bias,
-                                               &d->any_dst, d->strides, d->pads, d->pads));
+                                               &d->any_weights, bias, &d->any_dst, d->strides, d->pads,
+                                               d->pads));
     if (s->pass == FX_DNN_FORWARD) {
         DNN_TRY(dnnl_primitive_desc_create(out, &c, attributes, l->engine, NULL));
         return FX_OK;
@@ -184,7 +184,7 @@ static fx_status make_descriptor(const library *l, const fx_dnn_conv *s, const d
             ? dnnl_convolution_backward_data_desc_init(&c, direct, &d->any_src, &d->any_weights,
                                                        &d->any_dst, d->strides, d->pads, d->pads)
             : dnnl_convolution_backward_weights_desc_init(&c, direct, &d->any_src, &d->any_weights,
-                                                          bias, &d->any_dst, d->strides, d->pads,
+                                                          NULL, &d->any_dst, d->strides, d->pads,
                                                           d->pads);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_create(out, &c, attributes, l->engine, hint);
@@ -247,9 +247,7 @@ static fx_status make_operands(library *l, primitive *p, const descriptors *d,
                        dst));
     FX_TRY(add_operand(l, p, SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, scratch));
     p->scratch_bytes += fx_aligned(dnnl_memory_desc_get_size(scratch));
-    if (p->shape.bias)
-        FX_TRY(add_operand(l, p, BIAS, pass == FX_DNN_WEIGHTS ? DNNL_ARG_DIFF_BIAS : DNNL_ARG_BIAS,
-                           &d->bias, &d->bias));
+    if (p->shape.bias) FX_TRY(add_operand(l, p, BIAS, DNNL_ARG_BIAS, &d->bias, &d->bias));
     if (!puts_late(&p->shape) && p->shape.put == FX_DNN_STORE_SUM)
         FX_TRY(add_operand(l, p, OTHER, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, &d->dst,
                            &d->dst));
@@ -321,7 +319,7 @@ fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_
     const void *memory[OPERANDS] = {
         [SRC] = shape->pass == FX_DNN_DATA ? data->out : data->src,
         [WEIGHTS] = weights ? data->dweights : data->weights,
-        [BIAS] = weights ? data->dbias : data->bias,
+        [BIAS] = data->bias,
         [DST] = shape->pass == FX_DNN_FORWARD ? data->out : data->dst,
         [OTHER] = data->other,
     };

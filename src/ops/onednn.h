@@ -10,10 +10,10 @@
 
 #include "flexhpc/backend.h"
 
-/* With the correlation S : src -> dst of the weights (what is called a convolution here):
+/* With S the correlation that the weights make from src to dst:
  *   FORWARD  dst = S src (+ bias), stored, added to dst, or stored with `other` added
- *   DATA     src = S^T dst (+ bias)     the gradient; and, with folded weights, upsampling
- *   WEIGHTS  weights (and bias) = gradient of <dst, S src>; `put` is for the weights */
+ *   DATA     src = S^T dst: the gradient; and, with folded weights, upsampling
+ *   WEIGHTS  weights = gradient of <dst, S src>, stored or added */
 typedef enum fx_dnn_pass { FX_DNN_FORWARD, FX_DNN_DATA, FX_DNN_WEIGHTS } fx_dnn_pass;
 typedef enum fx_dnn_put { FX_DNN_STORE, FX_DNN_ADD, FX_DNN_STORE_SUM } fx_dnn_put;
 
@@ -22,7 +22,7 @@ typedef enum fx_dnn_put { FX_DNN_STORE, FX_DNN_ADD, FX_DNN_STORE_SUM } fx_dnn_pu
 typedef struct fx_dnn_conv {
     fx_dnn_pass pass;
     fx_dnn_put put;
-    bool bias;
+    bool bias; /* FORWARD only */
     int64_t B, H, W, Ci, Co, k, stride, pad, row;
 } fx_dnn_conv;
 
@@ -31,7 +31,7 @@ typedef struct fx_dnn_data {
     float *out;               /* dst of FORWARD, src of DATA */
     const float *dst;         /* of DATA and WEIGHTS */
     const float *weights, *bias;
-    float *dweights, *dbias; /* of WEIGHTS */
+    float *dweights; /* of WEIGHTS */
 } fx_dnn_data;
 
 /* Side of dst for a side of src. */
