@@ -9,7 +9,7 @@
  *   time before generate.start skipped             contents
  *   cfl left out of the settings                   refusals
  *   the .part file not removed after a failure     blow-up
- *   the file of another rank in the table          contents */
+ *   the folder not locked                          refusals */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

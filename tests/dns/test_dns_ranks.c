@@ -5,7 +5,7 @@
  * Planted in the code, caught here, removed:
  *   no exchange, each rank keeps what it has                fields differ
  *   the largest speed of the own rows only                  fields differ
- *   the padding columns taken for modes                     fields differ */
+ *   the mean flow put on every rank's first column          fields differ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
