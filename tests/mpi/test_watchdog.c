@@ -3,7 +3,7 @@
  * program runs itself under mpirun in the role that argv[1] names.
  *
  * Run: label full
- * Run: timeout 150
+ * Run: timeout 300
  *
  * Planted errors, each caught: silence of a thread not looked at; SAVE with the deadline of STEP; a
  * suspended rank not pardoned; no alarm behind MPI_Abort; time of saves counted as time of steps; a
