@@ -106,6 +106,16 @@ typedef struct fx_run_options {
  * folder was begun with other settings; FX_EVALUE: a loss or gradient is not finite. Collective. */
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);
 
+/* Samples the run's newest EMA weights on patches of config's pack (data.path, eval.*, sample.*),
+ * scores them against truth and floors, prints a table, and writes `eval-PACK.h5` into the run folder:
+ * `scores`, spectra, example fields. The model, its scale and its conditioning are the checkpoint's.
+ * Collective. */
+fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder);
+
+/* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations.
+ * Local. */
+fx_status fx_run_report(const char *folder);
+
 #ifdef __cplusplus
 }
 #endif
