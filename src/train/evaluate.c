@@ -325,21 +325,21 @@ static fx_status write_example(evaluation *e, fx_h5 *f, int k, const fx_score *s
 static void fill_row(const fx_score *s, bool seen, double fine, double *out)
 {
     const double values[FX_SCORE_COLUMNS] = {[FX_COLUMN_TASK] = s->task,
-                                          [FX_COLUMN_REYNOLDS] = s->reynolds,
-                                          [FX_COLUMN_COUNT] = (double)s->count,
-                                          [FX_COLUMN_BLOCKS] = (double)s->blocks,
-                                          [FX_COLUMN_RFNE] = s->rfne,
-                                          [FX_COLUMN_RFNE_ERROR] = s->rfne_error,
-                                          [FX_COLUMN_RFNE_LOW] = s->rfne_low,
-                                          [FX_COLUMN_RFNE_HIGH] = s->rfne_high,
-                                          [FX_COLUMN_FLOOR] = s->floor[0],
-                                          [FX_COLUMN_FLOOR2] = s->floor[1],
-                                          [FX_COLUMN_RATIO] = s->ratio,
-                                          [FX_COLUMN_RATIO_LOW] = s->ratio_low,
-                                          [FX_COLUMN_RATIO_HIGH] = s->ratio_high,
-                                          [FX_COLUMN_CORRELATION] = s->correlation,
-                                          [FX_COLUMN_SEEN] = seen,
-                                          [FX_COLUMN_FINE_SCALES] = fine};
+                                             [FX_COLUMN_REYNOLDS] = s->reynolds,
+                                             [FX_COLUMN_COUNT] = (double)s->count,
+                                             [FX_COLUMN_BLOCKS] = (double)s->blocks,
+                                             [FX_COLUMN_RFNE] = s->rfne,
+                                             [FX_COLUMN_RFNE_ERROR] = s->rfne_error,
+                                             [FX_COLUMN_RFNE_LOW] = s->rfne_low,
+                                             [FX_COLUMN_RFNE_HIGH] = s->rfne_high,
+                                             [FX_COLUMN_FLOOR] = s->floor[0],
+                                             [FX_COLUMN_FLOOR2] = s->floor[1],
+                                             [FX_COLUMN_RATIO] = s->ratio,
+                                             [FX_COLUMN_RATIO_LOW] = s->ratio_low,
+                                             [FX_COLUMN_RATIO_HIGH] = s->ratio_high,
+                                             [FX_COLUMN_CORRELATION] = s->correlation,
+                                             [FX_COLUMN_SEEN] = seen,
+                                             [FX_COLUMN_FINE_SCALES] = fine};
     memcpy(out, values, sizeof values);
 }
 
