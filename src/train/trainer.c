@@ -16,7 +16,7 @@
 
 typedef struct trainer {
     fx_comm *comm;
-    const fx_config *config;
+    const fx_config *config; /* with the data set's own values filled in */
     const fx_run_options *run;
     char checkpoints[FX_PATH_MAX];
     fx_lock *lock;
@@ -241,11 +241,32 @@ static fx_status loop(trainer *t, bool *early)
     return save(t);
 }
 
+/* What is left to the data set by the configuration becomes part of it: a checkpoint must say what it
+ * was trained on. */
+static fx_status resolve(const fx_config *config, fx_config *out)
+{
+    fx_manifest manifest;
+    *out = *config;
+    FX_REQUIRE(config->data_path[0], FX_ECONFIG, "data.path: which pack is the model trained on?");
+    FX_TRY(fx_manifest_read(config->data_path, &manifest));
+    if (out->data_scale == 0) out->data_scale = manifest.scale;
+    const int listed = manifest.reynolds_count < FX_LIST_MAX ? manifest.reynolds_count : FX_LIST_MAX;
+    if (out->data_reynolds.count == 0) {
+        out->data_reynolds.count = listed;
+        for (int i = 0; i < listed; i++)
+            out->data_reynolds.value[i] = manifest.reynolds[i].reynolds;
+    }
+    fx_manifest_free(&manifest);
+    return FX_OK;
+}
+
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early)
 {
-    trainer t = {.comm = comm, .config = config, .run = run};
+    fx_config resolved;
+    trainer t = {.comm = comm, .config = &resolved, .run = run};
     t.deadline = run->time_limit > 0 ? fx_now() + run->time_limit : INFINITY;
     *early = false;
+    FX_TRY(fx_agree(comm, resolve(config, &resolved)));
     fx_status status = set_up(&t);
     if (status == FX_OK) status = loop(&t, early);
     fx_metrics_close(&t.metrics);
