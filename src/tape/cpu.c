@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 
 #define FX_OP(name) extern const fx_kernel fx_cpu_##name;
@@ -73,6 +74,7 @@ static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx
 {
     exec->step = step;
     for (int e = 0; e < count; e++) {
+        fx_beat_at(entries[e].node->name);
         if (observer && observer->begin) observer->begin(observer->self, &entries[e], e);
         FX_TRY(run_entry(exec, &entries[e], arena));
         if (observer && observer->end) FX_TRY(observer->end(observer->self, &entries[e], e));

@@ -11,6 +11,7 @@
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
+#include "flexhpc/watchdog.h"
 #include "metrics.h"
 #include "signals.h"
 
@@ -20,6 +21,7 @@ typedef struct trainer {
     const fx_run_options *run;
     char checkpoints[FX_PATH_MAX];
     fx_lock *lock;
+    fx_watchdog *watchdog;
     fx_exec *exec;
     fx_trainee *trainee;
     fx_loader *loader;
@@ -120,6 +122,7 @@ static fx_status set_up(trainer *t)
     fx_status status = FX_OK;
     FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm->size, &options)));
     FX_TRY(open_folder(t));
+    FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));
     FX_TRY(fx_agree(t->comm, open_backend(t)));
     FX_TRY(fx_loader_create(t->comm, t->config, &t->loader));
     FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
@@ -274,5 +277,6 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     fx_trainee_free(&t.trainee);
     if (t.exec) t.exec->backend->close(&t.exec);
     fx_lock_release(&t.lock);
+    fx_watchdog_stop(&t.watchdog);
     return status;
 }
