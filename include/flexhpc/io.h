@@ -99,8 +99,8 @@ typedef struct fx_h5_shape {
 fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
                         bool checksum);
 
-/* Names the dimensions of a dataset after one-dimensional datasets of their sizes, one a dimension, which
- * become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */
+/* Names the dimensions of a dataset after one-dimensional datasets of their sizes, one a dimension,
+ * which become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */
 fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales);
 
 bool fx_h5_exists(fx_h5 *f, const char *name);

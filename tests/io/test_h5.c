@@ -1,8 +1,8 @@
 /* test_h5.c: HDF5 files written serially and read back: values, hyperslabs, attributes; what must be
  * refused is, in one line that names file and dataset.
  *
- * Planted and caught: offsets ignored in select_box; Fletcher32 left out of the creation list; the link check left out
- * of fx_h5_check_path; times left on in groups. */
+ * Planted and caught: offsets ignored in select_box; Fletcher32 left out of the creation list; the link
+ * check left out of fx_h5_check_path; times left on in groups. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

@@ -1,11 +1,10 @@
 /* test_verify.c: the model against every golden file of the published implementation, on one and two
  * threads; and copies of a file with one thing wrong, which must be refused by name.
  *
- * Planted and caught: strong conditioning left out of the bottleneck; weak conditioning one level too deep; norms of 16
- * groups; the EMA's early decay; the objective's weight of one task. (Not visible at these limits, as flex-model 9 says:
- * the layer norms' eps; the norms' own tests see them.)
- * Run: label full
- * Run: timeout 900 */
+ * Planted and caught: strong conditioning left out of the bottleneck; weak conditioning one level too
+ * deep; norms of 16 groups; the EMA's early decay; the objective's weight of one task. (Not visible at
+ * these limits, as flex-model 9 says: the layer norms' eps; the norms' own tests see them.) Run: label
+ * full Run: timeout 900 */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
