@@ -14,7 +14,7 @@ typedef struct fx_objective_options {
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
     int64_t global_samples; /* samples of the global batch: losses are means over it */
-    int64_t stride, offset; /* where this rank's samples stand in it: rank * stride + offset (gather) */
+    int64_t stride;         /* samples of one rank in it */
     int ranks;
 } fx_objective_options;
 
@@ -29,9 +29,16 @@ typedef struct fx_objective_nodes {
     fx_tensor *contrast; /* (1), or NULL */
 } fx_objective_nodes;
 
-/* Records noise, network and losses of one micro-batch, and adds its part of the objective. */
+/* Records noise, network and losses of one micro-batch, and adds its part of the objective; the
+ * contrast apart. */
 void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objective_options *options,
                          const fx_batch *batch, fx_objective_nodes *out);
+
+/* Records the contrastive term between the latents of `count` micro-batches recorded before, sample k
+ * of which is slot rank * stride + k of the global batch, and adds it to the objective. All forward
+ * passes must be on the tape, and fx_autodiff be called after. Collective when run. */
+void fx_record_contrast(fx_builder *g, const fx_objective_options *options, fx_objective_nodes *nodes,
+                        int count);
 
 /* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the task
  * encoders run once. Returns the residual (R, S, S, 1): the field is it plus lowres (SR rows) or the

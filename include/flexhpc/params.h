@@ -72,6 +72,8 @@ fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *
 /* The whole trained part of a slab as one tensor (n); of replica r for gradients. NULL when not
  * allocated. */
 fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica);
+/* All replicas of the gradient slab as one tensor (replicas, n); NULL when not allocated. */
+fx_tensor *fx_params_gradients(fx_params *params);
 size_t fx_params_bytes(const fx_params *params); /* of all slabs allocated */
 
 /* Initial values from (seed, name); EMA starts as a copy of the values, moments and gradients as 0.

@@ -129,6 +129,11 @@ static int help(int argc, char **argv)
     return 0;
 }
 
+static bool wants_version(int argc, char **argv)
+{
+    return argc == 2 && strcmp(argv[1], "--version") == 0;
+}
+
 static bool wants_help(int argc, char **argv)
 {
     return argc < 2 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
@@ -141,6 +146,10 @@ int main(int argc, char **argv)
     fx_comm *comm = NULL;
     const fx_command *command = NULL;
     if (wants_help(argc, argv)) return help(argc, argv);
+    if (wants_version(argc, argv)) {
+        printf("flexhpc %s\n", FX_VERSION);
+        return 0;
+    }
     fx_io_setup();
     fx_status status = find_command(argv[1], &command);
     if (status == FX_OK && command->ranks) status = fx_comm_start(&argc, &argv, &comm);

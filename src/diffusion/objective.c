@@ -16,23 +16,6 @@ static void record_noise(fx_builder *g, const fx_objective_options *o, const fx_
     out->schedule = node->out[2];
 }
 
-/* The latents of the whole global batch reach every rank; each differentiates the term by its own
- * samples. */
-static void record_contrast(fx_builder *g, const fx_objective_options *o, fx_objective_nodes *out)
-{
-    const fx_attrs gather = {.gather = {.stride = o->stride, .offset = o->offset, .ranks = o->ranks}};
-    const fx_node *all = fx_record(g, FX_OP_gather, "contrast.gather", gather, &out->latent, 1);
-    if (!all) return;
-    fx_record(g, FX_OP_join, "contrast.join", (fx_attrs){0}, NULL, 0);
-    const fx_attrs attrs = {
-        .contrast = {.temperature = o->contrast_temperature, .stride = o->stride, .offset = o->offset}};
-    const fx_node *node =
-        fx_record(g, FX_OP_contrast, "contrast", attrs, (fx_tensor *[]){out->latent, all->out[0]}, 2);
-    if (!node) return;
-    out->contrast = node->out[0];
-    fx_objective(g, out->contrast, o->contrast_weight);
-}
-
 void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objective_options *o,
                          const fx_batch *b, fx_objective_nodes *out)
 {
@@ -49,5 +32,32 @@ void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objectiv
     out->loss = loss->out[0];
     const int64_t tasks = model->tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
     fx_objective(g, out->loss, (float)(1.0 / (double)(tasks * o->global_samples)));
-    if (tasks == 2 && o->contrast_weight > 0) record_contrast(g, o, out);
+}
+
+/* Every micro-batch's latents go to one tensor of the global batch, on every rank; then each
+ * micro-batch is differentiated by its own samples. */
+void fx_record_contrast(fx_builder *g, const fx_objective_options *o, fx_objective_nodes *nodes,
+                        int count)
+{
+    fx_tensor *all = NULL;
+    const int64_t micro_batch = nodes[0].latent ? nodes[0].latent->dim[0] / 2 : 0;
+    for (int k = 0; k < count; k++) {
+        const fx_attrs attrs = {
+            .gather = {.stride = o->stride, .offset = k * micro_batch, .ranks = o->ranks}};
+        const fx_node *node = fx_record_into(g, FX_OP_gather, "contrast.gather", attrs,
+                                             &nodes[k].latent, 1, &all, all ? 1 : 0);
+        if (!node) return;
+        all = node->out[0];
+    }
+    fx_record(g, FX_OP_join, "contrast.join", (fx_attrs){0}, NULL, 0);
+    for (int k = 0; k < count; k++) {
+        const fx_attrs attrs = {.contrast = {.temperature = o->contrast_temperature,
+                                             .stride = o->stride,
+                                             .offset = k * micro_batch}};
+        fx_tensor *in[] = {nodes[k].latent, all};
+        const fx_node *node = fx_record(g, FX_OP_contrast, "contrast", attrs, in, 2);
+        if (!node) return;
+        nodes[k].contrast = node->out[0];
+        fx_objective(g, nodes[k].contrast, o->contrast_weight);
+    }
 }

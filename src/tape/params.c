@@ -19,7 +19,8 @@ struct fx_params {
 
     fx_exec *exec; /* of the slabs */
     fx_tensor slab[FX_SLABS];
-    fx_tensor *gradient; /* one a replica; slab[FX_SLAB_GRADIENT] is the first */
+    fx_tensor *gradient; /* one a replica, in one block */
+    fx_tensor gradients; /* the block: (replicas, n) */
     size_t slab_bytes[FX_SLABS];
     int64_t trained_elements, all_elements; /* with alignment gaps */
 };
@@ -47,8 +48,9 @@ static void release_slabs(fx_params *params)
             backend->release(params->exec, params->slab[s].data, params->slab_bytes[s]);
         params->slab[s].data = NULL;
     }
-    for (int r = 0; params->gradient && r < params->replicas; r++)
-        backend->release(params->exec, params->gradient[r].data, params->slab_bytes[FX_SLAB_GRADIENT]);
+    backend->release(params->exec, params->gradients.data,
+                     params->slab_bytes[FX_SLAB_GRADIENT] * (size_t)params->replicas);
+    params->gradients.data = NULL;
     params->gradient = NULL; /* the array is the pool's */
     params->exec = NULL;
 }
@@ -182,13 +184,37 @@ static fx_status lay_out(fx_params *params, fx_param *const *order)
     return FX_OK;
 }
 
-static fx_status allocate(fx_params *params, fx_slab s, fx_tensor *slab)
+static fx_tensor slab_of(int rank, int64_t rows, int64_t elements)
+{
+    fx_tensor slab = {.name = "slab", .rank = rank, .memory = FX_PARAMETER, .first = -1, .last = -1};
+    slab.dim[0] = rank == 2 ? rows : elements;
+    slab.dim[1] = rank == 2 ? elements : 0;
+    return slab;
+}
+
+static fx_status allocate(fx_params *params, fx_slab s)
 {
     const int64_t n = s == FX_SLAB_VALUE ? params->all_elements : params->trained_elements;
     params->slab_bytes[s] = (size_t)n * sizeof(float);
-    *slab = (fx_tensor){.name = "slab", .rank = 1, .memory = FX_PARAMETER, .first = -1, .last = -1};
-    slab->dim[0] = params->trained_elements;
-    return params->exec->backend->allocate(params->exec, params->slab_bytes[s], &slab->data);
+    params->slab[s] = slab_of(1, 1, params->trained_elements);
+    return params->exec->backend->allocate(params->exec, params->slab_bytes[s], &params->slab[s].data);
+}
+
+static fx_status allocate_gradients(fx_params *params)
+{
+    const int64_t n = params->trained_elements;
+    const size_t bytes = (size_t)n * sizeof(float);
+    params->slab_bytes[FX_SLAB_GRADIENT] = bytes;
+    params->gradients = slab_of(2, params->replicas, n);
+    params->gradient = fx_pool_calloc(params->pool, (size_t)params->replicas, sizeof *params->gradient);
+    if (!params->gradient) return FX_ENOMEM;
+    FX_TRY(params->exec->backend->allocate(params->exec, bytes * (size_t)params->replicas,
+                                           &params->gradients.data));
+    for (int r = 0; r < params->replicas; r++) {
+        params->gradient[r] = slab_of(1, 1, n);
+        params->gradient[r].data = (char *)params->gradients.data + (size_t)r * bytes;
+    }
+    return FX_OK;
 }
 
 static void bind(const fx_tensor *slab, const fx_param *p, fx_tensor *t)
@@ -203,14 +229,8 @@ fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *
     FX_TRY(lay_out(params, order));
     params->exec = exec;
     for (fx_slab s = 0; s < FX_SLABS; s++)
-        if ((slabs & (1u << s)) && s != FX_SLAB_GRADIENT) FX_TRY(allocate(params, s, &params->slab[s]));
-    if (slabs & (1u << FX_SLAB_GRADIENT)) {
-        params->gradient =
-            fx_pool_calloc(params->pool, (size_t)params->replicas, sizeof *params->gradient);
-        if (!params->gradient) return FX_ENOMEM;
-        for (int r = 0; r < params->replicas; r++)
-            FX_TRY(allocate(params, FX_SLAB_GRADIENT, &params->gradient[r]));
-    }
+        if ((slabs & (1u << s)) && s != FX_SLAB_GRADIENT) FX_TRY(allocate(params, s));
+    if (slabs & (1u << FX_SLAB_GRADIENT)) FX_TRY(allocate_gradients(params));
     for (size_t i = 0; i < params->count; i++) {
         fx_param *p = params->list[i];
         bind(&params->slab[FX_SLAB_VALUE], p, &p->value);
@@ -227,6 +247,11 @@ fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica)
     if (slab == FX_SLAB_GRADIENT)
         return params->gradient && replica < params->replicas ? &params->gradient[replica] : NULL;
     return params->slab[slab].data ? &params->slab[slab] : NULL;
+}
+
+fx_tensor *fx_params_gradients(fx_params *params)
+{
+    return params->gradient ? &params->gradients : NULL;
 }
 
 size_t fx_params_bytes(const fx_params *params)

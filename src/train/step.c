@@ -21,9 +21,15 @@ static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
                "train.accumulate: with contrast.weight above 0 the latents of the whole batch are "
                "needed at once; "
                "use 1");
-    FX_REQUIRE(c->train_reduce == 0, FX_ECONFIG, "train.reduce: fixed is not built yet");
     o->micro_batch = c->train_batch / unit;
     o->accumulate = (int)c->train_accumulate;
+    o->fixed = c->train_reduce == 1;
+    FX_REQUIRE(!o->fixed || o->accumulate == 1, FX_ECONFIG,
+               "train.accumulate: train.reduce: fixed takes samples one by one already; use 1");
+    if (o->fixed) { /* every sample is a micro-batch: its gradient must not know its neighbours */
+        o->accumulate = (int)o->micro_batch;
+        o->micro_batch = 1;
+    }
     return FX_OK;
 }
 
@@ -80,7 +86,7 @@ static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bo
     b->eps = node ? node->out[1] : NULL;
 }
 
-static fx_objective_options objective_of(const fx_step_options *o, int ranks, int micro)
+static fx_objective_options objective_of(const fx_step_options *o, int ranks)
 {
     const int64_t local = o->micro_batch * o->accumulate;
     return (fx_objective_options){.schedule = o->schedule,
@@ -89,41 +95,62 @@ static fx_objective_options objective_of(const fx_step_options *o, int ranks, in
                                   .contrast_temperature = o->contrast_temperature,
                                   .global_samples = local * ranks,
                                   .stride = local,
-                                  .offset = micro * o->micro_batch,
                                   .ranks = ranks};
-}
-
-static void keep_losses(fx_builder *g, fx_objective_nodes *nodes)
-{
-    fx_keep(g, nodes->loss);
-    fx_keep(g, nodes->contrast);
 }
 
 static void record_micro_batch(fx_builder *g, fx_trainee *t, int micro)
 {
     const fx_step_options *o = &t->options;
-    const fx_objective_options objective = objective_of(o, t->exec->options.comm->size, micro);
+    const fx_objective_options objective = objective_of(o, t->exec->options.comm->size);
     fx_builder_rows(
         g, (fx_rows){.samples = o->micro_batch, .slot0 = micro * o->micro_batch, .micro = micro});
     fx_scope_push(g, "micro.%d", micro);
     record_inputs(g, o, o->micro_batch, true, &t->inputs[micro]);
     fx_scope_pop(g);
     fx_record_objective(g, &o->model, &objective, &t->inputs[micro], &t->nodes[micro]);
-    keep_losses(g, &t->nodes[micro]);
+    fx_keep(g, t->nodes[micro].loss);
     if (o->given) {
         fx_keep(g, t->nodes[micro].z);
         fx_keep(g, t->nodes[micro].latent);
         fx_keep(g, t->nodes[micro].velocity);
         fx_keep(g, t->nodes[micro].schedule);
     }
+}
+
+/* Each micro-batch with its own backward behind it, unless the contrast needs the latents of all of
+ * them first. */
+static void record_passes(fx_builder *g, fx_trainee *t)
+{
+    const fx_step_options *o = &t->options;
+    const bool contrast = o->contrast_weight > 0 && o->model.tasks == (FX_TASK_SR | FX_TASK_FC);
+    for (int micro = 0; micro < o->accumulate; micro++) {
+        record_micro_batch(g, t, micro);
+        if (!contrast) fx_autodiff(g, o->recompute);
+    }
+    if (!contrast) return;
+    const fx_objective_options objective = objective_of(o, t->exec->options.comm->size);
+    fx_record_contrast(g, &objective, t->nodes, o->accumulate);
+    for (int micro = 0; micro < o->accumulate; micro++)
+        fx_keep(g, t->nodes[micro].contrast);
     fx_autodiff(g, o->recompute);
+}
+
+/* Gradients become those of the global batch on every rank. */
+static void record_reduction(fx_builder *g, fx_trainee *t)
+{
+    if (t->options.fixed) {
+        fx_tensor *all = fx_params_gradients(t->params);
+        fx_record(g, FX_OP_tree_sum, "tree_sum", (fx_attrs){0}, &all, 1);
+        return;
+    }
+    t->buckets = fx_buckets(g, t->options.bucket_bytes);
+    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
 }
 
 static void record_update(fx_builder *g, fx_trainee *t)
 {
     fx_params *p = t->params;
     fx_tensor *gradient = fx_params_slab(p, FX_SLAB_GRADIENT, 0);
-    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
     const fx_node *clip =
         fx_record(g, FX_OP_clip, "clip", (fx_attrs){.clip = t->options.clip}, &gradient, 1);
     if (!clip) return;
@@ -141,15 +168,14 @@ static fx_status build(fx_trainee *t, bool plan_only)
     fx_builder *g = NULL;
     fx_param **order = NULL;
     FX_TRY_DONE(fx_builder_create(t->params, &g));
-    for (int micro = 0; micro < t->options.accumulate; micro++)
-        record_micro_batch(g, t, micro);
+    record_passes(g, t);
     fx_readiness(g, &order);
     FX_TRY_DONE(fx_builder_status(g));
     const unsigned adamw = t->options.update.optimizer == FX_ADAMW ? 1u << FX_SLAB_MOMENT2 : 0;
     FX_TRY_DONE(fx_params_allocate(t->params, t->exec, order,
                                    1u << FX_SLAB_VALUE | 1u << FX_SLAB_GRADIENT |
                                        1u << FX_SLAB_MOMENT1 | adamw | 1u << FX_SLAB_EMA));
-    t->buckets = fx_buckets(g, t->options.bucket_bytes);
+    record_reduction(g, t);
     record_update(g, t);
     FX_TRY_DONE(fx_program_create(t->exec, &g, plan_only, &t->step));
 done:
@@ -168,6 +194,7 @@ fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool 
     FX_TRY_DONE(FX_ALLOC(t->inputs, options->accumulate));
     FX_TRY_DONE(FX_ALLOC(t->nodes, options->accumulate));
     FX_TRY_DONE(fx_params_create(&t->params));
+    if (options->fixed) FX_TRY_DONE(fx_params_replicas(t->params, options->accumulate));
     FX_TRY_DONE(build(t, plan_only));
     *out = t;
     return FX_OK;
@@ -240,13 +267,13 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
                           fx_probe *out)
 {
     fx_builder *g = NULL;
-    const fx_objective_options objective = objective_of(options, exec->options.comm->size, 0);
+    const fx_objective_options objective = objective_of(options, exec->options.comm->size);
     FX_TRY(fx_builder_create(params, &g));
     fx_builder_use_ema(g, ema);
     fx_builder_rows(g, (fx_rows){.samples = options->micro_batch});
     record_inputs(g, options, options->micro_batch, true, &out->inputs);
     fx_record_objective(g, &options->model, &objective, &out->inputs, &out->nodes);
-    keep_losses(g, &out->nodes);
+    fx_keep(g, out->nodes.loss);
     return fx_program_create(exec, &g, false, &out->program);
 }
 

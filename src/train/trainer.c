@@ -142,15 +142,28 @@ static fx_status set_up(trainer *t)
     return FX_OK;
 }
 
+/* Samples [first, first + inputs' own number) of a batch into the inputs of one micro-batch. */
+static fx_status write_samples(trainer *t, const fx_batch *in, const fx_loader_batch *batch,
+                               int64_t first)
+{
+    const int64_t n = in->re->dim[0];
+    fx_program *step = t->trainee->step;
+    FX_TRY(
+        fx_program_write(step, in->snapshots, batch->snapshots + first * fx_count(in->snapshots) / n));
+    FX_TRY(fx_program_write(step, in->re, batch->re + first));
+    if (in->future)
+        FX_TRY(fx_program_write(step, in->future, batch->future + first * fx_count(in->future) / n));
+    return FX_OK;
+}
+
+/* train.reduce: fixed takes the samples of the loader's one micro-batch apart. */
 static fx_status write_inputs(trainer *t)
 {
+    const bool apart = t->trainee->options.fixed;
+    fx_loader_batch batch;
     for (int micro = 0; micro < t->trainee->options.accumulate; micro++) {
-        fx_loader_batch batch;
-        const fx_batch *in = &t->trainee->inputs[micro];
-        FX_TRY(fx_loader_next(t->loader, t->progress.step, micro, &batch));
-        FX_TRY(fx_program_write(t->trainee->step, in->snapshots, batch.snapshots));
-        FX_TRY(fx_program_write(t->trainee->step, in->re, batch.re));
-        if (in->future) FX_TRY(fx_program_write(t->trainee->step, in->future, batch.future));
+        if (micro == 0 || !apart) FX_TRY(fx_loader_next(t->loader, t->progress.step, micro, &batch));
+        FX_TRY(write_samples(t, &t->trainee->inputs[micro], &batch, apart ? micro : 0));
     }
     return FX_OK;
 }
