@@ -1,0 +1,231 @@
+/* test_ranks.c: one step of training from the hash-defined weights is the same computation however many
+ * ranks share the global batch of 12 samples: losses, contrastive term and every reduced gradient agree
+ * with one rank alone that has all samples. Dropout is on; t and eps are drawn by counters. The same
+ * ranks give the same bits twice, and all ranks hold the same bits after several updates.
+ *
+ * Run: ranks 1 2 3 4
+ * Run: label full
+ * Run: timeout 120
+ *
+ * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's;
+ * the rank's samples drawn from slot 0; the contrast's stride taken as the micro-batch of one task too
+ * many; a bucket of gradients that is not reduced; the sum over ranks begun on every rank with its own
+ * part. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+#include <xxhash.h>
+
+#include "flexhpc/launch.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/train.h"
+#include "train/golden.h"
+
+enum { SAMPLES = 12, IMAGE = 32, COND = 2, PIXELS = IMAGE * IMAGE };
+static const uint64_t TAG = 3;
+static const char *const SETTINGS[] = {
+    "model.size=custom",     "model.image=32",    "model.channels=32,32,64,64",
+    "model.blocks=1,1,1,1",  "model.depth=3",     "model.heads=2",
+    "model.mlp_ratio=2",     "model.dropout=0.1", "contrast.weight=1",
+    "data.factor=4",         "train.batch=12",    "train.learning_rate=1e-3",
+    "train.optimizer=adamw", "train.bucket=0.25", NULL};
+
+#define OK(call)                                                                                       \
+    do {                                                                                               \
+        if ((call) != FX_OK) fail_msg("%s", fx_error_message());                                       \
+    } while (0)
+
+static fx_comm *job;
+
+/* ---- A model in training on the ranks of a communicator, and the data. */
+
+static fx_trainee *trainee_on(fx_comm *comm)
+{
+    const fx_golden golden = {.tag = TAG};
+    const fx_backend *backend = NULL;
+    fx_config config;
+    fx_step_options options;
+    fx_trainee *t = NULL;
+    fx_exec *exec = NULL;
+    OK(fx_config_parse(&config, "settings", "", 0, SETTINGS));
+    OK(fx_step_options_from_config(&config, comm->size, &options));
+    OK(fx_backend_find("cpu", &backend));
+    OK(backend->open(&(fx_exec_options){.comm = comm, .threads = 1}, &exec));
+    OK(fx_trainee_create(exec, &options, false, &t));
+    OK(fx_golden_weights(&golden, t->params, exec));
+    assert_true(t->buckets > 3);
+    return t;
+}
+
+static void trainee_close(fx_trainee *t)
+{
+    fx_exec *exec = t->exec;
+    fx_trainee_free(&t);
+    exec->backend->close(&exec);
+}
+
+/* This rank's rows of the input: numbers of all samples are made, in the order of slots. */
+static void write_input(fx_trainee *t, const char *name, fx_tensor *tensor, int64_t size)
+{
+    const int64_t first = t->exec->options.comm->rank * t->options.micro_batch;
+    float *all = fx_calloc((size_t)(SAMPLES * size), sizeof *all);
+    assert_non_null(all);
+    fx_golden_numbers(TAG, name, 1, all, SAMPLES * size);
+    OK(fx_program_write(t->step, tensor, all + first * size));
+    fx_free(all);
+}
+
+static fx_step_report one_step(fx_trainee *t, int number)
+{
+    const fx_step step = {.seed = 7,
+                          .step = (uint32_t)number,
+                          .slot0 = (uint32_t)(t->exec->options.comm->rank * t->options.micro_batch),
+                          .learning_rate = 1e-3f,
+                          .ema_decay = 0.9f,
+                          .update = number + 1,
+                          .gradient_scale = 1,
+                          .dropout = true};
+    fx_step_report report;
+    write_input(t, "snapshots", t->inputs[0].snapshots, PIXELS * COND);
+    write_input(t, "future", t->inputs[0].future, PIXELS);
+    write_input(t, "re", t->inputs[0].re, 1);
+    OK(fx_trainee_step(t, &step, &report));
+    assert_true(report.finite);
+    return report;
+}
+
+/* ---- Comparison with one rank alone. */
+
+static double norm_of(const float *x, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sqrt(sum);
+}
+
+static float *gradient_of(fx_trainee *t, int i, int64_t *count)
+{
+    const fx_param *p = fx_params_at(t->params, i);
+    *count = fx_count(&p->value);
+    float *x = fx_calloc((size_t)*count, sizeof *x);
+    assert_non_null(x);
+    OK(fx_params_read(t->params, t->exec, p, FX_SLAB_GRADIENT, x));
+    return x;
+}
+
+static double largest_gradient(fx_trainee *t)
+{
+    double largest = 0;
+    for (int i = 0; i < fx_params_count(t->params); i++) {
+        int64_t count = 0;
+        if (!fx_params_at(t->params, i)->trained) continue;
+        float *x = gradient_of(t, i, &count);
+        largest = fmax(largest, norm_of(x, count));
+        fx_free(x);
+    }
+    return largest;
+}
+
+static void compare_gradients(fx_trainee *t, fx_trainee *alone)
+{
+    const double floor = 1e-5 * largest_gradient(alone);
+    int compared = 0, trained = 0;
+    for (int i = 0; i < fx_params_count(t->params); i++) {
+        const char *name = fx_params_at(t->params, i)->name;
+        int64_t count = 0, same = 0;
+        if (!fx_params_at(t->params, i)->trained) continue;
+        float *x = gradient_of(t, i, &count), *y = gradient_of(alone, i, &same);
+        assert_int_equal(count, same);
+        const double norm = norm_of(y, count);
+        for (int64_t k = 0; k < count; k++)
+            x[k] -= y[k];
+        const double difference = norm_of(x, count);
+        if (norm > floor && difference > 2e-4 * norm)
+            fail_msg("%s: %.2e of its norm on %d ranks", name, difference / norm, job->size);
+        compared += norm > floor;
+        trained++;
+        fx_free(x);
+        fx_free(y);
+    }
+}
+
+static void assert_near(const char *what, double x, double y, double tolerance)
+{
+    if (!(fabs(x - y) <= tolerance * fabs(y)))
+        fail_msg("%s: %.9g on %d ranks, %.9g on one", what, x, job->size, y);
+}
+
+static void ranks_agree_with_one_alone(void **state)
+{
+    (void)state;
+    fx_trainee *t = trainee_on(job);
+    const fx_step_report r = one_step(t, 0);
+    if (job->rank == 0) {
+        fx_trainee *alone = trainee_on(fx_comm_self());
+        const fx_step_report one = one_step(alone, 0);
+        assert_true(one.loss > 0.1 && one.contrast > 0.1);
+        assert_near("loss", r.loss, one.loss, 1e-6);
+        assert_near("loss of SR", r.loss_task[0], one.loss_task[0], 1e-6);
+        assert_near("loss of FC", r.loss_task[1], one.loss_task[1], 1e-6);
+        assert_near("contrast", r.contrast, one.contrast, 3e-5);
+        assert_near("norm", r.norm, one.norm, 2e-4);
+        compare_gradients(t, alone);
+        trainee_close(alone);
+    }
+    OK(job->ops->barrier(job));
+    trainee_close(t);
+}
+
+/* ---- The same bits. */
+
+/* Of values, gradients, moments and EMA. */
+static uint64_t state_hash(fx_trainee *t)
+{
+    uint64_t hash = 0;
+    for (int s = 0; s < FX_SLABS; s++) {
+        const fx_tensor *slab = fx_params_slab(t->params, (fx_slab)s, 0);
+        assert_non_null(slab);
+        hash = XXH64(slab->data, fx_tensor_bytes(slab), hash);
+    }
+    return hash;
+}
+
+static uint64_t trained_hash(void)
+{
+    fx_trainee *t = trainee_on(job);
+    const double first = one_step(t, 0).loss, second = one_step(t, 1).loss;
+    assert_true(first != second);
+    const uint64_t hash = state_hash(t);
+    trainee_close(t);
+    return hash;
+}
+
+static void the_same_ranks_give_the_same_bits(void **state)
+{
+    (void)state;
+    uint64_t all[4];
+    const uint64_t hash = trained_hash();
+    assert_true(hash == trained_hash());
+    OK(job->ops->all_gather(job, &hash, sizeof hash, all));
+    for (int r = 0; r < job->size; r++)
+        assert_true(all[r] == all[0]);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_ranks_give_the_same_bits),
+        /* last: rank 0 may leave it while the others wait; fx_comm_finish ends them */
+        cmocka_unit_test(ranks_agree_with_one_alone),
+    };
+    const fx_status status = fx_comm_start(&argc, &argv, &job);
+    if (status != FX_OK) return fx_comm_finish(&job, status);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (failed) return fx_comm_finish(&job, fx_fail(FX_EVALUE, "%d tests failed", failed));
+    return fx_comm_finish(&job, FX_OK);
+}
