@@ -7,10 +7,10 @@
  * Run: label full
  * Run: timeout 120
  *
- * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's;
- * the rank's samples drawn from slot 0; the contrast's stride taken as the micro-batch of one task too
- * many; a bucket of gradients that is not reduced; the sum over ranks begun on every rank with its own
- * part. */
+ * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's; a
+ * rank's first slot left out of the draws of t and eps, and of dropout; one bucket of gradients not
+ * reduced; the gradient of the contrastive term counted once a rank; contrast among own latents only.
+ */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
