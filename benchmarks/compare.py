@@ -3,7 +3,7 @@
 
   python3 benchmarks/compare.py [--rows small-256,small-64,demo] [--steps 3] [--threads N] [--without-stock]
 
-For each row it runs, one after another and never two at once: `flexhpc bench step CONFIG --json`, PyTorch with tuned
+For each row it runs, one after another and never two at once: `flexhpc bench CONFIG`, PyTorch with tuned
 memory settings, and PyTorch as it comes (benchmarks/peers/torch_step.py). It writes benchmarks/results/NAME.json, with
 everything measured, and NAME.md, the table; NAME is cpu-DATE. What the words mean: benchmarks/TERMS.md. Exit code 1 when
 a program fails; a ratio that misses its goal is written down, not hidden.
@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
@@ -33,14 +34,27 @@ GOALS = {"step vs tuned": 1.15, "step vs stock": 3.0, "sampling vs tuned": 1.1}
 LIMITS = {"saved vs tuned": 0.52, "resident vs tuned": 0.6}
 
 
-def run(command, threads):
+def run(command, threads, answer=None):
+    """The program's JSON: the file `answer`, or the last line that it prints."""
     env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMPI_ALLOW_RUN_AS_ROOT": "1",
            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     print("+", " ".join(command), flush=True)
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{command[0]} ends with exit code {done.returncode}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    if answer is None:
+        return json.loads(done.stdout.strip().splitlines()[-1])
+    print(done.stdout, end="")
+    with open(answer) as f:
+        return json.load(f)
+
+
+def run_flexhpc(flexhpc, config, overrides, steps, batch, threads):
+    sets = [word for o in overrides + [f"bench.steps={steps}", "bench.warmup=1", f"bench.patches={batch}"]
+            for word in ("--set", o)]
+    with tempfile.TemporaryDirectory() as folder:
+        answer = os.path.join(folder, "bench.json")
+        return run([flexhpc, "bench", os.path.join(ROOT, "configs", config), "--json", answer] + sets, threads, answer)
 
 
 def text_of(command):
@@ -133,9 +147,8 @@ def main():
               "machine": machine(options.flexhpc, options.threads), "rows": {}}
     for name in names:
         config, overrides, peer = ROWS[name]
-        sets = [word for o in overrides for word in ("--set", o)]
-        row = {"flexhpc": run([options.flexhpc, "bench", "step", os.path.join(ROOT, "configs", config), "--json", "--steps",
-                               str(options.steps)] + sets, options.threads)}
+        batch = peer[peer.index("--batch") + 1]
+        row = {"flexhpc": run_flexhpc(options.flexhpc, config, overrides, options.steps, batch, options.threads)}
         for malloc in ("tuned",) if options.without_stock else ("tuned", "stock"):
             row[malloc] = run([options.python, PEER, "--threads", str(options.threads), "--steps", str(options.steps),
                                "--malloc", malloc] + peer, options.threads)

@@ -52,6 +52,9 @@ struct fx_exec {
 /* "cpu"; later "cuda". FX_EDEVICE says why one is not to be had. Local. */
 fx_status fx_backend_find(const char *name, const fx_backend **out);
 
+/* Name and version of the library behind the CPU's convolutions and products. Local. */
+void fx_cpu_library(char *text, size_t size);
+
 /* For kernels. */
 static inline void *fx_scratch(const fx_exec *exec)
 {

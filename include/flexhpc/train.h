@@ -45,9 +45,10 @@ typedef struct fx_trainee {
     fx_params *params;
     fx_program *step;
     int buckets;
-    fx_batch *inputs;          /* one a micro-batch */
-    fx_objective_nodes *nodes; /* one a micro-batch: kept losses */
-    fx_tensor *norm;           /* (4): norm before clipping, factor, finite, - */
+    fx_batch *inputs;            /* one a micro-batch */
+    fx_objective_nodes *nodes;   /* one a micro-batch: kept losses */
+    fx_tensor *norm;             /* (4): norm before clipping, factor, finite, - */
+    const fx_observer *observer; /* of every step from now on; not owned; NULL: none */
 } fx_trainee;
 
 /* Records, plans and allocates. Parameters are zero: fx_params_initialize or a checkpoint fills them.
@@ -112,6 +113,30 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
  * `scores`, spectra, example fields. The model, its scale and its conditioning are the checkpoint's.
  * Collective. */
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder);
+
+/* What `flexhpc bench` measures; its words: benchmarks/TERMS.md. */
+enum { FX_BENCH_MAX = 1000 }; /* of bench.steps */
+typedef struct fx_bench_report {
+    int count; /* of step_s and sample_s */
+    double step_s[FX_BENCH_MAX], sample_s[FX_BENCH_MAX];
+    double flop;                                      /* of one step and rank */
+    double outside_conv;                              /* share of one more step, observed */
+    int64_t batch, patches, image, parameters;        /* batch: samples of a step on a rank */
+    int64_t arena_bytes, saved_bytes, resident_bytes; /* of the largest rank, before sampling */
+    int ranks, threads;
+    char backend[256];
+} fx_bench_report;
+
+/* Times bench.steps training steps, and as many samplings of bench.patches patches, on synthetic
+ * inputs. The same report on all ranks, times of the slowest. FX_EVALUE: the steps diverge. Collective.
+ */
+fx_status fx_bench(fx_comm *comm, const fx_config *config, fx_bench_report *out);
+
+/* Smallest and median of 1 .. FX_BENCH_MAX values. Local. */
+void fx_bench_order(const double *seconds, int count, double *least, double *median);
+
+/* The report as a JSON file. Local. */
+fx_status fx_bench_write(const fx_bench_report *report, const char *file);
 
 /* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations.
  * Local. */

@@ -6,6 +6,7 @@
 #include "onednn.h"
 
 #include <dnnl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "flexhpc/mem.h"
@@ -352,4 +353,10 @@ fx_status fx_dnn_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float 
 {
     DNN_TRY(dnnl_sgemm(ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc));
     return FX_OK;
+}
+
+void fx_cpu_library(char *text, size_t size)
+{
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, size, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
 }

@@ -8,6 +8,7 @@
 
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
+#include "flexhpc/str.h"
 
 #define FX_OP(name) extern const fx_kernel fx_cpu_##name;
 #include "flexhpc/oplist.h"
@@ -90,8 +91,9 @@ static fx_status wait(fx_exec *exec)
 
 static fx_status describe(fx_exec *exec, char *text, size_t size)
 {
-    snprintf(text, size, "cpu, %d threads", exec->options.threads);
-    return FX_OK;
+    char library[64];
+    fx_cpu_library(library, sizeof library);
+    return fx_print(text, size, "cpu, %d threads, %s", exec->options.threads, library);
 }
 
 const fx_backend fx_backend_cpu = {

@@ -241,7 +241,7 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
     fx_comm *comm = t->exec->options.comm;
     float norm[4];
     double sum[2] = {0, 0}, word[3];
-    FX_TRY(fx_program_run(t->step, step, NULL));
+    FX_TRY(fx_program_run(t->step, step, t->observer));
     FX_TRY(read_losses(t, sum, &report->contrast));
     FX_TRY(fx_program_read(t->step, t->norm, norm));
 

@@ -35,9 +35,9 @@ typedef struct trainer {
 static bool may_change(const char *line)
 {
     static const char *const free_keys[] = {
-        "run.",      "sample.",   "eval.",         "generate.",
-        "pack.",     "data.path", "data.prefetch", "train.checkpoint_every",
-        "train.keep"};
+        "run.",       "sample.",   "eval.",         "generate.",
+        "pack.",      "data.path", "data.prefetch", "train.checkpoint_every",
+        "train.keep", "bench."};
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (strncmp(line, free_keys[i], strlen(free_keys[i])) == 0) return true;
     return false;
