@@ -1,0 +1,163 @@
+/* test_presets.c: parameter counts of every preset against the published ones, network by network; the
+ * options that change the model record; an untrained FLEX returns exactly 0.
+ *
+ * Planted and caught: qkv with a bias; the decoder's skip_linear left out; one decoder block less a
+ * level; the final convolution started like the others. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "flexhpc/diffusion.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/program.h"
+
+static fx_model preset(const char *size, const char *more, const char *again)
+{
+    char first[64];
+    fx_config config;
+    fx_model model;
+    assert_int_equal(fx_print(first, sizeof first, "model.size=%s", size), FX_OK);
+    if (fx_config_load(&config, NULL, (const char *[]){first, more, more ? again : NULL, NULL}) !=
+            FX_OK ||
+        fx_model_from_config(&config, &model) != FX_OK)
+        fail_msg("%s", fx_error_message());
+    return model;
+}
+
+/* Records sampling of one patch in one step: every parameter of the model. */
+static fx_tensor *record(fx_builder *g, const fx_model *m)
+{
+    const int64_t side = m->image, rows = m->tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
+    const fx_batch in = {.lowres = fx_input(g, "lowres", 4, FX_DIMS(1, side, side, 1)),
+                         .snapshots = fx_input(g, "snapshots", 4, FX_DIMS(1, side, side, m->cond)),
+                         .re = fx_input(g, "re", 2, FX_DIMS(1, 1))};
+    fx_tensor *x = fx_input(g, "x", 4, FX_DIMS(rows, side, side, 1));
+    return fx_record_sampler(g, m, (fx_schedule_attrs){.shift = 1}, 1, &in, x);
+}
+
+/* Trained parameters whose name begins with `network`. */
+static int64_t count(fx_params *params, const char *network)
+{
+    int64_t total = 0;
+    for (int i = 0; i < fx_params_count(params); i++) {
+        const fx_param *p = fx_params_at(params, i);
+        if (p->trained && strncmp(p->name, network, strlen(network)) == 0) total += fx_count(&p->value);
+    }
+    return total;
+}
+
+static fx_params *parameters_of(const fx_model *model)
+{
+    fx_params *params = NULL;
+    fx_builder *g = NULL;
+    assert_int_equal(fx_params_create(&params), FX_OK);
+    assert_int_equal(fx_builder_create(params, &g), FX_OK);
+    record(g, model);
+    if (fx_builder_status(g) != FX_OK) fail_msg("%s", fx_error_message());
+    fx_builder_free(&g);
+    return params;
+}
+
+static void published_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *size;
+        int64_t encoder, superres, forecast, decoder, both, sr;
+    } rows[] = {{"small", 12609920, 8596864, 8597440, 28511745, 58315969, 49718529},
+                {"medium", 50555520, 34665088, 34665664, 113949953, 233836225, 199170561},
+                {"big", 262501632, 140007168, 140008320, 547295105, 1089812225, 949803905}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fx_model model = preset(rows[i].size, NULL, NULL);
+        fx_params *params = parameters_of(&model);
+        assert_int_equal(count(params, "encoder."), rows[i].encoder);
+        assert_int_equal(count(params, "superres_encoder."), rows[i].superres);
+        assert_int_equal(count(params, "forecast_encoder."), rows[i].forecast);
+        assert_int_equal(count(params, "decoder."), rows[i].decoder);
+        assert_int_equal(fx_params_elements(params, true), rows[i].both);
+        fx_params_free(&params);
+        model = preset(rows[i].size, "model.tasks=sr", NULL);
+        params = parameters_of(&model);
+        assert_int_equal(fx_params_elements(params, true), rows[i].sr);
+        fx_params_free(&params);
+    }
+}
+
+static void options_record(void **state)
+{
+    (void)state;
+    static const char *const options[][2] = {{"model.weak_levels=0", "model.tasks=fc"},
+                                             {"model.weak_levels=2", "model.latent_patch=2"},
+                                             {"model.latent_patch=4", "model.strong_scale=0.5"},
+                                             {"model.decoder_channels=64,64,128,256", "model.cond=4"}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        const fx_model model = preset("small", options[i][0], options[i][1]);
+        fx_params *params = parameters_of(&model);
+        assert_true(fx_params_elements(params, true) > 10000000);
+        fx_params_free(&params);
+    }
+}
+
+static void untrained_is_zero(void **state)
+{
+    (void)state;
+    const fx_model model = {.image = 32,
+                            .cond = 2,
+                            .levels = 2,
+                            .channels = {32, 64},
+                            .decoder_channels = {32, 64},
+                            .blocks = {1, 1},
+                            .depth = 3,
+                            .heads = 2,
+                            .mlp_ratio = 2,
+                            .tasks = FX_TASK_SR | FX_TASK_FC,
+                            .weak_levels = 2,
+                            .latent_patch = 1,
+                            .strong_scale = 1};
+    fx_params *params = parameters_of(&model);
+    fx_builder *g = NULL;
+    fx_program *program = NULL;
+    const fx_backend *backend = NULL;
+    fx_exec *exec = NULL;
+    assert_int_equal(fx_backend_find("cpu", &backend), FX_OK);
+    assert_int_equal(backend->open(&(fx_exec_options){.comm = fx_comm_self(), .threads = 1}, &exec),
+                     FX_OK);
+    assert_int_equal(fx_params_allocate(params, exec, NULL, 1u << FX_SLAB_VALUE), FX_OK);
+    assert_int_equal(fx_params_initialize(params, exec, 1), FX_OK);
+    assert_int_equal(fx_builder_create(params, &g), FX_OK);
+    const fx_batch in = {.lowres = fx_input(g, "lowres", 4, FX_DIMS(1, 32, 32, 1)),
+                         .snapshots = fx_input(g, "snapshots", 4, FX_DIMS(1, 32, 32, 2)),
+                         .re = fx_input(g, "re", 2, FX_DIMS(1, 1))};
+    fx_tensor *z = fx_input(g, "z", 4, FX_DIMS(2, 32, 32, 1)), *t = fx_input(g, "t", 1, FX_DIMS(1));
+    fx_conditions conditions;
+    fx_flex_conditions(g, &model, in.lowres, in.snapshots, in.re, &conditions);
+    const fx_tensor *velocity = fx_keep(g, fx_flex_velocity(g, &model, &conditions, z, t, in.re, NULL));
+    assert_int_equal(fx_program_create(exec, &g, false, &program), FX_OK);
+    float *x = fx_calloc(2 * 32 * 32, sizeof *x);
+    for (int i = 0; i < 2 * 32 * 32; i++)
+        x[i] = (float)(i % 7) - 3.0f;
+    assert_int_equal(fx_program_write(program, z, x), FX_OK);
+    const fx_step step = {.gradient_scale = 1};
+    assert_int_equal(fx_program_run(program, &step, NULL), FX_OK);
+    assert_int_equal(fx_program_read(program, velocity, x), FX_OK);
+    for (int i = 0; i < 2 * 32 * 32; i++)
+        assert_true(x[i] == 0.0f);
+    fx_free(x);
+    fx_program_free(&program);
+    fx_params_free(&params);
+    backend->close(&exec);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(published_counts),
+        cmocka_unit_test(options_record),
+        cmocka_unit_test(untrained_is_zero),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
