@@ -138,6 +138,11 @@ void fx_bench_order(const double *seconds, int count, double *least, double *med
 /* The report as a JSON file. Local. */
 fx_status fx_bench_write(const fx_bench_report *report, const char *file);
 
+/* Runs bench.steps steps on synthetic inputs with every entry timed. Rank 0's times as a table by op to
+ * `out`, unless NULL; every entry of the newest step on every rank to the JSON file `trace`, unless
+ * NULL, in Chrome's trace format. Collective; `trace` is NULL on all ranks or on none. */
+fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, FILE *out);
+
 /* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations.
  * Local. */
 fx_status fx_run_report(const char *folder);

@@ -34,7 +34,8 @@ fx_status fx_cli_config(const fx_cli *cli, fx_config *out);
 
 #define FX_COMMANDS(X)                                                                                 \
     X(generate)                                                                                        \
-    X(pack) X(train) X(eval) X(report) X(plan) X(verify) X(config) X(info) X(checkpoint) X(bench)
+    X(pack)                                                                                            \
+    X(train) X(eval) X(report) X(plan) X(verify) X(config) X(info) X(checkpoint) X(bench) X(profile)
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
 #undef FX_DECLARE

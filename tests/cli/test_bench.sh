@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# bench on a tiny model: its JSON has every field, they agree with each other, and the ranks share the batch.
+# bench and profile on a tiny model: bench's JSON has every field, they agree with each other, and the ranks share the
+# batch; profile's table adds up, and its trace has every rank's entries in order and sums that end with the join.
 # Planted errors, seen caught and removed: the first step taken for the fastest; samples/s of one rank; every rank
-# printing its table; the resident set in KiB.
+# printing its table; the resident set in KiB; sums that end where join begins; an event that ends
+# at its duration; rank 0's times for every rank; seconds of all steps for those of one; convolutions taken for the rest.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -22,6 +24,11 @@ grep -q 'bench.steps' wrong.txt
 if "$FLEXHPC" bench tiny.yaml --json missing/one.json >/dev/null 2>wrong.txt; then exit 1; fi
 grep -q 'missing/one.json' wrong.txt
 
+mpiexec -n 2 "$FLEXHPC" profile tiny.yaml --out trace.json >profile.txt
+"$FLEXHPC" profile tiny.yaml >alone.txt
+if "$FLEXHPC" profile tiny.yaml --out missing/trace.json >/dev/null 2>wrong.txt; then exit 1; fi
+grep -q 'missing/trace.json' wrong.txt
+
 /usr/bin/python3 - <<'PY'
 import json
 import math
@@ -39,4 +46,37 @@ for r in (one, two):
 assert (one["ranks"], one["batch"], two["ranks"], two["batch"]) == (1, 4, 2, 2)
 assert one["parameters"] == two["parameters"] > 0
 assert math.isclose(one["plan_flop"], 2 * two["plan_flop"], rel_tol=0.02)
+
+events = json.load(open("trace.json"))["traceEvents"]
+spans = [e for e in events if e["ph"] == "X"]
+assert {e["pid"] for e in spans} == {0, 1}
+names, durations = [], []
+for rank in (0, 1):
+    tape = [e for e in spans if (e["pid"], e["tid"]) == (rank, 0)]
+    sums = [e for e in spans if (e["pid"], e["tid"]) == (rank, 1)]
+    assert tape[0]["ts"] == 0 and min(e["dur"] for e in spans) >= 0
+    for before, after in zip(tape, tape[1:]):  # one after the other: microseconds, rounded
+        assert before["ts"] + before["dur"] <= after["ts"] + 1e-3, (before, after)
+    names.append([(e["name"], e["args"]["pass"]) for e in tape])
+    durations.append([e["dur"] for e in tape])
+    starts = [e for e in tape if e["cat"] == "all_reduce"]
+    assert len(starts) == len(sums) > 1
+    join = next(e for e in tape if e["name"] == "join")
+    backward = [e["ts"] for e in tape if e["args"]["pass"] == "backward"]
+    for start, whole in zip(starts, sums):
+        assert start["name"] == whole["name"] and start["ts"] == whole["ts"]
+        assert abs(whole["ts"] + whole["dur"] - join["ts"] - join["dur"]) < 1e-3
+    assert sums[0]["ts"] < max(backward) < sums[0]["ts"] + sums[0]["dur"]  # beside backward
+assert durations[0] != durations[1]  # each rank's own
+assert names[0] == names[1] and {p for _, p in names[0]} == {"forward", "backward"}
+
+text = open("profile.txt").read()
+rows = {line.split()[0]: line.split() for line in text.splitlines()[1:] if "%" in line and ":" not in line}
+assert sum(int(r[1]) for r in rows.values() if r[0] != "between") == len(names[0])
+assert abs(sum(float(line.split("%")[0].split()[-1]) for line in text.splitlines()[1:]
+               if "%" in line and ":" not in line) - 100) < 2
+shares = {k: float(r[4]) for k, r in rows.items() if k != "between"}
+outside = float(text.split("mean of 3; ")[1].split()[0])
+assert abs(outside + shares["conv"] - 100) < 0.2, (outside, shares)
+assert "sums of gradients: under way" in text and "outside convolutions" in open("alone.txt").read()
 PY

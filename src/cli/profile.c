@@ -1,0 +1,22 @@
+/* flexhpc profile CONFIG: where the time of a training step goes, by op and entry. Collective. */
+#include "cli.h"
+#include "flexhpc/train.h"
+
+static fx_status run(fx_cli *cli)
+{
+    fx_config config;
+    FX_TRY(fx_agree(cli->comm, fx_cli_config(cli, &config)));
+    return fx_profile(cli->comm, &config, cli->out, cli->comm->rank == 0 ? stdout : NULL);
+}
+
+const fx_command fx_command_profile = {
+    .name = "profile",
+    .arguments = "CONFIG",
+    .help =
+        "where a training step's time goes, by op; --out is a trace of every entry (Chrome's format)",
+    .options = "--set --out",
+    .least = 1,
+    .most = 1,
+    .ranks = true,
+    .run = run,
+};
