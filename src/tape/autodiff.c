@@ -83,6 +83,10 @@ static void seed(fx_builder *g, const fx_goal *goal)
         fx_builder_fail(g, FX_EARG, "the objective does not depend on a trained parameter");
         return;
     }
+    if (t->gradient) {
+        fx_builder_fail(g, FX_EARG, "%s is part of the objective twice", t->name);
+        return;
+    }
     fx_attrs attrs = {.fill = {.value = goal->weight, .rank = t->rank}};
     for (int i = 0; i < t->rank; i++)
         attrs.fill.dim[i] = t->dim[i];
@@ -123,6 +127,7 @@ void fx_autodiff(fx_builder *g, fx_recompute recompute)
         backward->dout[0] = out->gradient;
         if (!route_gradients(g, backward)) continue;
         fx_builder_restore(g, backward, recompute);
+        if (g->status != FX_OK) return; /* a copy that could not be made is NULL */
         stamp_parameters(backward, (int)g->count);
         fx_builder_append(g, backward, FX_BACKWARD);
     }
