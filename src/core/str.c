@@ -2,6 +2,7 @@
 #include "flexhpc/str.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -39,7 +40,7 @@ static int distance(const char *a, const char *b)
 {
     enum { LONGEST = 63 };
     const size_t m = strlen(a), n = strlen(b);
-    if (m > LONGEST || n > LONGEST) return LONGEST;
+    if (m > LONGEST || n > LONGEST) return INT_MAX;
     int row[LONGEST + 1];
     for (size_t j = 0; j <= n; j++)
         row[j] = (int)j;

@@ -153,9 +153,9 @@ static fx_status read_training(fx_golden *g)
     g->total_steps = (int64_t)total;
     o->clip.max_norm = (float)clip;
     o->update = (fx_update_attrs){.optimizer = (fx_optimizer)optimizer,
-                                  .beta1 = 0.9f,
-                                  .beta2 = optimizer == FX_ADAMW ? 0.999f : 0.98f,
-                                  .eps = 1e-8f};
+                                  .beta1 = 0.9,
+                                  .beta2 = optimizer == FX_ADAMW ? 0.999 : 0.98,
+                                  .eps = 1e-8};
     return FX_OK;
 }
 

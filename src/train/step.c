@@ -48,10 +48,10 @@ fx_status fx_step_options_from_config(const fx_config *c, int ranks, fx_step_opt
         .bucket_bytes = (size_t)(c->train_bucket * 1024 * 1024),
         .clip = {.max_norm = (float)c->train_clip},
         .update = {.optimizer = (fx_optimizer)c->train_optimizer,
-                   .beta1 = (float)c->train_beta1,
-                   .beta2 = (float)c->train_beta2,
-                   .eps = 1e-8f,
-                   .decay = (float)c->train_weight_decay},
+                   .beta1 = c->train_beta1,
+                   .beta2 = c->train_beta2,
+                   .eps = 1e-8,
+                   .decay = c->train_weight_decay},
     };
     FX_TRY(from_config(c, ranks, &o));
     *out = o;
@@ -267,6 +267,7 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
                           fx_probe *out)
 {
     fx_builder *g = NULL;
+    *out = (fx_probe){0};
     const fx_objective_options objective = objective_of(options, exec->options.comm->size);
     FX_TRY(fx_builder_create(params, &g));
     fx_builder_use_ema(g, ema);
@@ -281,6 +282,7 @@ fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_opti
                             int64_t batch, int steps, bool ema, fx_sampler *out)
 {
     fx_builder *g = NULL;
+    *out = (fx_sampler){0};
     const int64_t side = options->model.image;
     const int64_t rows = options->model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 * batch : batch;
     FX_TRY(fx_builder_create(params, &g));
