@@ -341,12 +341,45 @@ static fx_status all_compared(const check *c)
     return FX_OK;
 }
 
+/* Looked for before anything is computed. */
+static fx_status all_there(const check *c)
+{
+    static const char *const always[] = {"out/alpha",  "out/sigma",    "out/z",
+                                         "out/latent", "out/velocity", "grad/name",
+                                         "grad/shape", "grad/l2",      "grad/dot"};
+    static const char *const sr[] = {"out/ddim2_sr", "out/ddim5_sr"}, *const fc[] = {"out/ddim2_fc"};
+    static const char *const both[] = {"out/loss_contrastive"};
+    static const char *const train[] = {"train/lr",        "train/ema_decay",  "train/loss",
+                                        "train/grad_norm", "train/final_loss", "train/final_loss_ema"};
+    static const char *const train_both[] = {"train/loss_contrastive"};
+    const unsigned tasks = c->golden.options.model.tasks;
+    const bool trains = c->golden.train_steps > 0, two = tasks == (FX_TASK_SR | FX_TASK_FC);
+    const char *const loss[] = {c->golden.plain ? "out/loss_l1" : "out/loss"};
+    const struct {
+        const char *const *names;
+        int count;
+        bool wanted;
+    } groups[] = {{always, 9, true},
+                  {loss, 1, true},
+                  {sr, 2, tasks & FX_TASK_SR},
+                  {fc, 1, tasks & FX_TASK_FC},
+                  {both, 1, two},
+                  {train, 6, trains},
+                  {train_both, 1, trains && two}};
+    for (size_t k = 0; k < sizeof groups / sizeof *groups; k++)
+        for (int i = 0; groups[k].wanted && i < groups[k].count; i++)
+            FX_REQUIRE(fx_h5_exists(c->golden.file, groups[k].names[i]), FX_EVALUE, "%s: %s: missing",
+                       c->golden.path, groups[k].names[i]);
+    return FX_OK;
+}
+
 static fx_status verify_model(check *c)
 {
     fx_trainee *t = NULL;
     fx_status status = FX_OK;
     const bool sr = c->golden.options.model.tasks & FX_TASK_SR,
                fc = c->golden.options.model.tasks & FX_TASK_FC;
+    FX_TRY(all_there(c));
     FX_TRY(fx_trainee_create(c->exec, &c->golden.options, false, &t));
     FX_TRY_DONE(check_outputs(c, t));
     FX_TRY_DONE(check_samples(c, t->params, 2, fc));

@@ -3,8 +3,11 @@
  *
  * Planted and caught: strong conditioning left out of the bottleneck; weak conditioning one level too
  * deep; norms of 16 groups; the EMA's early decay; the objective's weight of one task. (Not visible at
- * these limits, as flex-model 9 says: the layer norms' eps; the norms' own tests see them.) Run: label
- * full Run: timeout 900 */
+ * these limits, as flex-model 9 says: the layer norms' eps; the norms' own tests see them.)
+ *
+ * Run: label full
+ *
+ * Run: timeout 900 */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
