@@ -49,9 +49,9 @@ typedef struct fx_lock fx_lock;
 fx_status fx_lock_take(const char *folder, fx_lock **out);
 void fx_lock_release(fx_lock **lock);
 
-/* Crash tests: exits with 137 when FX_STOP_AT names this point (after_write, before_fsync,
- * before_rename, ...). */
-void fx_stop_point(const char *name);
+/* Crash tests: exits with 137 when FX_STOP_AT is this point's name (after_write, before_fsync,
+ * before_rename, ...), or NAME:TEXT and TEXT is a part of `path`. */
+void fx_stop_point(const char *name, const char *path);
 
 /* ---- HDF5 (h5.c, h5_data.c). Files that we write use the 1.10 format without times, so equal content
  * is equal bytes. */

@@ -16,10 +16,12 @@
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-void fx_stop_point(const char *name)
+void fx_stop_point(const char *name, const char *path)
 {
     const char *wanted = getenv("FX_STOP_AT");
-    if (wanted && strcmp(wanted, name) == 0) _exit(137);
+    const size_t n = strlen(name);
+    if (!wanted || strncmp(wanted, name, n) != 0) return;
+    if (wanted[n] == '\0' || (wanted[n] == ':' && strstr(path, wanted + n + 1))) _exit(137);
 }
 
 static fx_status failed(const char *path, const char *call)
@@ -95,9 +97,9 @@ fx_status fx_commit(const char *part, const char *final)
 {
     char folder[FX_PATH_MAX];
     FX_TRY(folder_of(final, folder));
-    fx_stop_point("before_fsync");
+    fx_stop_point("before_fsync", final);
     FX_TRY(sync_path(part, O_RDONLY));
-    fx_stop_point("before_rename");
+    fx_stop_point("before_rename", final);
     if (rename(part, final) != 0)
         return fx_fail(FX_EIO, "%s: rename to %s: %s", part, final, strerror(errno));
     return sync_path(folder, O_RDONLY | O_DIRECTORY);

@@ -7,7 +7,7 @@
 #include "flexhpc/io.h"
 
 struct fx_h5 {
-    hid_t file, transfer; /* transfer: collective where the file is */
+    hid_t file, transfer; /* transfer: of data, the default where alone */
     fx_comm *comm;        /* NULL: serial */
     bool writes, foreign;
     char path[FX_PATH_MAX];

@@ -137,7 +137,7 @@ static fx_status write_all(fx_comm *comm, const char *part, fx_params *params, f
         for (int kind = 0; kind < SLAB_KINDS; kind++)
             if (has(params, fx_params_at(params, i), kind))
                 FX_TRY_DONE(write_tensor(comm, f, params, exec, i, kind, buffer));
-    fx_stop_point("after_write");
+    fx_stop_point("after_write", part);
     FX_TRY_DONE(fx_h5_close(&f)); /* flushes: a failed close is a failed save */
 done:
     fx_h5_abandon(&f);

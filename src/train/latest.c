@@ -20,7 +20,7 @@ static bool is_checkpoint_name(const char *name)
 fx_status fx_latest_set(const char *folder, const char *name)
 {
     char path[FX_PATH_MAX], line[64];
-    fx_stop_point("before_latest");
+    fx_stop_point("before_latest", name);
     FX_TRY(fx_path(path, "%s/latest", folder));
     FX_TRY(fx_print(line, sizeof line, "%s\n", name));
     return fx_write_text(path, line, strlen(line));
