@@ -139,12 +139,7 @@ fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out)
     if (access >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, 0) >= 0)
         f->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     fx_status status = FX_OK;
-    if (f->comm && f->file >= 0) {
-        f->transfer = H5Pcreate(H5P_DATASET_XFER);
-        /* not collective: where that fails on one rank alone (disk full), HDF5 leaves it there and
-         * waits for it on the others; and boxes are contiguous in the file, so nothing is gained */
-        H5Pset_dxpl_mpio(f->transfer, H5FD_MPIO_INDEPENDENT);
-    }
+    if (f->comm && f->file >= 0) f->transfer = H5Pcreate(H5P_DATASET_XFER);
     if (f->file < 0)
         status = fx_h5_failed(f, "", "create");
     else

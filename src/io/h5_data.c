@@ -231,6 +231,18 @@ static fx_status open_box(fx_h5 *f, const char *name, const int64_t *offset, con
     return fail_box(f, name, b, "no such box in the dataset");
 }
 
+/* Data is written independently: where a collective write fails on one rank alone (a full disk), HDF5
+ * returns there and waits for it on the others, and boxes of ours gain nothing from being collected.
+ * Only chunks with a filter must be written together. */
+static bool choose_transfer(const fx_h5 *f, hid_t dataset)
+{
+    if (!f->comm) return true;
+    const hid_t list = H5Dget_create_plist(dataset);
+    const bool filtered = H5Pget_nfilters(list) > 0;
+    H5Pclose(list);
+    return H5Pset_dxpl_mpio(f->transfer, filtered ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT) >= 0;
+}
+
 /* Ranks agree twice: before H5Dwrite, which would wait for ever for a rank whose box is refused, and
  * after it, for some MPI-IO layers tell only the rank that failed. */
 fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
@@ -243,7 +255,8 @@ fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const i
         if (mine == FX_OK) close_box(&b);
         return status;
     }
-    if (H5Dwrite(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
+    if (!choose_transfer(f, b.dataset) ||
+        H5Dwrite(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
         status = fail_box(f, name, &b, "write");
     else
         close_box(&b);

@@ -3,9 +3,9 @@
 # file, key, option or dataset. Nothing is lost: what was there before is there afterwards.
 # Run: label full
 # Run: timeout 200
-# Planted errors, seen caught and removed: a second line printed where a rank fails; the checksum of a patch not compared;
-# the free space not looked at; an unknown key taken silently; NaN packed.
-# shellcheck source=tiny.sh
+# Planted errors, seen caught and removed: data written collectively, as it was until this test (a full disk on one rank
+# hung the other in HDF5).
+# shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 make_data
 fx=$FLEXHPC

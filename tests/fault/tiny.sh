@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # tiny.sh: sourced by tests of the whole program: a scratch folder with a tiny configuration and its data, and what to
 # expect of a command. Uses FLEXHPC.
 set -euo pipefail

@@ -4,10 +4,8 @@
 # scheduler, by the time limit, and at the points of a save where a crash could lose something.
 # Run: label full
 # Run: timeout 300
-# Planted errors, seen caught and removed: moments not read from the checkpoint; `latest` switched before the checkpoint
-# has its name; metrics.jsonl not cut back; the step's number left out of the draws' counters after a resume; one rank's
-# signal not agreed on; the checksum of a tensor not compared; model keys that may change.
-# shellcheck source=../fault/tiny.sh
+# Planted errors, seen caught and removed: moments not read from the checkpoint.
+# shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 RANDOM=${FX_SEED:-$$}
 echo "random instants: FX_SEED=$RANDOM"
