@@ -4,7 +4,6 @@
 # scheduler, by the time limit, and at the points of a save where a crash could lose something.
 # Run: label full
 # Run: timeout 300
-# Planted errors, seen caught and removed: moments not read from the checkpoint.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 RANDOM=${FX_SEED:-$$}
