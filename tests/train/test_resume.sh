@@ -4,6 +4,7 @@
 # scheduler, by the time limit, and at the points of a save where a crash could lose something.
 # Run: label full
 # Run: timeout 300
+# Planted and caught: moments not read from the checkpoint (952 of 956 tensors differ).
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 RANDOM=${FX_SEED:-$$}
