@@ -33,12 +33,10 @@ static fx_status run(fx_cli *cli)
     fx_step_options options;
     fx_trainee *t = NULL;
     fx_exec *exec = NULL;
-    const fx_backend *backend = NULL;
     fx_status status = FX_OK;
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_step_options_from_config(&config, cli->comm->size, &options));
-    FX_TRY(fx_backend_find("cpu", &backend));
-    FX_TRY_DONE(backend->open(&(fx_exec_options){.comm = cli->comm}, &exec));
+    FX_TRY_DONE(fx_exec_open(cli->comm, &config, &exec));
     FX_TRY_DONE(fx_trainee_create(exec, &options, true, &t));
     print(t);
     if (cli->out) {
@@ -50,7 +48,7 @@ static fx_status run(fx_cli *cli)
     }
 done:
     fx_trainee_free(&t);
-    if (exec) backend->close(&exec);
+    if (exec) exec->backend->close(&exec);
     return status;
 }
 

@@ -70,15 +70,12 @@ static fx_status make_parameters(evaluation *e)
 static fx_status open_model(evaluation *e, const char *folder)
 {
     char checkpoints[FX_PATH_MAX], path[FX_PATH_MAX];
-    const fx_backend *backend = NULL;
+    FX_TRY(fx_agree(e->comm, fx_exec_open(e->comm, e->config, &e->exec)));
     FX_TRY(fx_path(checkpoints, "%s/ckpt", folder));
     FX_TRY(fx_checkpoint_find(e->comm, checkpoints, path));
     FX_REQUIRE(path[0], FX_ECONFIG, "%s: no checkpoint to evaluate", checkpoints);
     FX_TRY(fx_checkpoint_peek(e->comm, path, &e->progress));
     FX_TRY(fx_step_options_from_config(&e->progress.config, 1, &e->options));
-    FX_TRY(fx_backend_find("cpu", &backend));
-    const fx_exec_options options = {.comm = e->comm, .threads = (int)e->config->run_threads};
-    FX_TRY(backend->open(&options, &e->exec));
     FX_TRY(fx_agree(e->comm, make_parameters(e)));
     FX_TRY(fx_checkpoint_load(e->comm, e->params, e->exec, path, true));
     FX_TRY(fx_agree(e->comm, fx_sampler_create(e->exec, e->params, &e->options, e->batch,
@@ -318,8 +315,9 @@ static fx_status write_example(evaluation *e, fx_h5 *f, int k, const fx_score *s
                     s->task == FX_SR ? "super-resolution" : "forecast"));
     FX_TRY(fx_print(name, sizeof name, "panel/%d/input", k));
     FX_TRY(fx_h5_set_text(f, name, "title", title));
-    return fx_h5_set_text(f, name, "input_label",
-                          s->task == FX_SR ? "bicubic from every n-th pixel" : "last snapshot");
+    FX_TRY(fx_print(title, sizeof title, "bicubic from one pixel in %lld x %lld",
+                    (long long)e->options.factor, (long long)e->options.factor));
+    return fx_h5_set_text(f, name, "input_label", s->task == FX_SR ? title : "last snapshot");
 }
 
 static void fill_row(const fx_score *s, bool seen, double fine, double *out)

@@ -30,13 +30,9 @@ fx_status fx_synthetic_condition(fx_program *program, fx_tensor *t)
 
 static fx_status open_local(fx_synthetic *s)
 {
-    static const char *const names[] = {"auto", "cpu", "cuda"};
-    const fx_backend *backend = NULL;
     fx_step_options options;
-    const fx_exec_options exec = {.comm = s->comm, .threads = (int)s->config->run_threads};
     FX_TRY(fx_step_options_from_config(s->config, s->comm->size, &options));
-    FX_TRY(fx_backend_find(names[s->config->run_backend], &backend));
-    FX_TRY(backend->open(&exec, &s->exec));
+    FX_TRY(fx_exec_open(s->comm, s->config, &s->exec));
     FX_TRY(fx_trainee_create(s->exec, &options, false, &s->trainee));
     FX_TRY(fx_params_initialize(s->trainee->params, s->exec, (uint64_t)s->config->run_seed));
     for (int micro = 0; micro < options.accumulate; micro++) {

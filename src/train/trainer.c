@@ -56,15 +56,6 @@ static fx_status check_same_settings(const fx_config *then, const fx_config *now
     return FX_OK;
 }
 
-static fx_status open_backend(trainer *t)
-{
-    static const char *const names[] = {"auto", "cpu", "cuda"};
-    const fx_backend *backend = NULL;
-    const fx_exec_options options = {.comm = t->comm, .threads = (int)t->config->run_threads};
-    FX_TRY(fx_backend_find(names[t->config->run_backend], &backend));
-    return backend->open(&options, &t->exec);
-}
-
 /* The folder, its lock, and the configuration beside the results. */
 static fx_status open_folder(trainer *t)
 {
@@ -121,9 +112,9 @@ static fx_status set_up(trainer *t)
     fx_step_options options;
     fx_status status = FX_OK;
     FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm->size, &options)));
+    FX_TRY(fx_agree(t->comm, fx_exec_open(t->comm, t->config, &t->exec)));
     FX_TRY(open_folder(t));
     FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));
-    FX_TRY(fx_agree(t->comm, open_backend(t)));
     FX_TRY(fx_loader_create(t->comm, t->config, &t->loader));
     FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
     FX_TRY(begin(t));
@@ -247,7 +238,6 @@ static fx_status stop_wanted(trainer *t, bool *stop)
 static fx_status loop(trainer *t, bool *early)
 {
     const int64_t every = t->config->train_checkpoint_every;
-    fx_signals_catch();
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));
         if (every > 0 && t->progress.step % every == 0) FX_TRY(save(t));
@@ -282,6 +272,7 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     trainer t = {.comm = comm, .config = &resolved, .run = run};
     t.deadline = run->time_limit > 0 ? fx_now() + run->time_limit : INFINITY;
     *early = false;
+    fx_signals_catch(); /* a stop during set-up is obeyed after the first step */
     FX_TRY(fx_agree(comm, resolve(config, &resolved)));
     fx_status status = set_up(&t);
     if (status == FX_OK) status = loop(&t, early);

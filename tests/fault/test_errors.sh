@@ -4,7 +4,7 @@
 # Run: label full
 # Run: timeout 200
 # Planted errors, seen caught and removed: data written collectively, as it was until this test (a full disk on one rank
-# hung the other in HDF5).
+# hung the other in HDF5); every command taking the CPU backend, whatever run.backend says.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 make_data
@@ -46,6 +46,10 @@ refused 2 "data.path" "$fx" train tiny.yaml --run here --set data.path=
 refused 2 "generate.path" "$fx" generate tiny.yaml --set generate.path=
 refused 2 "pack.source" "$fx" pack tiny.yaml --set pack.source=
 refused 2 "eval: --run DIR" "$fx" eval tiny.yaml
+for command in "plan tiny.yaml" "bench tiny.yaml" "train tiny.yaml --run here" "eval tiny.yaml --run here"; do
+    # shellcheck disable=SC2086 # words of a command
+    refused 1 "run.backend: backend cuda is not part of this build" "$fx" $command --set run.backend=cuda
+done
 [ ! -e here ] || fail "a refused command made a run folder"
 
 # ---- Data that is missing, of another shape, or damaged.
