@@ -36,8 +36,6 @@ fx_status fx_program_run(fx_program *program, const fx_step *step, const fx_obse
 /* Kept tensors, by float values in host memory. Local. */
 fx_status fx_program_write(fx_program *program, fx_tensor *t, const float *values);
 fx_status fx_program_read(fx_program *program, const fx_tensor *t, float *values);
-/* An input or kept output by its name; NULL when there is none. */
-fx_tensor *fx_program_tensor(fx_program *program, const char *name);
 
 fx_plan_summary fx_program_summary(const fx_program *program);
 int fx_program_entries(const fx_program *program, const fx_entry **entries);

@@ -142,14 +142,6 @@ fx_status fx_program_read(fx_program *p, const fx_tensor *t, float *values)
     return p->exec->backend->download(p->exec, values, t->data, fx_tensor_bytes(t));
 }
 
-fx_tensor *fx_program_tensor(fx_program *p, const char *name)
-{
-    for (size_t i = 0; i < p->g->tensor_count; i++)
-        if (p->g->tensors[i]->memory == FX_KEPT && strcmp(p->g->tensors[i]->name, name) == 0)
-            return p->g->tensors[i];
-    return NULL;
-}
-
 fx_plan_summary fx_program_summary(const fx_program *p)
 {
     return p->summary;
