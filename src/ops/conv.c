@@ -1,49 +1,12 @@
 /* Convolution (cross-correlation, as everywhere in the field) of one or two sources, with bias and
  * residual: y = W[:, :Cx] * x + W[:, Cx:] * x2 + b + r        the concatenation [x, x2] is never built
- * conv.c arranges products of three kinds, which oneDNN computes (onednn.h): a correlation, its
- * transpose, and its weight gradient. data gradient, stride 1   a correlation of dy with the kernels
- * turned by 180 degrees: it can add to dx, and the library's forward kernels are its best upsample
- * nearest doubling followed by a 3x3 correlation is the transpose of a 4x4 correlation of stride 2, pad
- * 1, whose kernel is F = A w A^T: 4/9 of the work, and the doubled image is never stored. Per dimension
- * output 2i + t - 1 takes f[t] x[i], f = A w = (w2, w1 + w2, w0 + w1, w0). */
+ * conv_view.h says which products the passes are made of; here their weights are arranged, and what the
+ * library's epilogues can't do is done around them.
+ * upsample: the folded kernel is F = A w A^T. Per dimension output 2i + t - 1 takes f[t] x[i], f = A w
+ * = (w2, w1 + w2, w0 + w1, w0). */
 #include "columns.h"
-#include "onednn.h"
+#include "conv_view.h"
 #include "ops.h"
-
-enum {
-    X,
-    W,
-    BIAS,
-    RESIDUAL,
-    X2
-}; /* in[]: (B,H,W,Cx), (Co,Cx+Cx2,k,k), (Co), (B,H',W',Co) or half, (B,H,W,Cx2) */
-enum { FOLDED = 16, PARTS = 64 }; /* taps of F; pieces of a sum over pixels */
-
-static const int SOURCE[2] = {X, X2};
-
-typedef struct view {
-    int64_t B, H, W, Ho, Wo, Co, k, stride, pad; /* H, W as stored */
-    int64_t C[2], first[2], row; /* a source's channels, where they begin; a row of the weights */
-    int sources;
-    bool upsample, residual_upsample;
-} view;
-
-static view view_of(const fx_node *n)
-{
-    const fx_conv_attrs *a = &n->attrs.conv;
-    const int64_t *x = n->in[X]->dim, *w = n->in[W]->dim, scale = a->upsample ? 2 : 1;
-    view v = {
-        .B = x[0], .H = x[1], .W = x[2], .Co = w[0], .k = w[2], .stride = a->stride, .pad = a->pad};
-    v.Ho = fx_dnn_side(scale * v.H, v.k, v.stride, v.pad);
-    v.Wo = fx_dnn_side(scale * v.W, v.k, v.stride, v.pad);
-    v.C[0] = v.first[1] = x[3];
-    v.C[1] = n->in[X2] ? n->in[X2]->dim[3] : 0;
-    v.row = w[1] * v.k * v.k;
-    v.sources = n->in[X2] ? 2 : 1;
-    v.upsample = a->upsample;
-    v.residual_upsample = a->residual_upsample;
-    return v;
-}
 
 static fx_status shape(fx_node *n)
 {
@@ -73,78 +36,6 @@ static fx_status shape(fx_node *n)
                FX_EARG, "%s: residual %s does not fit the result (%lld, %lld, %lld, %lld)", n->name,
                fx_shape_text(r), (long long)v.B, (long long)v.Ho, (long long)v.Wo, (long long)v.Co);
     return fx_out_shape(n, 0, 4, FX_DIMS(v.B, v.Ho, v.Wo, v.Co));
-}
-
-/* The folded correlation from the doubled image (Co channels) to source s. */
-static fx_dnn_conv folded_shape(const view *v, int s, fx_dnn_pass pass, fx_dnn_put put)
-{
-    return (fx_dnn_conv){.pass = pass,
-                         .put = put,
-                         .B = v->B,
-                         .H = v->Ho,
-                         .W = v->Wo,
-                         .Ci = v->Co,
-                         .Co = v->C[s],
-                         .k = 4,
-                         .stride = 2,
-                         .pad = 1,
-                         .row = FOLDED * v->Co};
-}
-
-/* The correlation from source s to the result; not with upsampling. */
-static fx_dnn_conv plain_shape(const view *v, int s, fx_dnn_pass pass, fx_dnn_put put, bool bias)
-{
-    return (fx_dnn_conv){.pass = pass,
-                         .put = put,
-                         .bias = bias,
-                         .B = v->B,
-                         .H = v->H,
-                         .W = v->W,
-                         .Ci = v->C[s],
-                         .Co = v->Co,
-                         .k = v->k,
-                         .stride = v->stride,
-                         .pad = v->pad,
-                         .row = v->row};
-}
-
-static fx_dnn_conv forward_shape(const fx_node *n, const view *v, int s)
-{
-    if (v->upsample) return folded_shape(v, s, FX_DNN_DATA, FX_DNN_STORE);
-    const fx_dnn_put first = !n->in[RESIDUAL]       ? FX_DNN_STORE
-                             : v->residual_upsample ? FX_DNN_ADD
-                                                    : FX_DNN_STORE_SUM;
-    return plain_shape(v, s, FX_DNN_FORWARD, s == 0 ? first : FX_DNN_ADD, s == 0 && n->in[BIAS]);
-}
-
-/* Whether the data gradient is a correlation with turned kernels. */
-static bool turns(const view *v)
-{
-    return v->stride == 1 && v->pad < v->k;
-}
-
-static fx_dnn_conv data_shape(const fx_node *n, const view *v, int s)
-{
-    const fx_dnn_put put = fx_adds(n, SOURCE[s]) ? FX_DNN_ADD : FX_DNN_STORE;
-    if (v->upsample) return folded_shape(v, s, FX_DNN_FORWARD, put);
-    if (!turns(v)) return plain_shape(v, s, FX_DNN_DATA, FX_DNN_STORE, false);
-    return (fx_dnn_conv){.pass = FX_DNN_FORWARD,
-                         .put = put,
-                         .B = v->B,
-                         .H = v->Ho,
-                         .W = v->Wo,
-                         .Ci = v->Co,
-                         .Co = v->C[s],
-                         .k = v->k,
-                         .stride = 1,
-                         .pad = v->k - 1 - v->pad,
-                         .row = v->Co * v->k * v->k};
-}
-
-static fx_dnn_conv weights_shape(const fx_node *n, const view *v, int s)
-{
-    if (v->upsample) return folded_shape(v, s, FX_DNN_WEIGHTS, FX_DNN_STORE);
-    return plain_shape(v, s, FX_DNN_WEIGHTS, fx_adds(n, W) ? FX_DNN_ADD : FX_DNN_STORE, false);
 }
 
 /* Where things are in scratch; oneDNN's part comes last. */
@@ -312,14 +203,16 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     return FX_OK;
 }
 
-static fx_status backward_data(fx_exec *exec, const fx_node *n, const view *v, const layout *l, int s)
+/* `last` is the shape of the run before, zeros at first; becomes that of this one. */
+static fx_status backward_data(fx_exec *exec, const fx_node *n, const view *v, const layout *l, int s,
+                               fx_dnn_conv *last)
 {
     char *scratch = fx_scratch(exec);
     float *turned = (void *)(scratch + l->weights), *part = (void *)(scratch + l->tensor);
     const float *w = fx_f32(n->in[W]), *dy = fx_f32(n->dout[0]);
     float *dx = fx_f32(n->din[SOURCE[s]]);
     const fx_dnn_conv shape = data_shape(n, v, s);
-    fx_dnn_data data = {.src = dy, .dst = dy, .weights = turned, .out = dx};
+    fx_dnn_data data = {.src = dy, .dst = dy, .weights = turned, .out = dx, .after = last};
     const bool apart = shape.pass == FX_DNN_DATA && fx_adds(n, SOURCE[s]);
     if (v->upsample)
         fold(v, s, w, turned);
@@ -329,12 +222,13 @@ static fx_status backward_data(fx_exec *exec, const fx_node *n, const view *v, c
         data.weights = w + v->first[s] * v->k * v->k;
     if (apart) data.out = part;
     FX_TRY(fx_dnn_conv_run(exec, &shape, &data, scratch + l->library));
+    *last = shape;
     if (apart) add_to(dx, part, fx_count(n->din[SOURCE[s]]));
     return FX_OK;
 }
 
 static fx_status backward_weights(fx_exec *exec, const fx_node *n, const view *v, const layout *l,
-                                  int s)
+                                  int s, fx_dnn_conv *last)
 {
     char *scratch = fx_scratch(exec);
     const float *x = fx_f32(n->in[SOURCE[s]]), *dy = fx_f32(n->dout[0]);
@@ -342,7 +236,9 @@ static fx_status backward_weights(fx_exec *exec, const fx_node *n, const view *v
     const fx_dnn_conv shape = weights_shape(n, v, s);
     fx_dnn_data data = {.src = x, .dst = dy, .dweights = dw + v->first[s] * v->k * v->k};
     if (v->upsample) data = (fx_dnn_data){.src = dy, .dst = x, .dweights = dF};
+    data.after = last;
     FX_TRY(fx_dnn_conv_run(exec, &shape, &data, scratch + l->library));
+    *last = shape;
     if (v->upsample) unfold(v, s, dF, dw, fx_adds(n, W));
     return FX_OK;
 }
@@ -371,9 +267,10 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     const layout l = layout_of(n, &v, true);
+    fx_dnn_conv last = {0};
     for (int s = 0; s < v.sources; s++) {
-        if (n->din[SOURCE[s]]) FX_TRY(backward_data(exec, n, &v, &l, s));
-        if (n->din[W]) FX_TRY(backward_weights(exec, n, &v, &l, s));
+        if (n->din[SOURCE[s]]) FX_TRY(backward_data(exec, n, &v, &l, s, &last));
+        if (n->din[W]) FX_TRY(backward_weights(exec, n, &v, &l, s, &last));
     }
     if (n->din[BIAS])
         fx_column_sums(fx_f32(n->dout[0]), v.B * v.Ho * v.Wo, v.Co,

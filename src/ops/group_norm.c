@@ -17,12 +17,8 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
 {
     (void)exec;
     view v;
-    sizes_of(n, &v);
-    const fx_group_norm_attrs *a = &n->attrs.group_norm;
-    const int64_t items = v.B * v.blocks,
-                  pieces = backward && (a->pool || a->dropout > 0) ? items * PIECE * v.C : 0,
-                  floats = v.B * COEFFICIENTS * v.C + items * 2 * v.C + pieces;
-    *scratch_bytes = sizeof(double) * (size_t)(items * 2 * v.C) + sizeof(float) * (size_t)floats;
+    sizes_of(n, backward, &v);
+    *scratch_bytes = scratch_of(&v);
     return FX_OK;
 }
 
@@ -54,68 +50,50 @@ static fx_status shape(fx_node *n)
     return fx_saved_shape(n, RSTD, 2, FX_DIMS(d[0], a->groups));
 }
 
-static void affine(const view *v, const float *mean, const float *rstd)
+static void affine(const view *v, int64_t b, const float *mean, const float *rstd)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t i = v->from * v->C; i < v->to * v->C; i++) {
-        const int64_t b = i / v->C, c = i % v->C, bg = b * v->G + c / v->K;
-        *coefficient(v, b, CENTRE, c) = mean[bg];
-        *coefficient(v, b, SLOPE, c) = rstd[bg] * v->gamma[c] * scale_of(v, b, c);
-        *coefficient(v, b, OFFSET, c) = v->beta[c] * scale_of(v, b, c) + shift_of(v, b, c);
-    }
+    const float *s = modulation(v, b), *t = s ? s + v->C : NULL;
+    for (int64_t g = 0; g < v->G; g++)
+        for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
+            const float scale = s ? 1.0f + s[c] : 1.0f;
+            *coefficient(v, b, CENTRE, c) = mean[b * v->G + g];
+            *coefficient(v, b, SLOPE, c) = rstd[b * v->G + g] * v->gamma[c] * scale;
+            *coefficient(v, b, OFFSET, c) = v->beta[c] * scale + (t ? t[c] : 0.0f);
+        }
 }
 
 /* The blocks' sums become those of the sample, in the place of block 0. */
-static void combine_blocks(const view *v)
+static void combine_blocks(const view *v, int64_t b)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t b = v->from; b < v->to; b++)
-        for (int64_t block = 1; block < v->blocks; block++)
-            for (int64_t i = 0; i < 2 * v->C; i++)
-                sum_of(v, b, 0, 0, 0)[i] += sum_of(v, b, block, 0, 0)[i];
+    double *restrict all = sum_of(v, b, 0, 0, 0);
+    for (int64_t block = 1; block < v->blocks; block++) {
+        const double *restrict one = sum_of(v, b, block, 0, 0);
+        for (int64_t i = 0; i < 2 * v->C; i++)
+            all[i] += one[i];
+    }
 }
 
-/* Sums of one block. A chunk is shifted by its own first pixel, so that a large mean loses nothing in
- * fp32; the sums about the sample's first pixel K follow in double. */
-static void block_moments(const view *v, int64_t item)
+/* Sums of one block, about the sample's first pixel K. */
+static void block_moments(const view *v, int64_t b, int64_t block)
 {
-    const int64_t b = item / v->blocks, block = item % v->blocks;
-    const span own = pixels_of(v, item);
+    const span own = pixels_of(v, block);
     memset(sum_of(v, b, block, 0, 0), 0, sizeof(double) * (size_t)(2 * v->C));
     for (int64_t p = own.start; p < own.end; p += CHUNK)
         for (int s = 0; s < 2; s++) {
             const int64_t C = v->width[s], pixels = own.end - p < CHUNK ? own.end - p : CHUNK;
-            const float *K = v->x[s] + b * v->P * C, *x = K + p * C;
-            float *sum = v->chunks + item * 2 * v->C, *square = sum + C;
-            double *total = sum_of(v, b, block, 0, v->first[s]),
-                   *squares = sum_of(v, b, block, 1, v->first[s]);
-            memset(sum, 0, sizeof *sum * (size_t)(2 * C));
-            chunk_moments(x, pixels, C, sum, square);
-#pragma omp simd
-            for (int64_t c = 0; c < C; c++) {
-                const double shift = (double)x[c] - (double)K[c], moved = (double)pixels * shift;
-                total[c] += (double)sum[c] + moved;
-                squares[c] += (double)square[c] + shift * (2 * (double)sum[c] + moved);
-            }
+            const float *K = v->x[s] + b * v->P * C;
+            add_moments(K + p * C, pixels, C, K, sum_of(v, b, block, 0, v->first[s]),
+                        sum_of(v, b, block, 1, v->first[s]));
         }
 }
 
-static void statistics(const view *v, double eps, float *mean, float *rstd)
+static void statistics(const view *v, int64_t b, double eps, float *mean, float *rstd)
 {
-#pragma omp parallel
-    {
-        const span own = own_items(v);
-        for (int64_t item = own.start; item < own.end; item++)
-            block_moments(v, item);
-    }
-    combine_blocks(v);
-#pragma omp parallel for schedule(static)
-    for (int64_t bg = v->from * v->G; bg < v->to * v->G; bg++) {
-        const int64_t b = bg / v->G, c0 = bg % v->G * v->K;
-        const double P = (double)v->P, *sum = sum_of(v, b, 0, 0, 0), *square = sum_of(v, b, 0, 1, 0);
+    const double P = (double)v->P, *sum = sum_of(v, b, 0, 0, 0), *square = sum_of(v, b, 0, 1, 0);
+    for (int64_t g = 0; g < v->G; g++) {
         double m = 0, spread = 0;
         for (int pass = 0; pass < 2; pass++)
-            for (int64_t c = c0; c < c0 + v->K; c++) {
+            for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
                 const int s = c >= v->first[1];
                 const double K = (double)v->x[s][b * v->P * v->width[s] + c - v->first[s]],
                              own = K + sum[c] / P;
@@ -124,8 +102,8 @@ static void statistics(const view *v, double eps, float *mean, float *rstd)
                 else
                     spread += square[c] - sum[c] * sum[c] / P + P * (own - m) * (own - m);
             }
-        mean[bg] = (float)m;
-        rstd[bg] = (float)(1 / sqrt(fmax(spread, 0) / (P * (double)v->K) + eps));
+        mean[b * v->G + g] = (float)m;
+        rstd[b * v->G + g] = (float)(1 / sqrt(fmax(spread, 0) / (P * (double)v->K) + eps));
     }
 }
 
@@ -137,75 +115,89 @@ static lines lines_of(const view *v, int64_t b, int source)
                    coefficient(v, b, TILT, c)};
 }
 
-static void drop(const fx_dropout *d, int64_t b, int64_t first, int64_t count, float *y)
+/* Output pixels start .. end - 1 of sample b; factor (end - start, C) or NULL. */
+static void write_pixels(const view *v, int64_t b, int64_t start, int64_t end, const float *factor,
+                         float *y)
 {
-    float factor[FACTORS];
-    for (int64_t done = 0; done < count; done += FACTORS) {
-        const int64_t size = count - done < FACTORS ? count - done : FACTORS;
-        fx_dropout_factors(d, b, first + done, size, factor);
-        for (int64_t i = 0; i < size; i++)
-            y[done + i] *= factor[i];
+    for (int s = 0; s < 2; s++) {
+        const int64_t C = v->width[s], first = v->first[s];
+        const float *x = v->x[s] + (b * v->P + start) * C;
+        const lines l = lines_of(v, b, s);
+        if (v->silu && factor)
+            normalise(x, end - start, C, v->C, l, true, factor + first, y + first);
+        else if (factor)
+            normalise(x, end - start, C, v->C, l, false, factor + first, y + first);
+        else if (v->silu)
+            normalise(x, end - start, C, v->C, l, true, NULL, y + first);
+        else
+            normalise(x, end - start, C, v->C, l, false, NULL, y + first);
     }
 }
 
-/* Output pixels start .. end - 1 of sample b. */
-static void write_pixels(const view *v, int64_t b, int64_t start, int64_t end, float *y)
+/* The same where four pixels are averaged to one. */
+static void write_pooled(const view *v, int64_t b, int64_t start, int64_t end, float *y)
 {
     for (int64_t p = start; p < end; p++, y += v->C)
         for (int s = 0; s < 2; s++) {
             const int64_t C = v->width[s], below = v->W * C;
-            const float *sample = v->x[s] + b * v->P * C;
-            float *to = y + v->first[s];
+            const float *x =
+                v->x[s] + b * v->P * C + 2 * (p / (v->W / 2)) * below + 2 * (p % (v->W / 2)) * C;
             const lines l = lines_of(v, b, s);
-            if (v->pool) {
-                const float *x = sample + 2 * (p / (v->W / 2)) * below + 2 * (p % (v->W / 2)) * C;
-                if (v->silu)
-                    normalise_four(x, C, below, l, C, true, to);
-                else
-                    normalise_four(x, C, below, l, C, false, to);
-            } else if (v->silu)
-                normalise(sample + p * C, l, C, true, to);
+            if (v->silu)
+                normalise_four(x, C, below, l, C, true, y + v->first[s]);
             else
-                normalise(sample + p * C, l, C, false, to);
+                normalise_four(x, C, below, l, C, false, y + v->first[s]);
         }
 }
 
 /* The output pixels that come from a block's share of the image. */
-static void write_block(const view *v, int64_t item, float *y)
+static void write_block(const view *v, int64_t b, int64_t block, float *piece, float *y)
 {
-    const int64_t b = item / v->blocks, block = item % v->blocks, pixels = v->pool ? v->P / 4 : v->P;
-    const int64_t end = (block + 1) * pixels / v->blocks;
-    for (int64_t p = block * pixels / v->blocks; p < end; p += PIECE) {
-        const int64_t stop = end - p < PIECE ? end : p + PIECE;
+    const int64_t pixels = v->pool ? v->P / 4 : v->P, end = (block + 1) * pixels / v->blocks;
+    for (int64_t p = block * pixels / v->blocks; p < end; p += CHUNK) {
+        const int64_t stop = end - p < CHUNK ? end : p + CHUNK;
+        const bool drops = fx_dropout_on(&v->dropout);
         float *to = y + (b * pixels + p) * v->C;
-        write_pixels(v, b, p, stop, to);
-        if (fx_dropout_on(&v->dropout)) drop(&v->dropout, b, p * v->C, (stop - p) * v->C, to);
+        if (drops) fx_dropout_factors(&v->dropout, b, p * v->C, (stop - p) * v->C, piece);
+        if (v->pool)
+            write_pooled(v, b, p, stop, to);
+        else
+            write_pixels(v, b, p, stop, drops ? piece : NULL, to);
     }
 }
 
 /* The second pass walks backwards: what the first one read last is still in cache. */
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    view v = view_of(exec, n);
-    while (next_samples(&v)) {
-        statistics(&v, (double)n->attrs.group_norm.eps, fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]));
-        affine(&v, fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]));
-#pragma omp parallel
-        {
-            const span own = own_items(&v);
-            for (int64_t item = own.end - 1; item >= own.start; item--)
-                write_block(&v, item, fx_f32(n->out[0]));
+    const view v = view_of(exec, n, false);
+    float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]);
+#pragma omp parallel num_threads(v.threads)
+    {
+        const worker w = join(&v);
+        const span own = own_blocks(&v, &w);
+        for (int64_t b = w.samples.start; b < w.samples.end; b++) {
+            for (int64_t block = own.start; block < own.end; block++)
+                block_moments(&v, b, block);
+            meet(&w);
+            if (w.me == 0) {
+                combine_blocks(&v, b);
+                statistics(&v, b, (double)n->attrs.group_norm.eps, mean, rstd);
+                affine(&v, b, mean, rstd);
+            }
+            meet(&w);
+            for (int64_t block = own.end - 1; block >= own.start; block--)
+                write_block(&v, b, block, w.piece, fx_f32(n->out[0]));
         }
     }
     return FX_OK;
 }
 
-/* The gradient of `count` <= PIECE pixels' activations, (count,C): dy itself where nothing follows the
- * activation, else in the item's piece. */
-static const float *upstream(const view *v, const float *dy, int64_t item, int64_t p, int64_t count)
+/* The gradient of `count` <= CHUNK pixels' activations, (count,C): dy itself where nothing follows the
+ * activation, else in `piece`. */
+static const float *upstream(const view *v, const float *dy, int64_t b, int64_t p, int64_t count,
+                             float *restrict piece)
 {
-    const int64_t b = item / v->blocks, C = v->C;
-    float *piece = v->pieces + item * PIECE * C;
+    const int64_t C = v->C;
     if (v->pool) {
         for (int64_t k = 0; k < count; k++) {
             const int64_t h = (p + k) / v->W / 2, w = (p + k) % v->W / 2;
@@ -217,139 +209,145 @@ static const float *upstream(const view *v, const float *dy, int64_t item, int64
     }
     dy += (b * v->P + p) * C;
     if (!fx_dropout_on(&v->dropout)) return dy;
-    memcpy(piece, dy, sizeof *piece * (size_t)(count * C));
-    drop(&v->dropout, b, p * C, count * C, piece);
+    fx_dropout_factors(&v->dropout, b, p * C, count * C, piece);
+    for (int64_t i = 0; i < count * C; i++)
+        piece[i] *= dy[i];
     return piece;
 }
 
-static void block_sums(const view *v, const float *dy, int64_t item)
+/* Where source s of sample b keeps du for the second pass, (P,width): dx where that is stored, the
+ * worker's image where it is added to; NULL: it is computed again. */
+static float *kept(const view *v, const fx_node *n, const worker *w, int64_t b, int s)
 {
-    const int64_t b = item / v->blocks, C = v->C;
-    const span own = pixels_of(v, item);
-    float *chunk = v->chunks + item * 2 * C;
-    double *total = sum_of(v, b, item % v->blocks, 0, 0);
-    memset(total, 0, sizeof *total * (size_t)(2 * C));
-    memset(chunk, 0, sizeof *chunk * (size_t)(2 * C));
-    for (int64_t p = own.start; p < own.end; p += PIECE) {
-        const int64_t pixels = own.end - p < PIECE ? own.end - p : PIECE;
-        const float *upper = upstream(v, dy, item, p, pixels);
+    const int input = s == 0 ? X : X2;
+    if (!v->silu || !n->din[input]) return NULL;
+    if (!fx_adds(n, input)) return fx_f32(n->din[input]) + b * v->P * v->width[s];
+    return w->image ? w->image + v->P * v->first[s] : NULL;
+}
+
+static void block_sums(const view *v, const fx_node *n, const worker *w, int64_t b, int64_t block)
+{
+    const span own = pixels_of(v, block);
+    memset(sum_of(v, b, block, 0, 0), 0, sizeof(double) * (size_t)(2 * v->C));
+    for (int64_t p = own.start; p < own.end; p += CHUNK) {
+        const int64_t pixels = own.end - p < CHUNK ? own.end - p : CHUNK;
+        const float *upper = upstream(v, fx_f32(n->dout[0]), b, p, pixels, w->piece);
         for (int s = 0; s < 2; s++) {
-            const int64_t width = v->width[s], first = v->first[s], at = (b * v->P + p) * width;
+            const int64_t C = v->width[s], first = v->first[s];
+            const float *x = v->x[s] + (b * v->P + p) * C, *dy = upper + first;
+            double *S = sum_of(v, b, block, 0, first), *Q = sum_of(v, b, block, 1, first);
+            float *du = kept(v, n, w, b, s);
             const lines l = lines_of(v, b, s);
-            float *S = chunk + first, *Q = chunk + C + first;
-            if (v->keep[s])
-                add_sums(v->x[s] + at, upper + first, pixels, C, l, width, true, S, Q, v->keep[s] + at);
+            if (du)
+                add_sums(x, dy, pixels, C, v->C, l, true, S, Q, du + p * C);
             else if (v->silu)
-                add_sums(v->x[s] + at, upper + first, pixels, C, l, width, true, S, Q, NULL);
+                add_sums(x, dy, pixels, C, v->C, l, true, S, Q, NULL);
             else
-                add_sums(v->x[s] + at, upper + first, pixels, C, l, width, false, S, Q, NULL);
+                add_sums(x, dy, pixels, C, v->C, l, false, S, Q, NULL);
         }
-        if ((p + PIECE) % CHUNK == 0 || p + PIECE >= own.end)
-            for (int64_t i = 0; i < 2 * C; i++) {
-                total[i] += (double)chunk[i];
-                chunk[i] = 0;
-            }
     }
 }
 
 /* With S = sum du and Q = sum du xhat per sample and channel, M1 and M2 the group means of A S and A Q:
  *   dx = rstd (A du - M1 - xhat M2), so CONSTANT = rstd M1 and TILT = rstd^2 M2 */
-static void group_terms(const view *v, const float *rstd)
+static void group_terms(const view *v, int64_t b, const float *rstd)
 {
-#pragma omp parallel for schedule(static)
-    for (int64_t bg = v->from * v->G; bg < v->to * v->G; bg++) {
-        const int64_t b = bg / v->G, c0 = bg % v->G * v->K;
-        const double r = (double)rstd[bg], *S = sum_of(v, b, 0, 0, 0);
-        double *Q = sum_of(v, b, 0, 1, 0), m1 = 0, m2 = 0;
-        for (int64_t c = c0; c < c0 + v->K; c++) {
-            const double A = (double)v->gamma[c] * (double)scale_of(v, b, c) / (double)(v->P * v->K);
+    const double *S = sum_of(v, b, 0, 0, 0);
+    const float *mod = modulation(v, b);
+    double *Q = sum_of(v, b, 0, 1, 0);
+    for (int64_t g = 0; g < v->G; g++) {
+        const double r = (double)rstd[b * v->G + g], size = (double)(v->P * v->K);
+        double m1 = 0, m2 = 0;
+        for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
+            const double A = (double)v->gamma[c] * (mod ? (double)(1.0f + mod[c]) : 1.0) / size;
             Q[c] *= r;
             m1 += A * S[c];
             m2 += A * Q[c];
         }
-        for (int64_t c = c0; c < c0 + v->K; c++) {
+        for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
             *coefficient(v, b, CONSTANT, c) = (float)(r * m1);
             *coefficient(v, b, TILT, c) = (float)(r * r * m2);
         }
     }
 }
 
-static void block_gradients(const view *v, const fx_node *n, const float *dy, int64_t item)
+static void block_gradients(const view *v, const fx_node *n, const worker *w, int64_t b, int64_t block)
 {
-    const int64_t b = item / v->blocks;
-    const span own = pixels_of(v, item);
-    const bool all_kept = (v->keep[0] || !n->din[X]) && (v->keep[1] || !n->din[X2]);
-    for (int64_t p = own.start; p < own.end; p += PIECE) {
-        const int64_t pixels = own.end - p < PIECE ? own.end - p : PIECE;
-        const float *upper = all_kept ? NULL : upstream(v, dy, item, p, pixels);
+    const span own = pixels_of(v, block);
+    const float *keep[2] = {kept(v, n, w, b, 0), kept(v, n, w, b, 1)};
+    const bool all_kept = (keep[0] || !n->din[X]) && (keep[1] || !n->din[X2]);
+    for (int64_t p = own.start; p < own.end; p += CHUNK) {
+        const int64_t pixels = own.end - p < CHUNK ? own.end - p : CHUNK;
+        const float *upper = all_kept ? NULL : upstream(v, fx_f32(n->dout[0]), b, p, pixels, w->piece);
         for (int s = 0; s < 2; s++) {
             const int input = s == 0 ? X : X2;
             const int64_t C = v->width[s], at = (b * v->P + p) * C;
-            const float *x = v->x[s] + at, *du = v->keep[s] ? v->keep[s] + at : NULL;
+            const bool adds = fx_adds(n, input);
+            const float *x = v->x[s] + at;
             const lines l = lines_of(v, b, s);
             if (!n->din[input]) continue;
             float *dx = fx_f32(n->din[input]) + at;
-            if (du)
-                write_dx(x, du, pixels, C, l, C, false, 0, dx);
+            if (keep[s] && adds)
+                write_dx(x, keep[s] + p * C, pixels, C, C, l, false, true, dx);
+            else if (keep[s])
+                write_dx(x, keep[s] + p * C, pixels, C, C, l, false, false, dx);
             else if (v->silu)
-                write_dx(x, upper + v->first[s], pixels, v->C, l, C, true, fx_adds(n, input), dx);
+                write_dx(x, upper + v->first[s], pixels, C, v->C, l, true, adds, dx);
             else
-                write_dx(x, upper + v->first[s], pixels, v->C, l, C, false, fx_adds(n, input), dx);
+                write_dx(x, upper + v->first[s], pixels, C, v->C, l, false, adds, dx);
         }
     }
 }
 
 /* dgamma = sum_b (1 + s) Q,  dbeta = sum_b (1 + s) S
  * ds = gamma Q + beta S and dt = S, summed over the samples that share a row of MOD */
-static void parameter_gradients(const view *v, const fx_node *n)
+static void parameter_gradients(const view *v, const fx_node *n, int64_t c)
 {
-    float *dgamma = fx_f32(n->din[GAMMA]), *dbeta = fx_f32(n->din[BETA]), *dmod = fx_f32(n->din[MOD]);
-#pragma omp parallel for schedule(static)
-    for (int64_t c = 0; c < v->C; c++) {
-        double gamma = 0, beta = 0;
-        for (int64_t b = 0; b < v->B; b++) {
-            const double S = *sum_of(v, b, 0, 0, c), Q = *sum_of(v, b, 0, 1, c),
-                         scale = (double)scale_of(v, b, c);
-            gamma += scale * Q;
-            beta += scale * S;
-            if (!dmod) continue;
-            float *ds = dmod + b % v->M * 2 * v->C + c;
-            const unsigned adds = b >= v->M || fx_adds(n, MOD);
-            fx_put(ds, (float)((double)v->gamma[c] * Q + (double)v->beta[c] * S), adds);
-            fx_put(ds + v->C, (float)S, adds);
-        }
-        if (dgamma) fx_put(&dgamma[c], (float)gamma, fx_adds(n, GAMMA));
-        if (dbeta) fx_put(&dbeta[c], (float)beta, fx_adds(n, BETA));
+    double gamma = 0, beta = 0;
+    for (int64_t b = 0; b < v->B; b++) {
+        const float *mod = modulation(v, b);
+        const double S = *sum_of(v, b, 0, 0, c), Q = *sum_of(v, b, 0, 1, c),
+                     scale = mod ? (double)(1.0f + mod[c]) : 1.0;
+        gamma += scale * Q;
+        beta += scale * S;
+        if (!n->din[MOD]) continue;
+        float *ds = fx_f32(n->din[MOD]) + b % v->M * 2 * v->C + c;
+        const unsigned adds = b >= v->M || fx_adds(n, MOD);
+        fx_put(ds, (float)((double)v->gamma[c] * Q + (double)v->beta[c] * S), adds);
+        fx_put(ds + v->C, (float)S, adds);
     }
+    if (n->din[GAMMA]) fx_put(fx_f32(n->din[GAMMA]) + c, (float)gamma, fx_adds(n, GAMMA));
+    if (n->din[BETA]) fx_put(fx_f32(n->din[BETA]) + c, (float)beta, fx_adds(n, BETA));
 }
 
-/* The activation's gradient costs more than memory traffic: it is computed once where dx can hold it.
- */
+/* The activation's gradient costs more than memory traffic: it is computed once where there is room. */
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
-    view v = view_of(exec, n);
-    const float *dy = fx_f32(n->dout[0]), *rstd = fx_f32(n->saved[RSTD]);
-    v.keep[0] = v.silu && !fx_adds(n, X) ? fx_f32(n->din[X]) : NULL;
-    v.keep[1] = v.silu && !fx_adds(n, X2) ? fx_f32(n->din[X2]) : NULL;
-    while (next_samples(&v)) {
-        affine(&v, fx_f32(n->saved[MEAN]), rstd);
-#pragma omp parallel
-        {
-            const span own = own_items(&v);
-            for (int64_t item = own.start; item < own.end; item++)
-                block_sums(&v, dy, item);
+    const view v = view_of(exec, n, true);
+    const float *rstd = fx_f32(n->saved[RSTD]);
+#pragma omp parallel num_threads(v.threads)
+    {
+        const worker w = join(&v);
+        const span own = own_blocks(&v, &w);
+        for (int64_t b = w.samples.start; b < w.samples.end; b++) {
+            if (w.me == 0) affine(&v, b, fx_f32(n->saved[MEAN]), rstd);
+            meet(&w);
+            for (int64_t block = own.start; block < own.end; block++)
+                block_sums(&v, n, &w, b, block);
+            meet(&w);
+            if (w.me == 0) {
+                combine_blocks(&v, b);
+                group_terms(&v, b, rstd);
+            }
+            meet(&w);
+            for (int64_t block = own.end - 1; block >= own.start && (n->din[X] || n->din[X2]); block--)
+                block_gradients(&v, n, &w, b, block);
         }
-        combine_blocks(&v);
-        group_terms(&v, rstd);
-        if (!n->din[X] && !n->din[X2]) continue;
-#pragma omp parallel
-        {
-            const span own = own_items(&v);
-            for (int64_t item = own.end - 1; item >= own.start; item--)
-                block_gradients(&v, n, dy, item);
-        }
+#pragma omp barrier
+#pragma omp for
+        for (int64_t c = 0; c < v.C; c++)
+            parameter_gradients(&v, n, c);
     }
-    parameter_gradients(&v, n);
     return FX_OK;
 }
 

@@ -1,33 +1,48 @@
-/* group_norm_loops.h: the inner loops of group_norm.c, over the channels of some pixels of one source:
- * channels are innermost in memory, so these vectorise over them. `silu` is a constant of each caller,
- * so that no loop holds a branch. Private to group_norm.c. Includes ops.h, vecmath.h. */
+/* group_norm_loops.h: the inner loops of group_norm.c, over some pixels of one source, TILE channels at
+ * once: a tile's coefficients and sums stay in registers while the pixels pass. Channels are innermost
+ * in memory, so a tile of a pixel is one line of cache. `silu` and `lanes`, and whether a pointer is
+ * NULL, are constants of each caller, so that no loop holds a branch. Private to group_norm.c. Includes
+ * ops.h, vecmath.h. */
 #ifndef FX_GROUP_NORM_LOOPS_H
 #define FX_GROUP_NORM_LOOPS_H
 
 #include "ops.h"
 #include "vecmath.h"
 
-/* Adds (x - shift) and its square, pixel by pixel, four at once. */
-static inline void chunk_moments(const float *restrict x, int64_t pixels, int64_t C,
-                                 float *restrict sum, float *restrict square)
+enum { TILE = 16 };
+
+#define FX_LOOP static inline __attribute__((always_inline))
+
+/* Adds the sums of x - K and (x - K)^2 in double. The chunk is shifted by its own first pixel, so that
+ * a large mean loses nothing in fp32. */
+FX_LOOP void moments_tile(const float *restrict x, int64_t pixels, int64_t C, int64_t lanes,
+                          const float *restrict K, double *restrict total, double *restrict squares)
 {
-    const float *shift = x;
-    int64_t p = 0;
-    for (; p + 4 <= pixels; p += 4, x += 4 * C)
+    float shift[TILE], sum[TILE] = {0}, square[TILE] = {0};
+    for (int64_t k = 0; k < lanes; k++)
+        shift[k] = x[k];
+    for (int64_t p = 0; p < pixels; p++)
 #pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float d0 = x[c] - shift[c], d1 = x[C + c] - shift[c], d2 = x[2 * C + c] - shift[c],
-                        d3 = x[3 * C + c] - shift[c];
-            sum[c] += (d0 + d1) + (d2 + d3);
-            square[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+        for (int64_t k = 0; k < lanes; k++) {
+            const float d = x[p * C + k] - shift[k];
+            sum[k] += d;
+            square[k] = fx_fma(d, d, square[k]);
         }
-    for (; p < pixels; p++, x += C)
 #pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float d = x[c] - shift[c];
-            sum[c] += d;
-            square[c] += d * d;
-        }
+    for (int64_t k = 0; k < lanes; k++) {
+        const double moved = (double)shift[k] - (double)K[k], whole = (double)pixels * moved;
+        total[k] += (double)sum[k] + whole;
+        squares[k] += (double)square[k] + moved * (2 * (double)sum[k] + whole);
+    }
+}
+
+static inline void add_moments(const float *x, int64_t pixels, int64_t C, const float *K, double *total,
+                               double *squares)
+{
+    int64_t c = 0;
+    for (; c + TILE <= C; c += TILE)
+        moments_tile(x + c, pixels, C, TILE, K + c, total + c, squares + c);
+    if (c < C) moments_tile(x + c, pixels, C, C - c, K + c, total + c, squares + c);
 }
 
 /* One source's rows of the coefficients of sample b. */
@@ -35,23 +50,43 @@ typedef struct lines {
     const float *centre, *slope, *offset, *constant, *tilt;
 } lines;
 
-static inline float affine_silu(float x, float centre, float slope, float offset, bool silu)
+FX_LOOP float affine_silu(float x, float centre, float slope, float offset, bool silu)
 {
     const float u = fx_fma(x - centre, slope, offset);
     return silu ? fx_silu(u) : u;
 }
 
-/* y of one pixel and source. */
-static inline void normalise(const float *restrict x, lines l, int64_t C, bool silu, float *restrict y)
+/* y = act(u) factor; y and factor have `stride` channels; factor may be NULL. */
+FX_LOOP void normalise_tile(const float *restrict x, int64_t pixels, int64_t C, int64_t stride,
+                            int64_t lanes, lines l, int64_t c, bool silu, const float *restrict factor,
+                            float *restrict y)
 {
+    float centre[TILE], slope[TILE], offset[TILE];
+    for (int64_t k = 0; k < lanes; k++) {
+        centre[k] = l.centre[c + k];
+        slope[k] = l.slope[c + k];
+        offset[k] = l.offset[c + k];
+    }
+    for (int64_t p = 0; p < pixels; p++)
 #pragma omp simd
-    for (int64_t c = 0; c < C; c++)
-        y[c] = affine_silu(x[c], l.centre[c], l.slope[c], l.offset[c], silu);
+        for (int64_t k = 0; k < lanes; k++) {
+            const float z = affine_silu(x[p * C + c + k], centre[k], slope[k], offset[k], silu);
+            y[p * stride + c + k] = factor ? z * factor[p * stride + c + k] : z;
+        }
 }
 
-/* The same, averaged over four pixels: x, its right neighbour, and both below. */
-static inline void normalise_four(const float *restrict x, int64_t right, int64_t down, lines l,
-                                  int64_t C, bool silu, float *restrict y)
+FX_LOOP void normalise(const float *x, int64_t pixels, int64_t C, int64_t stride, lines l, bool silu,
+                       const float *factor, float *y)
+{
+    int64_t c = 0;
+    for (; c + TILE <= C; c += TILE)
+        normalise_tile(x, pixels, C, stride, TILE, l, c, silu, factor, y);
+    if (c < C) normalise_tile(x, pixels, C, stride, C - c, l, c, silu, factor, y);
+}
+
+/* y of one output pixel, averaged over four: x, its right neighbour, and both below. */
+FX_LOOP void normalise_four(const float *restrict x, int64_t right, int64_t down, lines l, int64_t C,
+                            bool silu, float *restrict y)
 {
 #pragma omp simd
     for (int64_t c = 0; c < C; c++) {
@@ -63,38 +98,61 @@ static inline void normalise_four(const float *restrict x, int64_t right, int64_
     }
 }
 
-static inline float du_of(float dy, float e, float slope, float offset, bool silu)
+FX_LOOP float du_of(float dy, float e, float slope, float offset, bool silu)
 {
     return silu ? dy * fx_dsilu(fx_fma(e, slope, offset)) : dy;
 }
 
-/* Adds du and du (x - centre) of some pixels of one source, and keeps du where `keep` is not NULL (a
- * constant of each caller as well). dy has `stride` channels. */
-static inline void add_sums(const float *restrict x, const float *restrict dy, int64_t pixels,
-                            int64_t stride, lines l, int64_t C, bool silu, float *restrict S,
-                            float *restrict Q, float *restrict keep)
+/* Adds the sums of du and du (x - centre) in double, and keeps du (C channels) where `keep` is not
+ * NULL. dy has `stride` channels. */
+FX_LOOP void sums_tile(const float *restrict x, const float *restrict dy, int64_t pixels, int64_t C,
+                       int64_t stride, int64_t lanes, lines l, int64_t c, bool silu, double *restrict S,
+                       double *restrict Q, float *restrict keep)
 {
+    float centre[TILE], slope[TILE], offset[TILE], s[TILE] = {0}, q[TILE] = {0};
+    for (int64_t k = 0; k < lanes; k++) {
+        centre[k] = l.centre[c + k];
+        slope[k] = l.slope[c + k];
+        offset[k] = l.offset[c + k];
+    }
     for (int64_t p = 0; p < pixels; p++)
 #pragma omp simd
-        for (int64_t c = 0; c < C; c++) {
-            const float e = x[p * C + c] - l.centre[c];
-            const float du = du_of(dy[p * stride + c], e, l.slope[c], l.offset[c], silu);
-            S[c] += du;
-            Q[c] += du * e;
-            if (keep) keep[p * C + c] = du;
+        for (int64_t k = 0; k < lanes; k++) {
+            const float e = x[p * C + c + k] - centre[k];
+            const float du = du_of(dy[p * stride + c + k], e, slope[k], offset[k], silu);
+            s[k] += du;
+            q[k] = fx_fma(du, e, q[k]);
+            if (keep) keep[p * C + c + k] = du;
         }
+#pragma omp simd
+    for (int64_t k = 0; k < lanes; k++) {
+        S[c + k] += (double)s[k];
+        Q[c + k] += (double)q[k];
+    }
+}
+
+FX_LOOP void add_sums(const float *x, const float *dy, int64_t pixels, int64_t C, int64_t stride,
+                      lines l, bool silu, double *S, double *Q, float *keep)
+{
+    int64_t c = 0;
+    for (; c + TILE <= C; c += TILE)
+        sums_tile(x, dy, pixels, C, stride, TILE, l, c, silu, S, Q, keep);
+    if (c < C) sums_tile(x, dy, pixels, C, stride, C - c, l, c, silu, S, Q, keep);
 }
 
 /* dx may be where dy (then du) is. */
-static inline void write_dx(const float *x, const float *dy, int64_t pixels, int64_t stride, lines l,
-                            int64_t C, bool silu, unsigned adds, float *dx)
+FX_LOOP void write_dx(const float *x, const float *dy, int64_t pixels, int64_t C, int64_t stride,
+                      lines l, bool silu, bool adds, float *dx)
 {
     for (int64_t p = 0; p < pixels; p++, x += C, dx += C, dy += stride)
 #pragma omp simd
         for (int64_t c = 0; c < C; c++) {
             const float e = x[c] - l.centre[c], du = du_of(dy[c], e, l.slope[c], l.offset[c], silu);
-            fx_put(&dx[c], l.slope[c] * du - l.constant[c] - e * l.tilt[c], adds);
+            const float out = fx_fma(-e, l.tilt[c], fx_fma(l.slope[c], du, -l.constant[c]));
+            dx[c] = adds ? dx[c] + out : out;
         }
 }
+
+#undef FX_LOOP
 
 #endif

@@ -88,9 +88,10 @@ static fx_status open_library(fx_exec *exec)
 
 static bool same(const fx_dnn_conv *a, const fx_dnn_conv *b)
 {
-    return a->pass == b->pass && a->put == b->put && a->bias == b->bias && a->B == b->B &&
-           a->H == b->H && a->W == b->W && a->Ci == b->Ci && a->Co == b->Co && a->k == b->k &&
-           a->stride == b->stride && a->pad == b->pad && a->row == b->row;
+    return a->pass == b->pass && a->put == b->put && a->bias == b->bias &&
+           a->dst_first == b->dst_first && a->B == b->B && a->H == b->H && a->W == b->W &&
+           a->Ci == b->Ci && a->Co == b->Co && a->k == b->k && a->stride == b->stride &&
+           a->pad == b->pad && a->row == b->row;
 }
 
 static primitive *find(const library *l, const fx_dnn_conv *shape)
@@ -310,6 +311,25 @@ static void copy(const float *from, float *to, int64_t count)
         to[i] = from[i];
 }
 
+/* Operands in the order of their places in scratch. */
+static int operand_at(const fx_dnn_conv *s, int place)
+{
+    return s->dst_first && (place == SRC || place == DST) ? SRC + DST - place : place;
+}
+
+/* Whether the packed copy that comes first in scratch is what `before` left there. */
+static bool packed_already(const primitive *p, const primitive *before)
+{
+    if (!before) return false;
+    const operand *o = &p->operand[operand_at(&p->shape, 0)],
+                  *b = &before->operand[operand_at(&before->shape, 0)];
+    const dnnl_memory_desc_t *wanted = NULL, *left = NULL;
+    return o->reorder && b->reorder &&
+           dnnl_memory_get_memory_desc(o->theirs, &wanted) == dnnl_success &&
+           dnnl_memory_get_memory_desc(b->theirs, &left) == dnnl_success &&
+           dnnl_memory_desc_equal(wanted, left);
+}
+
 fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_data *data,
                           void *scratch)
 {
@@ -325,8 +345,10 @@ fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_
         [OTHER] = data->other,
     };
     const int result = result_of(shape->pass);
+    const bool packed = packed_already(p, data->after ? find(l, data->after) : NULL);
     char *at = scratch;
-    for (int i = 0; i < OPERANDS; i++) {
+    for (int place = 0; place < OPERANDS; place++) {
+        const int i = operand_at(shape, place);
         const operand *o = &p->operand[i];
         if (!o->ours) continue;
         void *ours = (void *)(uintptr_t)memory[i]; /* the library has no const */
@@ -336,7 +358,8 @@ fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_
         }
         DNN_TRY(
             dnnl_memory_set_data_handle(o->ours, i == SCRATCH ? at : ours)); /* SCRATCH is the last */
-        if (o->reorder && i != result) FX_TRY(reorder(l, o, o->ours, o->theirs));
+        if (o->reorder && i != result && !(place == 0 && packed))
+            FX_TRY(reorder(l, o, o->ours, o->theirs));
     }
     DNN_TRY(dnnl_primitive_execute(p->run, l->stream, p->arguments, p->argument));
     const operand *r = &p->operand[result];

@@ -22,7 +22,8 @@ typedef enum fx_dnn_put { FX_DNN_STORE, FX_DNN_ADD, FX_DNN_STORE_SUM } fx_dnn_pu
 typedef struct fx_dnn_conv {
     fx_dnn_pass pass;
     fx_dnn_put put;
-    bool bias; /* FORWARD only */
+    bool bias;      /* FORWARD only */
+    bool dst_first; /* a packed dst comes first in scratch, else src: for `after` */
     int64_t B, H, W, Ci, Co, k, stride, pad, row;
 } fx_dnn_conv;
 
@@ -32,6 +33,9 @@ typedef struct fx_dnn_data {
     const float *dst;         /* of DATA and WEIGHTS */
     const float *weights, *bias;
     float *dweights; /* of WEIGHTS */
+    const fx_dnn_conv
+        *after; /* the run just before, in the same scratch; NULL or zeros, none: the operand that comes
+                 * first was the same then, and isn't packed again where formats agree */
 } fx_dnn_data;
 
 /* Side of dst for a side of src. */

@@ -17,14 +17,12 @@ static inline float fx_fma(float a, float b, float c)
 #endif
 }
 
-/* e^x within 2 ulp; x below -87 and above 88 gives the value there, NaN gives NaN.
+/* e^x = q 2^n for -87 <= x <= 88; returns q, and 2^n in *power.
  *   x = n ln 2 + r, |r| <= ln 2 / 2;  e^x = 2^n (1 + r + r^2 q(r)),  q of degree 4, fitted: relative
  * error 3e-9 */
-static inline float fx_exp(float x)
+static inline float fx_exp_parts(float x, float *power)
 {
     const float shift = 0x1.8p23f; /* adding it rounds to an integer, which its low bits then hold */
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
     const float shifted = fx_fma(x, 0x1.715476p0f, shift), n = shifted - shift;
     float r = fx_fma(n, -0x1.62e4p-1f,
                      x); /* ln 2 in two parts: the first has 15 bits, so n times it is exact */
@@ -36,29 +34,57 @@ static inline float fx_exp(float x)
     q = fx_fma(q, r, 0x1.fffffcp-2f);
     q = fx_fma(q * r, r, r) + 1.0f;
     uint32_t bits;
-    float power;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 127u) << 23;
-    memcpy(&power, &bits, sizeof power);
+    memcpy(power, &bits, sizeof bits);
+    return q;
+}
+
+/* e^x within 2 ulp; x below -87 and above 88 gives the value there, NaN gives NaN. */
+static inline float fx_exp(float x)
+{
+    float power;
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    const float q = fx_exp_parts(x, &power);
     return q * power;
+}
+
+/* 1 + e^-x; x outside -87 .. 87, and NaN, gives a value at an end. The bits are compared as integers,
+ * which is one instruction an end: positive numbers are in order as int32_t, negative ones, the other
+ * way round, as uint32_t. */
+static inline float fx_exp_plus_1(float x)
+{
+    const int32_t most = 0x42ae0000;    /* 87 */
+    const uint32_t least = 0xc2ae0000u; /* -87 */
+    int32_t above;
+    float power;
+    x = -x;
+    memcpy(&above, &x, sizeof above);
+    above = above < most ? above : most;
+    uint32_t bits = (uint32_t)above;
+    bits = bits < least ? bits : least;
+    memcpy(&x, &bits, sizeof x);
+    const float q = fx_exp_parts(x, &power);
+    return fx_fma(q, power, 1.0f);
 }
 
 /* 1 / (1 + e^-x), within 3 ulp for x > -87. */
 static inline float fx_sigmoid(float x)
 {
-    return 1.0f / (1.0f + fx_exp(-x));
+    return 1.0f / fx_exp_plus_1(x);
 }
 
-/* y = x sigmoid(x), and dy/dx = s (1 + x (1 - s)), s = sigmoid(x). */
+/* y = x sigmoid(x), and dy/dx = s (1 + x (1 - s)), s = sigmoid(x). NaN gives NaN. */
 static inline float fx_silu(float x)
 {
-    return x * fx_sigmoid(x);
+    return x / fx_exp_plus_1(x);
 }
 
 static inline float fx_dsilu(float x)
 {
     const float s = fx_sigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
+    return s * fx_fma(x, 1.0f - s, 1.0f);
 }
 
 enum { FX_LANES = 16 }; /* independent partial sums: enough to hide the latency of an addition */
