@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "evaluation.h"
+#include "eval_file.h"
 #include "flexhpc/config.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"

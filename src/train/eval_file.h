@@ -1,9 +1,9 @@
-/* evaluation.h: what `eval-PACK.h5` holds, for the side that writes it and the side that reads it.
+/* eval_file.h: what `eval-PACK.h5` holds, for the side that writes it and the side that reads it.
  * Private to src/train. scores (n, FX_SCORE_COLUMNS) float64, one row a task and Reynolds number
  *   spectrum/K/{k,model,truth} float64, K the row of scores
  *   panel/K/{input,model,truth} float32, the first sample of that row; attributes title, input_label */
-#ifndef FX_EVALUATION_H
-#define FX_EVALUATION_H
+#ifndef FX_EVAL_FILE_H
+#define FX_EVAL_FILE_H
 
 #include "flexhpc/eval.h"
 

@@ -1,0 +1,43 @@
+/* evaluate.h: an evaluation under way, shared by the files that sample and score it, write it and run
+ * it. Private to src/train. */
+#ifndef FX_EVALUATE_H
+#define FX_EVALUATE_H
+
+#include "eval_file.h"
+#include "flexhpc/checkpoint.h"
+#include "flexhpc/data.h"
+#include "flexhpc/train.h"
+
+/* One task at one Reynolds number. */
+typedef struct fx_evaluation_row {
+    fx_spectrum *model, *truth;
+    float *input, *estimate, *target; /* fields of its first sample; on the rank that had it */
+    bool seen;                        /* the model was trained on this Reynolds number */
+} fx_evaluation_row;
+
+typedef struct fx_evaluation {
+    fx_comm *comm;
+    const fx_config *config; /* of the call: what to evaluate */
+    fx_progress progress;    /* of the checkpoint: what was trained */
+    fx_step_options options;
+    fx_exec *exec;
+    fx_params *params;
+    fx_sampler sampler;
+    fx_pack_reader *pack;
+    fx_scores scores;
+    fx_evaluation_row rows[FX_EVALUATION_ROWS]; /* [task * reynolds + r] */
+    int reynolds;
+    int64_t batch, pixels;
+    float *snapshots, *future, *re, *noise, *lowres, *residual;
+} fx_evaluation;
+
+/* Samples and scores one batch of the r-th Reynolds number, samples `first` and on. A short last batch
+ * repeats its last sample, and scores it once. Local. */
+fx_status fx_evaluation_batch(fx_evaluation *evaluation, int r, int64_t first);
+
+/* Writes `eval-PACK.h5` into the folder: `count` rows of scores with their spectra and example fields.
+ * Local, on one rank. */
+fx_status fx_evaluation_write(fx_evaluation *evaluation, const char *folder, const fx_score *scores,
+                              int count);
+
+#endif

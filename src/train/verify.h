@@ -1,0 +1,40 @@
+/* verify.h: one golden file under comparison, and the comparisons that every quantity goes through.
+ * Private to src/train. */
+#ifndef FX_VERIFY_H
+#define FX_VERIFY_H
+
+#include "golden.h"
+
+typedef struct fx_check {
+    fx_exec *exec;
+    fx_golden golden;
+    FILE *out;    /* the table */
+    int compared; /* datasets */
+} fx_check;
+
+/* A line of the table; FX_EVALUE when the error is above the limit or not a number. */
+fx_status fx_check_judge(fx_check *check, const char *dataset, double error, double limit);
+
+/* Our numbers, in the file's order, against a dataset of the file: norm of the difference over the norm
+ * of the file's values. */
+fx_status fx_check_values(fx_check *check, const char *dataset, const double *ours, int64_t count,
+                          double limit);
+
+/* `count` values of a kept tensor from element `first`, every stride-th, plus the last channel of
+ * `base`, of base_stride channels, where given. */
+typedef struct fx_check_part {
+    const fx_tensor *tensor, *base;
+    int64_t first, count, stride, base_stride;
+} fx_check_part;
+fx_status fx_check_tensor(fx_check *check, const char *dataset, fx_program *program, fx_check_part part,
+                          double limit);
+fx_status fx_check_whole(fx_check *check, const char *dataset, fx_program *program, const fx_tensor *t,
+                         double limit);
+
+/* Every gradient of the last step: names, shapes, norms and projections, each parameter once. */
+fx_status fx_check_gradients(fx_check *check, fx_params *params);
+
+/* Outputs, gradients, samples and, where the file has one, the training trajectory of a FLEX model. */
+fx_status fx_check_model(fx_check *check);
+
+#endif

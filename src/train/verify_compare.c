@@ -1,0 +1,77 @@
+/* verify_compare.c: how far our numbers are from a golden file's, and whether that is near enough. */
+#include <math.h>
+#include <stdio.h>
+
+#include "flexhpc/mem.h"
+#include "verify.h"
+
+fx_status fx_check_judge(fx_check *c, const char *dataset, double error, double limit)
+{
+    c->compared++;
+    fprintf(c->out, "  %-22s %9.2e   limit %.0e\n", dataset, error, limit);
+    FX_REQUIRE(error <= limit, FX_EVALUE, "%s: %s: differs by %.3g of its norm, limit %.0e",
+               c->golden.path, dataset, error, limit);
+    return FX_OK;
+}
+
+/* Norm of the difference over the norm of the file's values; infinite for what is not finite. */
+static double deviation(const double *ours, const double *theirs, int64_t count)
+{
+    double difference = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        difference += (ours[i] - theirs[i]) * (ours[i] - theirs[i]);
+        norm += theirs[i] * theirs[i];
+    }
+    const double error = sqrt(difference) / (norm > 0 ? sqrt(norm) : 1.0);
+    return isfinite(error) ? error : INFINITY;
+}
+
+fx_status fx_check_values(fx_check *c, const char *dataset, const double *ours, int64_t count,
+                          double limit)
+{
+    fx_h5_shape shape;
+    double *theirs = NULL;
+    int64_t stored = 1;
+    FX_TRY(fx_h5_describe(c->golden.file, dataset, &shape));
+    for (int i = 0; i < shape.rank; i++)
+        stored *= shape.dim[i];
+    FX_REQUIRE(stored == count, FX_EVALUE, "%s: %s: %lld values, the model has %lld", c->golden.path,
+               dataset, (long long)stored, (long long)count);
+    FX_TRY(FX_ALLOC(theirs, count));
+    fx_status status = fx_h5_read(c->golden.file, dataset, NULL, NULL, FX_H5_F64, theirs);
+    if (status == FX_OK) status = fx_check_judge(c, dataset, deviation(ours, theirs, count), limit);
+    fx_free(theirs);
+    return status;
+}
+
+fx_status fx_check_tensor(fx_check *c, const char *dataset, fx_program *program, fx_check_part p,
+                          double limit)
+{
+    fx_status status = FX_OK;
+    float *x = NULL, *base = NULL;
+    double *ours = NULL;
+    FX_TRY_DONE(FX_ALLOC(x, fx_count(p.tensor)));
+    FX_TRY_DONE(fx_program_read(program, p.tensor, x));
+    if (p.base) {
+        FX_TRY_DONE(FX_ALLOC(base, fx_count(p.base)));
+        FX_TRY_DONE(fx_program_read(program, p.base, base));
+    }
+    FX_TRY_DONE(FX_ALLOC(ours, p.count));
+    for (int64_t i = 0; i < p.count; i++) {
+        ours[i] = (double)x[p.first + i * p.stride];
+        if (base) ours[i] += (double)base[(i + 1) * p.base_stride - 1]; /* the last channel */
+    }
+    FX_TRY_DONE(fx_check_values(c, dataset, ours, p.count, limit));
+done:
+    fx_free(x);
+    fx_free(base);
+    fx_free(ours);
+    return status;
+}
+
+fx_status fx_check_whole(fx_check *c, const char *dataset, fx_program *program, const fx_tensor *t,
+                         double limit)
+{
+    return fx_check_tensor(c, dataset, program,
+                           (fx_check_part){.tensor = t, .count = fx_count(t), .stride = 1}, limit);
+}
