@@ -1,0 +1,153 @@
+/* device.cuh: every device primitive that kernels use, each once. A lint refuses others in .cu files,
+ * so that tests/fakecuda can run the same sources on the CPU: with FX_SIMT the threads of a block are
+ * fibers (simt.h defines what differs). Blocks are one-dimensional. All shared memory is dynamic, its
+ * bytes named at the launch. */
+#ifndef FX_DEVICE_CUH
+#define FX_DEVICE_CUH
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+typedef __nv_bfloat16 fx_bf16;
+enum { FX_WARP = 32 };
+
+#ifdef FX_SIMT
+#include "simt.h"
+#else
+#define FX_KERNEL        __global__ static
+#define FX_BOUNDS(...)   __launch_bounds__(__VA_ARGS__) /* most threads a block, least blocks an SM */
+#define FX_DEVICE        __device__ static __forceinline__
+#define FX_SHARED(bytes) extern __shared__ __align__(16) unsigned char bytes[]
+
+FX_DEVICE int fx_thread(void)
+{
+    return (int)threadIdx.x;
+}
+FX_DEVICE int fx_threads(void)
+{
+    return (int)blockDim.x;
+}
+FX_DEVICE int fx_block(void)
+{
+    return (int)blockIdx.x;
+}
+FX_DEVICE int fx_block_y(void)
+{
+    return (int)blockIdx.y;
+}
+FX_DEVICE int fx_block_z(void)
+{
+    return (int)blockIdx.z;
+}
+FX_DEVICE int fx_blocks(void)
+{
+    return (int)gridDim.x;
+}
+FX_DEVICE void fx_sync(void)
+{
+    __syncthreads();
+}
+FX_DEVICE void fx_warp_sync(void)
+{
+    __syncwarp();
+}
+template <typename T> FX_DEVICE T fx_shuffle(T v, int lane)
+{
+    return __shfl_sync(0xffffffffu, v, lane);
+}
+template <typename T> FX_DEVICE T fx_shuffle_xor(T v, int mask)
+{
+    return __shfl_xor_sync(0xffffffffu, v, mask);
+}
+#endif
+
+FX_DEVICE int fx_lane(void)
+{
+    return fx_thread() % FX_WARP;
+}
+FX_DEVICE int fx_warp(void)
+{
+    return fx_thread() / FX_WARP;
+}
+
+/* Storage is float or bf16, arithmetic float. */
+FX_DEVICE float fx_get(const float *p)
+{
+    return *p;
+}
+FX_DEVICE float fx_get(const fx_bf16 *p)
+{
+    return __bfloat162float(*p);
+}
+FX_DEVICE void fx_set(float *p, float v)
+{
+    *p = v;
+}
+FX_DEVICE void fx_set(fx_bf16 *p, float v)
+{
+    *p = __float2bfloat16(v);
+}
+
+/* Stores a gradient, or adds it where other readers of the tensor have stored theirs. */
+template <typename T> FX_DEVICE void fx_put(T *p, float v, bool add)
+{
+    fx_set(p, add ? fx_get(p) + v : v);
+}
+
+/* Sixteen bytes at once, from an address divisible by 16: 4 floats or 8 bf16. */
+template <typename T> struct fx_wide {
+    enum { COUNT = 16 / (int)sizeof(T) };
+};
+FX_DEVICE void fx_get_wide(const float *p, float v[4])
+{
+    const float4 q = *(const float4 *)p;
+    v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
+}
+FX_DEVICE void fx_set_wide(float *p, const float v[4])
+{
+    *(float4 *)p = make_float4(v[0], v[1], v[2], v[3]);
+}
+FX_DEVICE void fx_get_wide(const fx_bf16 *p, float v[8])
+{
+    const uint4 q = *(const uint4 *)p;
+    const uint32_t word[4] = {q.x, q.y, q.z, q.w};
+    for (int i = 0; i < 4; i++) {
+        v[2 * i] = __uint_as_float(word[i] << 16);
+        v[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000u);
+    }
+}
+FX_DEVICE uint32_t fx_pack_bf16(float low, float high)
+{
+    return (uint32_t)__bfloat16_as_ushort(__float2bfloat16(low)) |
+           (uint32_t)__bfloat16_as_ushort(__float2bfloat16(high)) << 16;
+}
+FX_DEVICE void fx_set_wide(fx_bf16 *p, const float v[8])
+{
+    *(uint4 *)p = make_uint4(fx_pack_bf16(v[0], v[1]), fx_pack_bf16(v[2], v[3]),
+                             fx_pack_bf16(v[4], v[5]), fx_pack_bf16(v[6], v[7]));
+}
+
+/* Sum over the warp, the same bits on every lane. */
+FX_DEVICE float fx_warp_sum(float v)
+{
+    for (int mask = FX_WARP / 2; mask > 0; mask /= 2)
+        v += fx_shuffle_xor(v, mask);
+    return v;
+}
+
+/* Sum over the block, the same bits on every thread. `shared`: one float a warp; free again after the
+ * call. */
+FX_DEVICE float fx_block_sum(float v, float *shared)
+{
+    const float own = fx_warp_sum(v);
+    if (fx_lane() == 0) shared[fx_warp()] = own;
+    fx_sync();
+    float sum = 0;
+    for (int w = 0; w < (fx_threads() + FX_WARP - 1) / FX_WARP; w++)
+        sum += shared[w];
+    fx_sync();
+    return sum;
+}
+
+#endif
