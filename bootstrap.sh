@@ -95,6 +95,15 @@ run_tests() {
     run_ctest "$build" quick full
 }
 
+# The CUDA backend without a GPU: its sources by the C++ compiler, linked with a stand-in for CUDA's libraries, into
+# build-standin/, and its tests. Only CUDA's headers are needed.
+run_standin() {
+    build=${FLEXHPC_BUILD:-$root/build-standin}
+    build_all -DFX_CUDA=STANDIN "$@"
+    mpi_environment
+    run_ctest "$build" quick full
+}
+
 flexhpc() {
     say "flexhpc $*"
     "$build/flexhpc" "$@"
@@ -139,6 +148,7 @@ usage() {
 usage: ./bootstrap.sh COMMAND
   demo    install, build, then generate turbulence, train on 2 ranks, evaluate, write runs/demo/run/report.html
   test    install, build, then run the tests with the labels quick and full
+  standin build the CUDA backend on a stand-in for CUDA's libraries into build-standin/, then run its tests
   build   install the missing Debian packages and build into build/
   help    print this
 Packages are installed only where they are missing; without root, and with all of them there, nothing is installed.
@@ -154,6 +164,10 @@ main() {
         shift
         build_all "$@"
         say "done: $build/flexhpc"
+        ;;
+    standin)
+        shift
+        run_standin "$@"
         ;;
     help | -h | --help) usage ;;
     *)

@@ -60,6 +60,10 @@ template <typename T> FX_DEVICE T fx_shuffle_xor(T v, int mask)
 {
     return __shfl_xor_sync(0xffffffffu, v, mask);
 }
+FX_DEVICE float fx_float_of_bits(uint32_t bits)
+{
+    return __uint_as_float(bits);
+}
 #endif
 
 FX_DEVICE int fx_lane(void)
@@ -69,6 +73,11 @@ FX_DEVICE int fx_lane(void)
 FX_DEVICE int fx_warp(void)
 {
     return fx_thread() / FX_WARP;
+}
+/* Of the thread among all of the grid's first dimension. */
+FX_DEVICE int64_t fx_index(void)
+{
+    return (int64_t)fx_block() * fx_threads() + fx_thread();
 }
 
 /* Storage is float or bf16, arithmetic float. */
@@ -113,8 +122,8 @@ FX_DEVICE void fx_get_wide(const fx_bf16 *p, float v[8])
     const uint4 q = *(const uint4 *)p;
     const uint32_t word[4] = {q.x, q.y, q.z, q.w};
     for (int i = 0; i < 4; i++) {
-        v[2 * i] = __uint_as_float(word[i] << 16);
-        v[2 * i + 1] = __uint_as_float(word[i] & 0xffff0000u);
+        v[2 * i] = fx_float_of_bits(word[i] << 16);
+        v[2 * i + 1] = fx_float_of_bits(word[i] & 0xffff0000u);
     }
 }
 FX_DEVICE uint32_t fx_pack_bf16(float low, float high)

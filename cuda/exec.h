@@ -10,6 +10,8 @@
 extern "C" {
 #endif
 
+typedef struct fx_cuda_staging fx_cuda_staging;
+
 typedef struct fx_cuda {
     fx_exec base; /* first: an fx_exec * is an fx_cuda * */
     int device;
@@ -18,11 +20,12 @@ typedef struct fx_cuda {
     fx_step *step; /* device memory: the present run's fx_step. Kernels read it at execution, so that a
                       captured graph can be replayed; base.step is the host's copy and must not be read
                       by a kernel's host code */
-    void *cudnn, *cublaslt; /* cudnnHandle_t, cublasLtHandle_t; made by the first prepare that wants
-                               one, else NULL */
-    void *nccl;             /* comm_nccl.c's state; NULL on one rank */
-    void *plans;            /* conv.cu's plans by node and pass */
-    bool strict;            /* fp32 without tensor cores */
+    void *cudnn, *cublaslt;   /* cudnnHandle_t, cublasLtHandle_t; made by the first prepare that wants
+                                 one, else NULL */
+    void *nccl;               /* comm_nccl.c's state; NULL on one rank */
+    void *plans;              /* conv.cu's plans by node and pass */
+    fx_cuda_staging *staging; /* copy.c's */
+    bool strict;              /* fp32 without tensor cores */
 } fx_cuda;
 
 static inline fx_cuda *fx_cuda_of(fx_exec *exec)
@@ -40,6 +43,22 @@ static inline const fx_step *fx_cuda_step(fx_exec *exec)
 
 /* FX_OK, or FX_EDEVICE with "WHAT (NODE): the runtime's own text". `node` may be NULL. */
 fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node);
+
+/* The kernels of every op: cuda/NAME.cu defines fx_cuda_NAME. */
+#define FX_OP(name) extern const fx_kernel fx_cuda_##name;
+#include "flexhpc/oplist.h"
+#undef FX_OP
+extern const fx_kernel *const fx_cuda_kernels[FX_OP_COUNT];
+
+/* Copies between host memory of any kind and the device, in the stream's order, through pinned memory.
+ * `host` is free again when they return; a download has waited for the data. */
+fx_status fx_cuda_staging_create(fx_cuda_staging **out);
+void fx_cuda_staging_free(fx_cuda_staging **staging);
+fx_status fx_cuda_upload(fx_cuda *exec, void *device, const void *host, size_t bytes);
+fx_status fx_cuda_download(fx_cuda *exec, void *host, const void *device, size_t bytes);
+
+/* Starts the copy of `step` to exec->step; it is taken by value. */
+fx_status fx_cuda_store_step(fx_cuda *exec, const fx_step *step);
 
 #define FX_CUDA(call) FX_TRY(fx_cuda_check(call, #call, NULL))
 

@@ -31,4 +31,10 @@ static inline unsigned fx_grid(int64_t count, int64_t threads)
     return (unsigned)((count + threads - 1) / threads);
 }
 
+/* Whether backward adds to the gradient of this input. */
+static inline bool fx_adds(const fx_node *n, int input)
+{
+    return (n->accumulate & FX_IN(input)) != 0;
+}
+
 #endif

@@ -25,6 +25,7 @@ typedef struct fx_observer {
 typedef struct fx_backend {
     const char *name, *build_id;
     const fx_kernel *const *kernels; /* FX_OP_COUNT of them */
+    fx_status (*find)(void);         /* FX_EDEVICE, saying why, where no device answers */
     fx_status (*open)(const fx_exec_options *options, fx_exec **out);
     void (*close)(fx_exec **exec);
     fx_status (*allocate)(fx_exec *exec, size_t bytes, void **out); /* zeroed, 64-byte aligned */
@@ -49,7 +50,9 @@ struct fx_exec {
     void (*close_library)(void *library); /* NULL: none was opened */
 };
 
-/* "cpu"; later "cuda". FX_EDEVICE says why one is not to be had. Local. */
+/* "cpu", "cuda", or "auto": cuda where a device answers, else cpu. libflexhpc_cuda.so is opened from
+ * beside libflexhpc.so and must be of the same build. FX_EDEVICE says why one is not to be had. Local.
+ */
 fx_status fx_backend_find(const char *name, const fx_backend **out);
 
 /* Name and version of the library behind the CPU's convolutions and products. Local. */

@@ -3,19 +3,26 @@
 #include "flexhpc/backend.h"
 #include "flexhpc/launch.h"
 
+static fx_status print_backend(fx_comm *comm, const fx_backend *backend)
+{
+    fx_exec *exec = NULL;
+    char text[256];
+    FX_TRY(backend->open(&(fx_exec_options){.comm = comm}, &exec));
+    const fx_status status = backend->describe(exec, text, sizeof text);
+    if (status == FX_OK && comm->rank == 0) printf("flexhpc, backend %s\n", text);
+    backend->close(&exec);
+    return status;
+}
+
 static fx_status run(fx_cli *cli)
 {
     const fx_backend *backend = NULL;
-    fx_exec *exec = NULL;
-    char text[256];
     FX_TRY(fx_backend_find("cpu", &backend));
-    FX_TRY(backend->open(&(fx_exec_options){.comm = cli->comm}, &exec));
-    fx_status status = backend->describe(exec, text, sizeof text);
-    if (status == FX_OK && cli->comm->rank == 0) printf("flexhpc, backend %s\n", text);
-    if (status == FX_OK && cli->comm->rank == 0 && fx_backend_find("cuda", &backend) != FX_OK)
+    FX_TRY(print_backend(cli->comm, backend));
+    if (fx_backend_find("cuda", &backend) == FX_OK)
+        FX_TRY(print_backend(cli->comm, backend));
+    else if (cli->comm->rank == 0)
         printf("no CUDA: %s\n", fx_error_message());
-    exec->backend->close(&exec);
-    if (status != FX_OK) return status;
     return fx_comm_placement(cli->comm, cli->comm->rank == 0 ? stdout : NULL);
 }
 

@@ -20,6 +20,11 @@ static const fx_kernel *const kernels[FX_OP_COUNT] = {
 #undef FX_OP
 };
 
+static fx_status find(void)
+{
+    return FX_OK;
+}
+
 static fx_status open_cpu(const fx_exec_options *options, fx_exec **out)
 {
     fx_exec *exec = NULL;
@@ -100,6 +105,7 @@ const fx_backend fx_backend_cpu = {
     .name = "cpu",
     .build_id = "built in",
     .kernels = kernels,
+    .find = find,
     .open = open_cpu,
     .close = close_cpu,
     .allocate = allocate,

@@ -1,5 +1,6 @@
 /* harness.h: runs one case of one op on a backend, outside any tape. Registry-driven tests walk all ops
- * with it. */
+ * with it. The test works on tensors in host memory (`node`); every pass copies all of them to the
+ * backend's memory (`device`), runs there as a list of one entry, and copies all of them back. */
 #ifndef FX_TEST_HARNESS_H
 #define FX_TEST_HARNESS_H
 
@@ -18,15 +19,19 @@ typedef struct fx_test {
     uint32_t draws;
 } fx_test;
 
+enum { FX_TEST_TENSORS = 2 * FX_MAX_IN + 2 * FX_MAX_OUT + FX_MAX_SAVED };
+
 typedef struct fx_op_run {
     const fx_op_case *test_case;
-    fx_node node;
-    fx_tensor tensor[2 * FX_MAX_IN + 2 * FX_MAX_OUT + FX_MAX_SAVED];
+    fx_exec *exec;
+    fx_node node, device;
+    fx_tensor tensor[FX_TEST_TENSORS], device_tensor[FX_TEST_TENSORS];
     int tensors;
     float *input[FX_MAX_IN]; /* what in[i] holds, for restoring after poison */
     float *weight;           /* of out[0] in the test's loss */
     double weight_norm;
-    void *scratch;
+    void *scratch; /* of the backend */
+    size_t scratch_bytes;
 } fx_op_run;
 
 static inline void fx_test_fatal(const fx_op_run *r, const char *what)
@@ -34,6 +39,9 @@ static inline void fx_test_fatal(const fx_op_run *r, const char *what)
     printf("FATAL %s [%s] %s: %s\n", r->node.op->name, r->test_case->name, what, fx_error_message());
     exit(1);
 }
+
+static const fx_step FX_TEST_STEP = {
+    .seed = 7, .step = 3, .gradient_scale = 1, .update = 1, .dropout = true};
 
 static inline fx_test fx_test_begin(const char *backend_name)
 {
@@ -44,10 +52,21 @@ static inline fx_test fx_test_begin(const char *backend_name)
         printf("FATAL %s\n", fx_error_message());
         exit(1);
     }
-    static const fx_step step = {
-        .seed = 7, .step = 3, .gradient_scale = 1, .update = 1, .dropout = true};
-    t.exec->step = &step;
+    t.exec->step = &FX_TEST_STEP;
     return t;
+}
+
+/* The backend that FX_TEST_BACKEND names; without it the CPU's. */
+static inline const char *fx_test_backend(void)
+{
+    const char *name = getenv("FX_TEST_BACKEND");
+    return name ? name : "cpu";
+}
+
+/* Whether the backend has the op. */
+static inline bool fx_test_has(const fx_test *t, fx_op_id id)
+{
+    return t->exec->backend->kernels[id] != NULL;
 }
 
 /* Fails when nothing was checked. */
@@ -115,24 +134,62 @@ static inline const fx_kernel *fx_test_kernel(const fx_test *t, const fx_op_run 
     return t->exec->backend->kernels[r->node.id];
 }
 
+/* The twin in the backend's memory of a tensor of r->tensor; made at its first use. */
+static inline fx_tensor *fx_test_twin(fx_op_run *r, const fx_tensor *t)
+{
+    if (!t) return NULL;
+    fx_tensor *twin = &r->device_tensor[t - r->tensor];
+    void *memory = twin->data;
+    *twin = *t;
+    twin->data = memory;
+    if (!memory && r->exec->backend->allocate(r->exec, fx_tensor_bytes(t), &twin->data) != FX_OK)
+        fx_test_fatal(r, "allocate");
+    return twin;
+}
+
+/* r->device: r->node, with tensors in the backend's memory. */
+static inline void fx_test_mirror(fx_op_run *r)
+{
+    r->device = r->node;
+    for (int i = 0; i < FX_MAX_IN; i++) {
+        r->device.in[i] = fx_test_twin(r, r->node.in[i]);
+        r->device.din[i] = fx_test_twin(r, r->node.din[i]);
+    }
+    for (int i = 0; i < FX_MAX_OUT; i++) {
+        r->device.out[i] = fx_test_twin(r, r->node.out[i]);
+        r->device.dout[i] = fx_test_twin(r, r->node.dout[i]);
+    }
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        r->device.saved[i] = fx_test_twin(r, r->node.saved[i]);
+}
+
+/* Prepares both passes; scratch for either, which starts as NaN: it may hold anything. */
 static inline void fx_test_prepare(fx_test *t, fx_op_run *r)
 {
+    const fx_backend *backend = t->exec->backend;
     const fx_kernel *kernel = fx_test_kernel(t, r);
-    size_t most = 0;
+    size_t most = 1;
+    fx_test_mirror(r);
     for (int backward = 0; kernel->prepare && backward <= (kernel->backward != NULL); backward++) {
         size_t bytes = 0;
-        if (kernel->prepare(t->exec, &r->node, backward, &bytes) != FX_OK) fx_test_fatal(r, "prepare");
+        if (kernel->prepare(t->exec, &r->device, backward, &bytes) != FX_OK)
+            fx_test_fatal(r, "prepare");
         if (bytes > most) most = bytes;
     }
-    fx_free(r->scratch);
-    r->scratch = fx_calloc(most, 1);
-    memset(r->scratch, 0xff, most); /* NaN: scratch starts with anything */
+    if (r->scratch) backend->release(t->exec, r->scratch, r->scratch_bytes);
+    r->scratch_bytes = most;
+    if (backend->allocate(t->exec, most, &r->scratch) != FX_OK) fx_test_fatal(r, "allocate");
+    void *poison = fx_calloc(most, 1);
+    memset(poison, 0xff, most);
+    if (backend->upload(t->exec, r->scratch, poison, most) != FX_OK) fx_test_fatal(r, "upload");
+    fx_free(poison);
 }
 
 static inline fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case *c)
 {
     fx_op_run *r = fx_calloc(1, sizeof *r);
     r->test_case = c;
+    r->exec = t->exec;
     r->node = (fx_node){.op = fx_ops[id], .id = id, .name = c->name, .stream = 99, .attrs = c->attrs};
     for (int i = 0; i < FX_MAX_IN; i++)
         fx_test_input(t, r, i);
@@ -173,11 +230,14 @@ static inline fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case 
 
 static inline void fx_test_close(fx_op_run *r)
 {
-    for (int i = 0; i < r->tensors; i++)
+    for (int i = 0; i < r->tensors; i++) {
+        fx_tensor *twin = &r->device_tensor[i];
+        if (twin->data) r->exec->backend->release(r->exec, twin->data, fx_tensor_bytes(twin));
         fx_free(r->tensor[i].data);
+    }
     for (int i = 0; i < FX_MAX_IN; i++)
         fx_free(r->input[i]);
-    fx_free(r->scratch);
+    r->exec->backend->release(r->exec, r->scratch, r->scratch_bytes);
     fx_free(r);
 }
 
@@ -187,18 +247,34 @@ static inline void fx_test_restore(fx_op_run *r)
         if (r->node.in[i]) memcpy(r->node.in[i]->data, r->input[i], fx_tensor_bytes(r->node.in[i]));
 }
 
+static inline void fx_test_run(fx_test *t, fx_op_run *r, fx_pass pass)
+{
+    const fx_backend *backend = t->exec->backend;
+    fx_status status = FX_OK;
+    fx_test_mirror(r);
+    for (int i = 0; i < r->tensors && status == FX_OK; i++)
+        if (r->device_tensor[i].data)
+            status = backend->upload(t->exec, r->device_tensor[i].data, r->tensor[i].data,
+                                     fx_tensor_bytes(&r->tensor[i]));
+    const fx_entry entry = {.node = &r->device, .pass = pass};
+    if (status == FX_OK) status = backend->run(t->exec, &entry, 1, &FX_TEST_STEP, r->scratch, NULL);
+    for (int i = 0; i < r->tensors && status == FX_OK; i++)
+        if (r->device_tensor[i].data)
+            status = backend->download(t->exec, r->tensor[i].data, r->device_tensor[i].data,
+                                       fx_tensor_bytes(&r->tensor[i]));
+    if (status != FX_OK) fx_test_fatal(r, pass == FX_FORWARD ? "forward" : "backward");
+}
+
 static inline void fx_test_forward(fx_test *t, fx_op_run *r)
 {
-    t->exec->scratch = r->scratch;
-    if (fx_test_kernel(t, r)->forward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "forward");
+    fx_test_run(t, r, FX_FORWARD);
 }
 
 static inline void fx_test_backward(fx_test *t, fx_op_run *r, unsigned accumulate)
 {
     r->node.accumulate = accumulate;
     fx_test_prepare(t, r);
-    t->exec->scratch = r->scratch;
-    if (fx_test_kernel(t, r)->backward(t->exec, &r->node) != FX_OK) fx_test_fatal(r, "backward");
+    fx_test_run(t, r, FX_BACKWARD);
 }
 
 static inline void fx_test_fill(fx_tensor *t, float value)

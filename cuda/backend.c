@@ -1,0 +1,166 @@
+/* backend.c: the CUDA backend: one device a rank, one stream for kernels. A run is a walk over the list
+ * that starts kernels and does not wait. */
+#include <stdio.h>
+
+#include "exec.h"
+#include "flexhpc/heartbeat.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/str.h"
+
+fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node)
+{
+    if (error == cudaSuccess) return FX_OK;
+    const fx_status code = error == cudaErrorMemoryAllocation ? FX_ENOMEM : FX_EDEVICE;
+    return fx_fail(code, "%s%s%s%s: %s", what, node ? " (" : "", node ? node : "", node ? ")" : "",
+                   cudaGetErrorString(error));
+}
+
+static fx_status find(void)
+{
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    FX_REQUIRE(error == cudaSuccess, FX_EDEVICE, "no driver or no device: %s", cudaGetErrorString(error));
+    FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
+    return FX_OK;
+}
+
+/* The one device that the launcher left visible, or the local rank's. */
+static fx_status pick_device(fx_cuda *exec)
+{
+    int count = 0;
+    FX_CUDA(cudaGetDeviceCount(&count));
+    FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
+    exec->device = exec->base.options.comm->local_rank % count;
+    FX_CUDA(cudaSetDevice(exec->device));
+    return FX_OK;
+}
+
+static void close_cuda(fx_exec **base)
+{
+    if (!*base) return;
+    fx_cuda *exec = fx_cuda_of(*base);
+    if (exec->stream) cudaStreamSynchronize(exec->stream);
+    fx_cuda_staging_free(&exec->staging);
+    if (exec->base.close_library) exec->base.close_library(exec->base.library);
+    if (exec->step) cudaFree(exec->step);
+    if (exec->comm) cudaStreamDestroy(exec->comm);
+    if (exec->stream) cudaStreamDestroy(exec->stream);
+    fx_free(exec);
+    *base = NULL;
+}
+
+extern const fx_backend fx_backend_cuda;
+
+static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
+{
+    fx_cuda *exec = NULL;
+    fx_status status = FX_OK;
+    int lowest = 0, highest = 0;
+    FX_TRY(FX_ALLOC(exec, 1));
+    exec->base.backend = &fx_backend_cuda;
+    exec->base.options = *options;
+    if (!exec->base.options.comm) exec->base.options.comm = fx_comm_self();
+    FX_TRY_DONE(pick_device(exec));
+    FX_TRY_DONE(fx_cuda_check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "priorities", NULL));
+    FX_TRY_DONE(fx_cuda_check(
+        cudaStreamCreateWithPriority(&exec->stream, cudaStreamNonBlocking, lowest), "stream", NULL));
+    FX_TRY_DONE(fx_cuda_check(cudaStreamCreateWithPriority(&exec->comm, cudaStreamNonBlocking, highest),
+                              "stream", NULL));
+    FX_TRY_DONE(fx_cuda_check(cudaMalloc((void **)&exec->step, sizeof *exec->step), "step", NULL));
+    FX_TRY_DONE(fx_cuda_staging_create(&exec->staging));
+done:
+    *out = &exec->base;
+    if (status != FX_OK) close_cuda(out);
+    return status;
+}
+
+static fx_status allocate(fx_exec *base, size_t bytes, void **out)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    const size_t room = bytes > 0 ? bytes : 1;
+    *out = NULL;
+    FX_TRY_CTX(fx_cuda_check(cudaMalloc(out, room), "cudaMalloc", NULL), "%zu bytes", room);
+    FX_CUDA(cudaMemsetAsync(*out, 0, room, exec->stream));
+    return FX_OK;
+}
+
+static void release(fx_exec *base, void *memory, size_t bytes)
+{
+    (void)bytes;
+    if (!memory) return;
+    cudaStreamSynchronize(fx_cuda_of(base)->stream);
+    cudaFree(memory);
+}
+
+static fx_status upload(fx_exec *base, void *device, const void *host, size_t bytes)
+{
+    return fx_cuda_upload(fx_cuda_of(base), device, host, bytes);
+}
+
+static fx_status download(fx_exec *base, void *host, const void *device, size_t bytes)
+{
+    return fx_cuda_download(fx_cuda_of(base), host, device, bytes);
+}
+
+static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
+{
+    const fx_kernel *kernel = fx_cuda_kernels[entry->node->id];
+    exec->scratch = (char *)arena + entry->scratch_offset;
+    const fx_status status = entry->pass == FX_FORWARD ? kernel->forward(exec, entry->node)
+                                                       : kernel->backward(exec, entry->node);
+    if (status != FX_OK) return fx_context(status, "%s (%s)", entry->node->name, entry->node->op->name);
+    return FX_OK;
+}
+
+static fx_status wait(fx_exec *base)
+{
+    FX_CUDA(cudaStreamSynchronize(fx_cuda_of(base)->comm));
+    FX_CUDA(cudaStreamSynchronize(fx_cuda_of(base)->stream));
+    return FX_OK;
+}
+
+/* An observer sees an entry begin and end on the device: it is waited for. */
+static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step,
+                     void *arena, const fx_observer *observer)
+{
+    exec->step = step;
+    FX_TRY(fx_cuda_store_step(fx_cuda_of(exec), step));
+    for (int e = 0; e < count; e++) {
+        fx_beat_at(entries[e].node->name);
+        if (observer) FX_TRY(wait(exec));
+        if (observer && observer->begin) observer->begin(observer->self, &entries[e], e);
+        FX_TRY(run_entry(exec, &entries[e], arena));
+        if (observer) FX_TRY_CTX(wait(exec), "%s", entries[e].node->name);
+        if (observer && observer->end) FX_TRY(observer->end(observer->self, &entries[e], e));
+    }
+    return FX_OK;
+}
+
+static fx_status describe(fx_exec *exec, char *text, size_t size)
+{
+    struct cudaDeviceProp device;
+    int runtime = 0, driver = 0;
+    FX_CUDA(cudaGetDeviceProperties(&device, fx_cuda_of(exec)->device));
+    FX_CUDA(cudaRuntimeGetVersion(&runtime));
+    FX_CUDA(cudaDriverGetVersion(&driver));
+    return fx_print(text, size,
+                    "cuda, %s, compute capability %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d",
+                    device.name, device.major, device.minor, (double)device.totalGlobalMem / 0x1p30,
+                    runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10);
+}
+
+const fx_backend fx_backend_cuda = {
+    .name = "cuda",
+    .build_id = FX_BUILD_ID,
+    .kernels = fx_cuda_kernels,
+    .find = find,
+    .open = open_cuda,
+    .close = close_cuda,
+    .allocate = allocate,
+    .release = release,
+    .upload = upload,
+    .download = download,
+    .run = run,
+    .wait = wait,
+    .describe = describe,
+};

@@ -1,0 +1,12 @@
+/* kernels.c: the table of the CUDA backend's kernels. */
+#include "exec.h"
+
+#define FX_OP(name) extern const fx_kernel fx_cuda_##name __attribute__((weak));
+#include "flexhpc/oplist.h"
+#undef FX_OP
+
+const fx_kernel *const fx_cuda_kernels[FX_OP_COUNT] = {
+#define FX_OP(name) [FX_OP_##name] = &fx_cuda_##name,
+#include "flexhpc/oplist.h"
+#undef FX_OP
+};

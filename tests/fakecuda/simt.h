@@ -1,0 +1,102 @@
+/* simt.h: what device.cuh's primitives are when the C++ compiler compiles a .cu file: the threads of a
+ * block are fibers of one host thread. A fiber runs until it waits for its block or its warp; in which
+ * order they run is drawn anew at every turn. What the hardware leaves undefined ends the process with
+ * one line that names kernel, node, block and thread. */
+#ifndef FX_SIMT_H
+#define FX_SIMT_H
+
+#include <cuda_runtime_api.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <tuple>
+
+#include "flexhpc/error.h"
+
+#define FX_KERNEL      __attribute__((unused)) static
+#define FX_BOUNDS(...) /* most threads a block: checked by ptxas */
+#define FX_DEVICE      __attribute__((unused)) static inline
+#define FX_SHARED(bytes)                                                                               \
+    unsigned char *bytes = (unsigned char *)__builtin_assume_aligned(fx_simt.shared, 16)
+
+/* Of the thread that runs. */
+struct fx_simt_position {
+    int thread, threads, block[3], blocks;
+    void *shared;
+};
+extern fx_simt_position fx_simt;
+
+/* Waits until all threads of the block have come to the same line. */
+void fx_simt_sync(int line);
+/* Gives `bits` to the warp and takes those of `lane`; returns when all 32 lanes came to the same line.
+ */
+uint64_t fx_simt_exchange(uint64_t bits, int lane, int line);
+
+/* Puts the grid into the stream's queue. */
+fx_status fx_simt_enqueue(cudaStream_t stream, const char *kernel, const char *node, dim3 grid,
+                          dim3 block, size_t shared, std::function<void()> thread);
+
+FX_DEVICE int fx_thread(void)
+{
+    return fx_simt.thread;
+}
+FX_DEVICE int fx_threads(void)
+{
+    return fx_simt.threads;
+}
+FX_DEVICE int fx_block(void)
+{
+    return fx_simt.block[0];
+}
+FX_DEVICE int fx_block_y(void)
+{
+    return fx_simt.block[1];
+}
+FX_DEVICE int fx_block_z(void)
+{
+    return fx_simt.block[2];
+}
+FX_DEVICE int fx_blocks(void)
+{
+    return fx_simt.blocks;
+}
+FX_DEVICE void fx_sync(int line = __builtin_LINE())
+{
+    fx_simt_sync(line);
+}
+FX_DEVICE void fx_warp_sync(int line = __builtin_LINE())
+{
+    fx_simt_exchange(0, 0, line);
+}
+template <typename T> FX_DEVICE T fx_shuffle(T v, int lane, int line = __builtin_LINE())
+{
+    static_assert(sizeof(T) <= 8, "a lane gives at most 8 bytes");
+    uint64_t bits = 0;
+    memcpy(&bits, &v, sizeof v);
+    bits = fx_simt_exchange(bits, lane, line);
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+template <typename T> FX_DEVICE T fx_shuffle_xor(T v, int mask, int line = __builtin_LINE())
+{
+    return fx_shuffle(v, (fx_simt.thread % 32) ^ mask, line);
+}
+FX_DEVICE float fx_float_of_bits(uint32_t bits)
+{
+    float v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+template <typename... P, typename... A>
+fx_status fx_simt_launch(cudaStream_t stream, const char *name, const char *node, dim3 grid, dim3 block,
+                         size_t shared, void (*kernel)(P...), A... arguments)
+{
+    const std::tuple<P...> copies(arguments...);
+    return fx_simt_enqueue(stream, name, node, grid, block, shared,
+                           [kernel, copies] { std::apply(kernel, copies); });
+}
+
+#endif
