@@ -19,7 +19,8 @@ static fx_status find(void)
 {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
-    FX_REQUIRE(error == cudaSuccess, FX_EDEVICE, "no driver or no device: %s", cudaGetErrorString(error));
+    FX_REQUIRE(error == cudaSuccess, FX_EDEVICE, "no driver or no device: %s",
+               cudaGetErrorString(error));
     FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
     return FX_OK;
 }
@@ -40,6 +41,7 @@ static void close_cuda(fx_exec **base)
     if (!*base) return;
     fx_cuda *exec = fx_cuda_of(*base);
     if (exec->stream) cudaStreamSynchronize(exec->stream);
+    fx_cuda_graphs_forget(exec, NULL);
     fx_cuda_staging_free(&exec->staging);
     if (exec->base.close_library) exec->base.close_library(exec->base.library);
     if (exec->step) cudaFree(exec->step);
@@ -106,8 +108,14 @@ static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
 {
     const fx_kernel *kernel = fx_cuda_kernels[entry->node->id];
     exec->scratch = (char *)arena + entry->scratch_offset;
+#ifdef FX_SIMT
+    fx_simt_entry(entry, exec->scratch);
+#endif
     const fx_status status = entry->pass == FX_FORWARD ? kernel->forward(exec, entry->node)
                                                        : kernel->backward(exec, entry->node);
+#ifdef FX_SIMT
+    fx_simt_entry(NULL, NULL);
+#endif
     if (status != FX_OK) return fx_context(status, "%s (%s)", entry->node->name, entry->node->op->name);
     return FX_OK;
 }
@@ -120,20 +128,33 @@ static fx_status wait(fx_exec *base)
 }
 
 /* An observer sees an entry begin and end on the device: it is waited for. */
-static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step,
-                     void *arena, const fx_observer *observer)
+fx_status fx_cuda_walk(fx_cuda *exec, const fx_entry *entries, int count, void *arena,
+                       const fx_observer *observer)
 {
-    exec->step = step;
-    FX_TRY(fx_cuda_store_step(fx_cuda_of(exec), step));
     for (int e = 0; e < count; e++) {
         fx_beat_at(entries[e].node->name);
-        if (observer) FX_TRY(wait(exec));
+        if (observer) FX_TRY(wait(&exec->base));
         if (observer && observer->begin) observer->begin(observer->self, &entries[e], e);
-        FX_TRY(run_entry(exec, &entries[e], arena));
-        if (observer) FX_TRY_CTX(wait(exec), "%s", entries[e].node->name);
+        FX_TRY(run_entry(&exec->base, &entries[e], arena));
+        if (observer) FX_TRY_CTX(wait(&exec->base), "%s", entries[e].node->name);
         if (observer && observer->end) FX_TRY(observer->end(observer->self, &entries[e], e));
     }
     return FX_OK;
+}
+
+static fx_status run(fx_exec *base, const fx_entry *entries, int count, const fx_step *step,
+                     void *arena, const fx_observer *observer)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    base->step = step;
+    FX_TRY(fx_cuda_store_step(exec, step));
+    if (observer || base->options.eager) return fx_cuda_walk(exec, entries, count, arena, observer);
+    return fx_cuda_replay(exec, entries, count, arena);
+}
+
+static void forget(fx_exec *base, const fx_entry *entries)
+{
+    if (entries) fx_cuda_graphs_forget(fx_cuda_of(base), entries);
 }
 
 static fx_status describe(fx_exec *exec, char *text, size_t size)
@@ -161,6 +182,7 @@ const fx_backend fx_backend_cuda = {
     .upload = upload,
     .download = download,
     .run = run,
+    .forget = forget,
     .wait = wait,
     .describe = describe,
 };

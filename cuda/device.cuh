@@ -18,6 +18,7 @@ enum { FX_WARP = 32 };
 #define FX_KERNEL        __global__ static
 #define FX_BOUNDS(...)   __launch_bounds__(__VA_ARGS__) /* most threads a block, least blocks an SM */
 #define FX_DEVICE        __device__ static __forceinline__
+#define FX_ALIGNED(p)    ((void)0)
 #define FX_SHARED(bytes) extern __shared__ __align__(16) unsigned char bytes[]
 
 FX_DEVICE int fx_thread(void)
@@ -104,21 +105,25 @@ template <typename T> FX_DEVICE void fx_put(T *p, float v, bool add)
     fx_set(p, add ? fx_get(p) + v : v);
 }
 
-/* Sixteen bytes at once, from an address divisible by 16: 4 floats or 8 bf16. */
+/* Sixteen bytes at once, from an address divisible by 16 (FX_ALIGNED: only the stand-in looks): 4
+ * floats or 8 bf16. */
 template <typename T> struct fx_wide {
     enum { COUNT = 16 / (int)sizeof(T) };
 };
 FX_DEVICE void fx_get_wide(const float *p, float v[4])
 {
+    FX_ALIGNED(p);
     const float4 q = *(const float4 *)p;
     v[0] = q.x, v[1] = q.y, v[2] = q.z, v[3] = q.w;
 }
 FX_DEVICE void fx_set_wide(float *p, const float v[4])
 {
+    FX_ALIGNED(p);
     *(float4 *)p = make_float4(v[0], v[1], v[2], v[3]);
 }
 FX_DEVICE void fx_get_wide(const fx_bf16 *p, float v[8])
 {
+    FX_ALIGNED(p);
     const uint4 q = *(const uint4 *)p;
     const uint32_t word[4] = {q.x, q.y, q.z, q.w};
     for (int i = 0; i < 4; i++) {
@@ -133,6 +138,7 @@ FX_DEVICE uint32_t fx_pack_bf16(float low, float high)
 }
 FX_DEVICE void fx_set_wide(fx_bf16 *p, const float v[8])
 {
+    FX_ALIGNED(p);
     *(uint4 *)p = make_uint4(fx_pack_bf16(v[0], v[1]), fx_pack_bf16(v[2], v[3]),
                              fx_pack_bf16(v[4], v[5]), fx_pack_bf16(v[6], v[7]));
 }

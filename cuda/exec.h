@@ -11,6 +11,7 @@ extern "C" {
 #endif
 
 typedef struct fx_cuda_staging fx_cuda_staging;
+typedef struct fx_cuda_graph fx_cuda_graph;
 
 typedef struct fx_cuda {
     fx_exec base; /* first: an fx_exec * is an fx_cuda * */
@@ -25,7 +26,9 @@ typedef struct fx_cuda {
     void *nccl;               /* comm_nccl.c's state; NULL on one rank */
     void *plans;              /* conv.cu's plans by node and pass */
     fx_cuda_staging *staging; /* copy.c's */
-    bool strict;              /* fp32 without tensor cores */
+    fx_cuda_graph *graphs;    /* graph.c's */
+    size_t graph_count, graph_capacity;
+    bool strict; /* fp32 without tensor cores */
 } fx_cuda;
 
 static inline fx_cuda *fx_cuda_of(fx_exec *exec)
@@ -59,6 +62,19 @@ fx_status fx_cuda_download(fx_cuda *exec, void *host, const void *device, size_t
 
 /* Starts the copy of `step` to exec->step; it is taken by value. */
 fx_status fx_cuda_store_step(fx_cuda *exec, const fx_step *step);
+
+/* Starts the kernels of the entries one after the other, and does not wait but for an observer. */
+fx_status fx_cuda_walk(fx_cuda *exec, const fx_entry *entries, int count, void *arena,
+                       const fx_observer *observer);
+/* The same, captured at the second time and replayed from then on. */
+fx_status fx_cuda_replay(fx_cuda *exec, const fx_entry *entries, int count, void *arena);
+/* Drops what was captured of these entries; NULL: of all. */
+void fx_cuda_graphs_forget(fx_cuda *exec, const fx_entry *entries);
+
+#ifdef FX_SIMT
+/* Tells the stand-in which entry's kernels are started next; NULL: none's. */
+void fx_simt_entry(const fx_entry *entry, const void *scratch);
+#endif
 
 #define FX_CUDA(call) FX_TRY(fx_cuda_check(call, #call, NULL))
 

@@ -13,6 +13,8 @@ extern "C" {
 typedef struct fx_exec_options {
     fx_comm *comm; /* outlives the exec */
     int threads;   /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
+    bool eager;    /* cuda: every entry is started by itself; otherwise lists that are run again are
+                      captured as one graph */
 } fx_exec_options;
 
 /* Called around every entry in eager mode: profile, NaN hunting, heartbeat. Either may be NULL. */
@@ -35,6 +37,8 @@ typedef struct fx_backend {
                           size_t bytes); /* waits for the data */
     fx_status (*run)(fx_exec *exec, const fx_entry *entries, int count, const fx_step *step,
                      void *arena, const fx_observer *observer);
+    void (*forget)(fx_exec *exec, const fx_entry *entries); /* call before entries that were run are
+                                                               changed or freed */
     fx_status (*wait)(fx_exec *exec);
     fx_status (*describe)(fx_exec *exec, char *text,
                           size_t size); /* device, library versions, threads: one line */

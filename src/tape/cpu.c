@@ -88,6 +88,11 @@ static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx
     return FX_OK;
 }
 
+static void forget(fx_exec *exec, const fx_entry *entries)
+{
+    (void)exec, (void)entries;
+}
+
 static fx_status wait(fx_exec *exec)
 {
     (void)exec;
@@ -113,6 +118,7 @@ const fx_backend fx_backend_cpu = {
     .upload = copy,
     .download = copy,
     .run = run,
+    .forget = forget,
     .wait = wait,
     .describe = describe,
 };

@@ -108,6 +108,7 @@ void fx_program_free(fx_program **program)
     fx_program *p = *program;
     if (!p) return;
     const fx_backend *backend = p->exec->backend;
+    backend->forget(p->exec, p->g->entries);
     for (size_t i = 0; i < p->g->tensor_count; i++) {
         const fx_tensor *t = p->g->tensors[i];
         if (t->memory == FX_KEPT) backend->release(p->exec, t->data, fx_tensor_bytes(t));

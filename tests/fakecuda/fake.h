@@ -1,5 +1,5 @@
 /* fake.h: what the parts of the stand-in share. The stand-in is strict: what CUDA leaves undefined, or
- * would let pass by luck, ends the process with one line. */
+ * would let pass by luck, ends the process with one line. One host thread calls it. */
 #ifndef FX_FAKE_H
 #define FX_FAKE_H
 
@@ -7,10 +7,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
-/* Device memory that a piece of work reads or writes. */
+/* Memory that a piece of work reads or writes; a null one is none. */
 struct fake_range {
     const void *at;
     size_t bytes;
@@ -18,7 +19,7 @@ struct fake_range {
 };
 
 /* Puts `work` at the end of the stream's queue, or into the graph that the stream captures. `name` is
- * for messages: which call, of which node. */
+ * for messages: which call, of which node. Ranges of device memory are checked to be allocated. */
 cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
                          const std::vector<fake_range> &ranges, std::function<void()> work);
 
@@ -27,5 +28,63 @@ cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
 
 /* Random numbers of the process, from FX_FAKE_SEED or 1. */
 uint64_t fake_random(void);
+
+/* memory.cpp. Device memory has no access rights but while work runs. */
+void fake_memory_open(void);
+void fake_memory_close(void);
+/* Whether all of it lies in one allocation on the device, or of pinned host memory. */
+bool fake_is_device(const void *at, size_t bytes);
+bool fake_is_pinned(const void *at, size_t bytes);
+/* "allocation 3 + 128" */
+std::string fake_place(const void *at);
+/* A page without access, and what it is, for the message of a fault. */
+void fake_memory_guard(const void *page, const char *what);
+/* What runs, for the message of a fault. */
+void fake_memory_user(const char *name);
+
+/* order.cpp: the happens-before relation, as vector clocks: element s counts the work of stream s. */
+typedef std::vector<uint64_t> fake_clock;
+void fake_clock_join(fake_clock &into, const fake_clock &other);
+uint64_t fake_clock_at(const fake_clock &clock, int stream);
+/* Dies if work that a range meets is not known to come first. */
+void fake_order_check(const std::string &name, int stream, const fake_clock &clock,
+                      const std::vector<fake_range> &ranges);
+void fake_order_forget(const void *at, size_t bytes);
+
+/* stream.cpp. A mark is what an event was recorded to: one place in one stream's queue. */
+struct fake_capture;
+struct fake_mark {
+    bool done;
+    fake_clock clock;
+    int capture; /* number of the capture it was made in, where it has no time of its own; else 0 */
+    int index;   /* among the capture's marks */
+};
+struct fake_work {
+    enum { RUN, RECORD, WAIT } kind;
+    std::string name;
+    std::vector<fake_range> ranges;
+    std::function<void()> run;
+    std::shared_ptr<fake_mark> mark;
+    uint64_t sequence;
+};
+CUstream_st *fake_stream_create(int priority);
+void fake_stream_destroy(CUstream_st *stream, const char *what);
+int fake_stream_priority(const CUstream_st *stream);
+fake_capture *&fake_stream_capture(CUstream_st *stream);
+void fake_push(CUstream_st *stream, fake_work work);
+/* Dies if queued work uses the memory. */
+void fake_require_unused(const void *at, size_t bytes, const char *what);
+bool fake_is_stream(CUstream_st *stream);
+
+/* graph.cpp */
+void fake_capture_add(CUstream_st *stream, fake_work work);
+/* True, and the capture is lost, when a call that no capture may see is made while one goes on. */
+bool fake_capture_forbids(void);
+cudaError_t fake_capture_record(CUstream_st *stream, std::shared_ptr<fake_mark> &mark);
+cudaError_t fake_capture_wait(CUstream_st *stream, const std::shared_ptr<fake_mark> &mark);
+
+/* For tests: live allocations, streams, events and graphs. */
+int fake_alive(void);
+extern int fake_objects; /* streams, events, graphs */
 
 #endif

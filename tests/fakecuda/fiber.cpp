@@ -64,6 +64,7 @@ fiber *fiber_create(void)
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (f->stack == MAP_FAILED || mprotect(f->stack, GUARD_BYTES, PROT_NONE) != 0)
         fake_fatal("no memory for the stacks of a block");
+    fake_memory_guard(f->stack, "a thread's stack");
     return f;
 }
 

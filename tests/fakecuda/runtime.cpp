@@ -27,22 +27,6 @@ uint64_t fake_random(void)
     return z ^ (z >> 31);
 }
 
-struct CUstream_st {
-    int priority;
-};
-struct CUevent_st {
-    int unused;
-};
-
-cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
-                         const std::vector<fake_range> &ranges, std::function<void()> work)
-{
-    (void)name, (void)ranges;
-    if (!stream) return cudaErrorInvalidResourceHandle;
-    work();
-    return cudaSuccess;
-}
-
 cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = 1;
@@ -84,102 +68,51 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int *lowest, int *highest)
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority)
-{
-    if (flags != cudaStreamNonBlocking) return cudaErrorInvalidValue;
-    *stream = new CUstream_st{priority};
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t stream)
-{
-    delete stream;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream)
-{
-    return stream ? cudaSuccess : cudaErrorInvalidResourceHandle;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
-{
-    (void)flags;
-    *event = new CUevent_st();
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event)
-{
-    delete event;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
-{
-    return event && stream ? cudaSuccess : cudaErrorInvalidResourceHandle;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event)
-{
-    return event ? cudaSuccess : cudaErrorInvalidResourceHandle;
-}
-
-cudaError_t cudaMalloc(void **memory, size_t bytes)
-{
-    *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
-    if (!*memory) return cudaErrorMemoryAllocation;
-    memset(*memory, 0xff, bytes);
-    return cudaSuccess;
-}
-
-cudaError_t cudaFree(void *memory)
-{
-    free(memory);
-    return cudaSuccess;
-}
-
-cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags)
-{
-    (void)flags;
-    *memory = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-
-cudaError_t cudaFreeHost(void *memory)
-{
-    free(memory);
-    return cudaSuccess;
-}
-
+/* Host memory must be pinned: what is not is copied before the call returns, and never overlaps. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream)
 {
-    (void)kind;
-    return fake_enqueue(stream, "cudaMemcpyAsync", {}, [=] { memcpy(to, from, bytes); });
+    const bool to_host = kind == cudaMemcpyDeviceToHost, from_host = kind == cudaMemcpyHostToDevice;
+    if (!to_host && !from_host && kind != cudaMemcpyDeviceToDevice) return cudaErrorInvalidValue;
+    if (!(to_host ? fake_is_pinned : fake_is_device)(to, bytes))
+        fake_fatal("cudaMemcpyAsync to what is not %s: %s", to_host ? "pinned" : "on the device",
+                   fake_place(to).c_str());
+    if (!(from_host ? fake_is_pinned : fake_is_device)(from, bytes))
+        fake_fatal("cudaMemcpyAsync from what is not %s: %s", from_host ? "pinned" : "on the device",
+                   fake_place(from).c_str());
+    return fake_enqueue(stream, "cudaMemcpyAsync", {{from, bytes, false}, {to, bytes, true}},
+                        [=] { memcpy(to, from, bytes); });
 }
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream)
 {
-    return fake_enqueue(stream, "cudaMemsetAsync", {}, [=] { memset(memory, value, bytes); });
+    if (!fake_is_device(memory, bytes))
+        fake_fatal("cudaMemsetAsync of what is not on the device: %s", fake_place(memory).c_str());
+    return fake_enqueue(stream, "cudaMemsetAsync", {{memory, bytes, true}},
+                        [=] { memset(memory, value, bytes); });
 }
 
 const char *cudaGetErrorString(cudaError_t error)
 {
-    switch (error) {
-    case cudaSuccess:
-        return "no error";
-    case cudaErrorMemoryAllocation:
-        return "out of memory";
-    case cudaErrorInvalidValue:
-        return "invalid argument";
-    case cudaErrorInvalidDevice:
-        return "invalid device ordinal";
-    case cudaErrorInvalidConfiguration:
-        return "invalid configuration argument";
-    case cudaErrorInvalidResourceHandle:
-        return "invalid resource handle";
-    default:
-        return "an error of the stand-in";
-    }
+    static const struct {
+        cudaError_t error;
+        const char *text;
+    } known[] = {
+        {cudaSuccess, "no error"},
+        {cudaErrorMemoryAllocation, "out of memory"},
+        {cudaErrorInvalidValue, "invalid argument"},
+        {cudaErrorInvalidDevice, "invalid device ordinal"},
+        {cudaErrorInvalidConfiguration, "invalid configuration argument"},
+        {cudaErrorInvalidResourceHandle, "invalid resource handle"},
+        {cudaErrorIllegalState, "the operation cannot be performed in the present state"},
+        {cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing"},
+        {cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture"},
+        {cudaErrorStreamCaptureUnmatched, "the capture was not initiated in this stream"},
+        {cudaErrorStreamCaptureUnjoined, "capturing stream has unjoined work"},
+        {cudaErrorStreamCaptureIsolation, "dependency created on uncaptured work in another stream"},
+        {cudaErrorCapturedEvent, "operation not permitted on an event last recorded in a capture"},
+    };
+    for (const auto &k : known)
+        if (k.error == error) return k.text;
+    return "an error that the stand-in has no text for";
 }

@@ -1,6 +1,8 @@
-/* simt.cpp: runs a grid, block after block in random order. Within a block, all threads that can run do
- * so, in random order, each until it waits; then whoever waits for a full warp or block goes on. */
+/* simt.cpp: runs a grid, block after block in random order. Within a block each warp in turn, in random
+ * order, runs to the next barrier of the block before another warp begins; within a warp so does each
+ * thread to the next meeting of its warp. */
 #include "simt.h"
+#include "../../cuda/exec.h"
 
 #include <algorithm>
 #include <numeric>
@@ -66,6 +68,11 @@ uint64_t fx_simt_exchange(uint64_t bits, int source, int line)
     return lanes[fx_simt.thread / WARP * WARP + source].slot[slot];
 }
 
+void fx_simt_unaligned(void)
+{
+    fault(fx_simt.thread, "sixteen bytes at once from an address that 16 does not divide");
+}
+
 /* Lets go on those of [first, first + count) that wait for each other, if all are there. */
 static bool release(int first, int count, state at, const char *diverged)
 {
@@ -83,20 +90,33 @@ static bool release(int first, int count, state at, const char *diverged)
     return true;
 }
 
-static void run_turn(std::vector<int> &order)
+static void shuffle(std::vector<int> &order)
 {
     for (size_t i = order.size(); i > 1; i--)
         std::swap(order[i - 1], order[fake_random() % i]);
-    for (const int thread : order) {
-        if (lanes[thread].at != READY) continue;
-        fx_simt.thread = thread;
-        fiber_resume(lanes[thread].control);
-    }
 }
 
-static void run_block(std::vector<int> &order)
+/* As far as it comes without the other warps. */
+static void run_warp(int warp)
+{
+    const int first = warp * WARP, count = std::min<int>(WARP, fx_simt.threads - first);
+    std::vector<int> order((size_t)count);
+    std::iota(order.begin(), order.end(), first);
+    do {
+        shuffle(order);
+        for (const int thread : order) {
+            if (lanes[thread].at != READY) continue;
+            fx_simt.thread = thread;
+            fiber_resume(lanes[thread].control);
+        }
+    } while (release(first, count, AT_WARP, "the lanes of a warp parted"));
+}
+
+static void run_block(void)
 {
     const int threads = fx_simt.threads;
+    std::vector<int> warps((size_t)(threads + WARP - 1) / WARP);
+    std::iota(warps.begin(), warps.end(), 0);
     for (int i = 0; i < threads; i++) {
         if (!lanes[i].control) lanes[i].control = fiber_create();
         lanes[i].at = READY;
@@ -104,18 +124,13 @@ static void run_block(std::vector<int> &order)
         lanes[i].turn = 0;
         fiber_reset(lanes[i].control, run_thread);
     }
-    for (;;) {
-        run_turn(order);
-        bool moved = false;
-        for (int w = 0; w < threads; w += WARP)
-            moved |=
-                release(w, std::min<int>(WARP, threads - w), AT_WARP, "the lanes of a warp parted");
-        moved |= release(0, threads, AT_BLOCK, "the threads of a block parted before a barrier");
-        if (moved) continue;
-        for (int i = 0; i < threads; i++)
-            if (lanes[i].at != DONE) fault(i, "waits for threads that wait elsewhere");
-        return;
-    }
+    do {
+        shuffle(warps);
+        for (const int warp : warps)
+            run_warp(warp);
+    } while (release(0, threads, AT_BLOCK, "the threads of a block parted before a barrier"));
+    for (int i = 0; i < threads; i++)
+        if (lanes[i].at != DONE) fault(i, "waits for threads that wait elsewhere");
 }
 
 /* Shared memory ends at a page without access, is NaN at first, and the rest of its pages must stay as
@@ -129,6 +144,7 @@ static unsigned char *place_shared(size_t bytes)
         if (shared_pages == MAP_FAILED || mprotect(shared_pages, PAGE, PROT_NONE) != 0 ||
             mprotect(shared_pages + all - PAGE, PAGE, PROT_NONE) != 0)
             fake_fatal("no memory for a block's shared memory");
+        fake_memory_guard(shared_pages + all - PAGE, "its shared memory");
         shared_pages += PAGE;
     }
     return shared_pages + SHARED_ROOM - (bytes + 15) / 16 * 16;
@@ -143,8 +159,6 @@ static void check_margin(const unsigned char *shared, size_t bytes)
 static void run_grid(dim3 grid, int threads, size_t shared)
 {
     unsigned char *room = place_shared(shared);
-    std::vector<int> order((size_t)threads);
-    std::iota(order.begin(), order.end(), 0);
     const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
     std::vector<uint64_t> sequence(blocks);
     std::iota(sequence.begin(), sequence.end(), 0);
@@ -158,9 +172,45 @@ static void run_grid(dim3 grid, int threads, size_t shared)
         fx_simt.block[1] = (int)(b / grid.x % grid.y);
         fx_simt.block[2] = (int)(b / grid.x / grid.y);
         memset(room, 0xff, (shared + 15) / 16 * 16);
-        run_block(order);
+        run_block();
         check_margin(room, shared);
     }
+}
+
+static std::vector<fake_range> ranges; /* of the entry whose kernels are started */
+
+static void add_range(const fx_tensor *t, bool write)
+{
+    if (t) ranges.push_back({t->data, fx_tensor_bytes(t), write});
+}
+
+/* Forward reads in[] and writes out[] and saved[]; an op without outputs works in place. Backward reads
+ * what the op declares, and writes din[]. */
+void fx_simt_entry(const fx_entry *entry, const void *scratch)
+{
+    ranges.clear();
+    if (!entry) return;
+    const fx_node *n = entry->node;
+    const bool backward = entry->pass == FX_BACKWARD;
+    const unsigned reads = backward ? n->op->backward_reads : ~0u;
+    for (int i = 0; i < FX_MAX_IN; i++) {
+        if (reads & FX_IN(i)) add_range(n->in[i], false);
+        if (!backward && !n->out[0]) add_range(n->in[i], true);
+        if (backward) add_range(n->din[i], true);
+    }
+    for (int i = 0; i < FX_MAX_OUT; i++) {
+        if (!backward || (reads & FX_OUT(i))) add_range(n->out[i], !backward);
+        if (backward) add_range(n->dout[i], false);
+    }
+    for (int i = 0; i < FX_MAX_SAVED; i++)
+        if (!backward || (reads & FX_SAVED(i))) add_range(n->saved[i], !backward);
+    ranges.push_back({scratch, entry->scratch_bytes, true});
+}
+
+void fx_simt_check_pointer(const char *kernel, const char *node, const void *argument)
+{
+    if (argument && !fake_is_device(argument, 1) && !fake_is_pinned(argument, 1))
+        fake_fatal("%s (%s) is given a pointer to host memory", kernel, node);
 }
 
 fx_status fx_simt_enqueue(cudaStream_t stream, const char *kernel, const char *node, dim3 grid,
@@ -173,7 +223,7 @@ fx_status fx_simt_enqueue(cudaStream_t stream, const char *kernel, const char *n
         return fx_fail(FX_EDEVICE, "%s: grid (%u, %u, %u), block (%u, %u, %u), %zu bytes shared: %s",
                        name.c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z, shared,
                        cudaGetErrorString(cudaErrorInvalidConfiguration));
-    const cudaError_t error = fake_enqueue(stream, name, {}, [=] {
+    const cudaError_t error = fake_enqueue(stream, name, ranges, [=] {
         grid_name = name.c_str();
         body = &thread;
         run_grid(grid, (int)block.x, shared);

@@ -12,14 +12,20 @@
 #include <cstring>
 #include <functional>
 #include <tuple>
+#include <type_traits>
 
-#include "flexhpc/error.h"
+#include "flexhpc/backend.h"
 
 #define FX_KERNEL      __attribute__((unused)) static
 #define FX_BOUNDS(...) /* most threads a block: checked by ptxas */
 #define FX_DEVICE      __attribute__((unused)) static inline
 #define FX_SHARED(bytes)                                                                               \
     unsigned char *bytes = (unsigned char *)__builtin_assume_aligned(fx_simt.shared, 16)
+
+#define FX_ALIGNED(p)                                                                                  \
+    do {                                                                                               \
+        if ((uintptr_t)(p) % 16 != 0) fx_simt_unaligned();                                             \
+    } while (0)
 
 /* Of the thread that runs. */
 struct fx_simt_position {
@@ -33,6 +39,8 @@ void fx_simt_sync(int line);
 /* Gives `bits` to the warp and takes those of `lane`; returns when all 32 lanes came to the same line.
  */
 uint64_t fx_simt_exchange(uint64_t bits, int lane, int line);
+
+[[noreturn]] void fx_simt_unaligned(void);
 
 /* Puts the grid into the stream's queue. */
 fx_status fx_simt_enqueue(cudaStream_t stream, const char *kernel, const char *node, dim3 grid,
@@ -90,10 +98,19 @@ FX_DEVICE float fx_float_of_bits(uint32_t bits)
     return v;
 }
 
+/* A kernel's pointers must be the device's. */
+void fx_simt_check_pointer(const char *kernel, const char *node, const void *argument);
+
+template <typename T> void fx_simt_check(const char *kernel, const char *node, const T &argument)
+{
+    if constexpr (std::is_pointer_v<T>) fx_simt_check_pointer(kernel, node, argument);
+}
+
 template <typename... P, typename... A>
 fx_status fx_simt_launch(cudaStream_t stream, const char *name, const char *node, dim3 grid, dim3 block,
                          size_t shared, void (*kernel)(P...), A... arguments)
 {
+    (fx_simt_check(name, node, arguments), ...);
     const std::tuple<P...> copies(arguments...);
     return fx_simt_enqueue(stream, name, node, grid, block, shared,
                            [kernel, copies] { std::apply(kernel, copies); });

@@ -258,6 +258,7 @@ static inline void fx_test_run(fx_test *t, fx_op_run *r, fx_pass pass)
                                      fx_tensor_bytes(&r->tensor[i]));
     const fx_entry entry = {.node = &r->device, .pass = pass};
     if (status == FX_OK) status = backend->run(t->exec, &entry, 1, &FX_TEST_STEP, r->scratch, NULL);
+    backend->forget(t->exec, &entry);
     for (int i = 0; i < r->tensors && status == FX_OK; i++)
         if (r->device_tensor[i].data)
             status = backend->download(t->exec, r->tensor[i].data, r->device_tensor[i].data,
