@@ -13,7 +13,11 @@ if(FX_CUDA STREQUAL "STANDIN")
   target_link_libraries(fakecuda PUBLIC flexhpc)
   target_include_directories(fakecuda PUBLIC tests/fakecuda)
   target_include_directories(fakecuda SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
+  target_include_directories(fakecuda PRIVATE src)
   target_compile_definitions(fakecuda PUBLIC FX_SIMT)
+  # Its cuDNN plans with the installed library, where there is one, for this device.
+  set_source_files_properties(tests/fakecuda/cudnn.cpp PROPERTIES COMPILE_DEFINITIONS
+    "FX_FAKE_CUDNN=\"${CUDNN_LIBRARY}\";FX_FAKE_DEVICE=\"${CMAKE_SOURCE_DIR}/tests/cuda/devices/h100.json\"")
   # A context switch that keeps the registers of the calling convention, and stacks that no shadow stack knows.
   target_compile_options(fakecuda PRIVATE -fcf-protection=none)
   add_library(flexhpc_cuda SHARED ${FLEXHPC_CUDA_C} ${FLEXHPC_CUDA_CU})

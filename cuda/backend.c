@@ -2,6 +2,7 @@
  * that starts kernels and does not wait. */
 #include <stdio.h>
 
+#include "conv_plans.h"
 #include "exec.h"
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
@@ -43,6 +44,7 @@ static void close_cuda(fx_exec **base)
     if (exec->stream) cudaStreamSynchronize(exec->stream);
     fx_cuda_graphs_forget(exec, NULL);
     fx_cuda_staging_free(&exec->staging);
+    fx_conv_close(exec);
     if (exec->base.close_library) exec->base.close_library(exec->base.library);
     if (exec->step) cudaFree(exec->step);
     if (exec->comm) cudaStreamDestroy(exec->comm);
