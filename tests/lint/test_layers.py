@@ -7,6 +7,7 @@
   oplist       an op is src/ops/NAME.c and a line FX_OP(NAME) in oplist.h, both or neither
   allocation   memory comes from src/core/mem.c alone
   determinism  no OpenMP sum over float or double: its order is not fixed
+  primitives   kernels use what cuda/device.cuh lists and nothing else of the device; cuda/launch.cuh alone starts them
   unfinished   no note of work left undone
   private      no path of a developer's machine, no registry host
   length       no file of code above 500 lines
@@ -43,7 +44,7 @@ LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in n
 # Folders outside src/: the rightmost layer whose public headers they may include. They own private headers only.
 OUTSIDE = {"mpi": "config", "cuda": "ops"}
 
-CODE = (".c", ".h", ".cu", ".cuh", ".def")
+CODE = (".c", ".h", ".cu", ".cuh", ".cpp", ".def")
 SKIPPED_FOLDERS = {".git", "__pycache__", "runs", "data"}
 MAX_LINES = 500
 # In two halves, so that this file passes its own lint.
@@ -52,6 +53,7 @@ UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X"
 PRIVATE = re.compile("|".join(re.escape(a + b) for a, b in [
     ("/wo", "rk/"), ("../sha", "red"), ("deb.deb", "ian.org"), ("py", "pi.org"), ("registry.np", "mjs"),
     ("/ho", "me/"), ("/fa", "rm/")]))
+DEVICE_ONLY = re.compile(r"\b(?:__\w+|(?:thread|block)Idx|(?:block|grid)Dim|warpSize|atomic\w+|asm|printf|assert|curand\w*)\b|<<<")
 ALLOCATORS = re.compile(r"\b(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|strdup|strndup|asprintf|"
                         r"vasprintf|free)\s*\(")
 
@@ -161,6 +163,15 @@ def check_code(root):
                     yield f"{path}: determinism: OpenMP sum over {name}: its order is not fixed"
 
 
+def check_kernels(root):
+    for path in files_of(root):
+        if path.startswith("cuda/") and path not in ("cuda/device.cuh", "cuda/launch.cuh"):
+            for number, line in enumerate(code_only(read(root, path)).split("\n"), 1):
+                m = DEVICE_ONLY.search(line)
+                if m and m.group(0) != "__cplusplus" and (path.endswith((".cu", ".cuh")) or m.group(0) == "<<<"):
+                    yield f"{path}:{number}: primitives: {m.group(0)} is not of cuda/device.cuh"
+
+
 def check_text(root):
     for path in files_of(root):
         text = read(root, path)
@@ -176,8 +187,8 @@ def check_text(root):
 
 
 def check_documents(root):
-    """`src/ops/conv.c` in a .md file, and relative links. Names with capitals are patterns; cuda/ is told of before it is."""
-    named = re.compile(r"`((?:src|include|tests|mpi|docs|configs|benchmarks|jobs)/[a-z0-9_./-]+\.[a-z0-9]+)`")
+    """`src/ops/conv.c` in a .md file, and relative links. Names with capitals are patterns."""
+    named = re.compile(r"`((?:src|include|tests|mpi|cuda|docs|configs|benchmarks|jobs)/[a-z0-9_./-]+\.[a-z0-9]+)`")
     for path in files_of(root):
         if path.endswith(".md"):
             for number, line in enumerate(read(root, path).split("\n"), 1):
@@ -188,7 +199,7 @@ def check_documents(root):
 
 
 def lint(root):
-    checks = (check_layers, check_oplist, check_code, check_text, check_documents)
+    checks = (check_layers, check_oplist, check_code, check_kernels, check_text, check_documents)
     return [finding for check in checks for finding in check(root)]
 
 
@@ -206,6 +217,9 @@ SOUND = {
                        "reduction(+ : n)\n}\n",
     "mpi/comm_mpi.c": '#include "flexhpc/comm.h"\n#include <mpi.h>\n#include "topology.h"\n',
     "mpi/topology.h": "#define FX_RANKS 4\n",
+    "cuda/device.cuh": "#define FX_KERNEL __global__ static\n",
+    "cuda/launch.cuh": "#define FX_LAUNCH(k, g, b) k<<<g, b>>>()\n",
+    "cuda/add.cu": '#include "launch.cuh"\nFX_KERNEL void add(float *y)\n{\n    y[fx_index()] = expf(1); // no __ldg\n}\n',
     "docs/TOUR.md": "`src/ops/add.c`, `src/ops/NAME.c`, [this](TOUR.md), [paper](https://example.org/x)\n",
 }
 PLANTED = [
@@ -228,6 +242,10 @@ PLANTED = [
     ("allocation", {"mpi/a.c": "void *f(void) { return calloc(1, 1); }\n"}),
     ("determinism", {"src/ops/b.c": "double s = 0;\n#pragma omp parallel for reduction(+ : s)\n"}),
     ("determinism", {"src/ops/b.c": "int64_t n; float s;\n#pragma omp parallel for \\\n    reduction(+:n,s)\n"}),
+    ("primitives", {"cuda/a.cu": "FX_KERNEL void k(float *y) { y[threadIdx.x] = 0; }\n"}),
+    ("primitives", {"cuda/a.cu": "FX_KERNEL void k(float *y) { atomicAdd(y, 1.0f); }\n"}),
+    ("primitives", {"cuda/a.cuh": "__device__ int f(void);\n"}),
+    ("primitives", {"cuda/a.cu": "void f(void) { k<<<1, 1>>>(); }\n"}),
     ("unfinished", {"src/io/a.c": "/* TO" + "DO later */\n"}),
     ("private", {"README.md": "see /wo" + "rk/x\n"}),
     ("length", {"src/io/a.c": "\n" * 501}),
