@@ -151,6 +151,14 @@ FX_DEVICE float fx_warp_sum(float v)
     return v;
 }
 
+/* Largest of the warp, on every lane. */
+FX_DEVICE float fx_warp_max(float v)
+{
+    for (int mask = FX_WARP / 2; mask > 0; mask /= 2)
+        v = fmaxf(v, fx_shuffle_xor(v, mask));
+    return v;
+}
+
 /* Sum over the block, the same bits on every thread. `shared`: one float a warp; free again after the
  * call. */
 FX_DEVICE float fx_block_sum(float v, float *shared)

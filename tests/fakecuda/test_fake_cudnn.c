@@ -207,7 +207,7 @@ static cudnnStatus_t pack_and_run(const fx_cudnn_plan *plan, const int64_t *uids
     return status;
 }
 
-static void runs(void)
+static void runs(cudaStream_t stream)
 {
     enum { TENSORS = FX_GRAPH_BIAS + 1, ROOM = 1 << 20 };
     int64_t uids[TENSORS + 1];
@@ -240,6 +240,7 @@ static void runs(void)
     at[FX_GRAPH_SRC] = sound;
     check(pack_and_run(&plan, uids, at, TENSORS, at[FX_GRAPH_DST]) == CUDNN_STATUS_BAD_PARAM,
           "a workspace that is used otherwise");
+    cudaStreamSynchronize(stream); /* what is queued holds the memory */
     fx_cudnn_plan_close(&plan);
     for (int i = 0; i <= TENSORS; i++)
         cudaFree(at[i]);
@@ -275,7 +276,7 @@ int main(int argc, char **argv)
     graphs();
     policies();
     descriptors();
-    runs();
+    runs(stream);
     handle_before_plans();
     cudnnDestroy(handle);
     cudaStreamDestroy(stream);

@@ -65,7 +65,7 @@ def main():
             expect("other build", f"is of build 0123456789ab, this program of build {build.decode()}$", cuda_line(folder))
             with open(place, "wb") as f:
                 f.write(library)
-            expect("this build", "no driver or no device: |^flexhpc, backend cuda, .*compute capability", cuda_line(folder))
+            expect("this build", "has no kernel yet for |no driver or no device: |^flexhpc, backend cuda, .*compute capability", cuda_line(folder))
     return 0
 
 
