@@ -5,8 +5,8 @@
  * Run: standin only
  * Run: cudnn
  * Planted and caught: rules taken out one at a time: channels; a uid of two tensors; the alignment of
- * tensors, and of pointers; setting when finished (by the table alone: the installed library refuses it as
- * well); memory read and written. */
+ * tensors, and of pointers; setting when finished (by the table alone: the installed library refuses it
+ * as well); memory read and written. */
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
 #include <stdio.h>
