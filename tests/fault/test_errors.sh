@@ -48,7 +48,7 @@ refused 2 "pack.source" "$fx" pack tiny.yaml --set pack.source=
 refused 2 "eval: --run DIR" "$fx" eval tiny.yaml
 for command in "plan tiny.yaml" "bench tiny.yaml" "train tiny.yaml --run here" "eval tiny.yaml --run here"; do
     # shellcheck disable=SC2086 # words of a command
-    refused 1 "run.backend: backend cuda is not part of this build" "$fx" $command --set run.backend=cuda
+    refused 1 "run.backend: built without CUDA" "$fx" $command --set run.backend=cuda
 done
 [ ! -e here ] || fail "a refused command made a run folder"
 
