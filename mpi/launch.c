@@ -11,7 +11,7 @@
 #include "flexhpc/log.h"
 #include "flexhpc/str.h"
 
-enum { GRACE_SECONDS = 3, CLOSING_SECONDS = 10, BUSY = 1 << 16 /* operations are still in flight */ };
+enum { CLOSING_SECONDS = 10, BUSY = 1 << 16 /* operations are still in flight */ };
 
 /* MPI takes a quarter of a second to start alone, and is of no use to one process. */
 static bool launcher_seen(void)
@@ -86,23 +86,13 @@ int fx_exit_code(fx_status status)
     return status == FX_OK ? 0 : status == FX_ECONFIG ? 2 : 1;
 }
 
-/* Whether fx_agree has named the rank that failed. */
-static bool names_rank(const char *message)
-{
-    for (const char *at = message; (at = strstr(at, "rank ")) != NULL; at++) {
-        int rank = 0, size = 0;
-        if (sscanf(at, "rank %d/%d on ", &rank, &size) == 2) return true;
-    }
-    return false;
-}
-
 static void speak(const fx_comm *comm, fx_status status)
 {
     const char *message = fx_error_message();
     if (!message[0]) message = "failed, and nothing says why";
     if (!comm || comm->size == 1) {
         if (status != FX_OK && (comm || status != FX_EPEER)) fx_log_failure("%s", message);
-    } else if (names_rank(message)) {
+    } else if (fx_names_rank(message)) {
         fx_log_failure("%s", message);
     } else {
         fx_log_failure("rank %d/%d on %s: %s", comm->rank, comm->size, fx_host(), message);
@@ -116,9 +106,7 @@ static bool all_came(fx_comm *comm, fx_status status)
     fx_mpi *m = comm->state;
     const int mine = (int)status | (fx_mpi_idle(m) ? 0 : BUSY);
     const struct timespec pause = {.tv_nsec = 1000000};
-    /* The lowest rank is the first to lose patience. */
-    const double patience = GRACE_SECONDS + 0.25 * (comm->rank < 20 ? comm->rank : 20),
-                 begun = fx_now();
+    const double patience = fx_patience_seconds(comm), begun = fx_now();
     MPI_Request request = MPI_REQUEST_NULL;
     int done = 0;
     if (MPI_Iallgather(&mine, 1, MPI_INT, m->endings, 1, MPI_INT, m->ending, &request) != MPI_SUCCESS)

@@ -29,7 +29,8 @@ fx_status fx_checkpoint_save(fx_comm *comm, fx_params *params, fx_exec *exec,
                              const fx_progress *progress, const char *folder, int keep);
 
 /* Path of the newest whole checkpoint: that of `latest`, else, with a warning, the newest one that
- * verifies. "" when the folder holds none. Collective. */
+ * verifies. "" when the folder holds none; FX_EIO when it holds some and none verifies: beginning
+ * afresh would lose what can perhaps be saved. Collective. */
 fx_status fx_checkpoint_find(fx_comm *comm, const char *folder, char path[FX_PATH_MAX]);
 
 /* Reads progress alone, for making the model before reading its tensors. Collective. */

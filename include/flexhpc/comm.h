@@ -4,6 +4,7 @@
 #ifndef FLEXHPC_COMM_H
 #define FLEXHPC_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "flexhpc/error.h"
@@ -50,9 +51,18 @@ fx_status fx_comm_max_f64(fx_comm *comm, double *value); /* a NaN of any rank wi
 fx_status fx_comm_sum_f64(fx_comm *comm, double *values, int count);
 
 /* The same status on all ranks: FX_OK when all bring FX_OK. Otherwise the lowest failing rank's code,
- * its message recorded on every rank with "rank R/N on HOST: " before it, so that whoever prints it
- * names the culprit. On the failing rank itself the record is the same text. Collective. */
+ * its message recorded on every rank with "rank R/N on HOST: " before it (unless an agreement before
+ * has put it there), so that whoever prints it names the culprit. On the failing rank itself the record
+ * is the same text. A failing rank whose peers don't come within fx_patience_seconds, because they wait
+ * for it in a collective that it left, prints its line and ends all ranks; then this does not return.
+ * Collective, but safe for one rank alone to call with a failure. */
 fx_status fx_agree(fx_comm *comm, fx_status status);
+
+/* Seconds that a failed rank waits for its peers: the lowest is the first to lose patience. Local. */
+double fx_patience_seconds(const fx_comm *comm);
+
+/* Whether an agreement has named the rank that failed in `message`. Local. */
+bool fx_names_rank(const char *message);
 
 #ifdef __cplusplus
 }

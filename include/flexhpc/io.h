@@ -89,15 +89,14 @@ fx_status fx_h5_get_text(fx_h5 *f, const char *object, const char *name, char *o
 fx_status fx_h5_get_reals(fx_h5 *f, const char *object, const char *name, double *out, int most,
                           int *count);
 
-/* A dataset of rank 0 to 8; missing parent groups are made. chunk NULL: contiguous. checksum:
- * Fletcher32 of each chunk (chunked only). Space is allocated at once, nothing is filled. */
+/* A dataset of rank 0 to 8; missing parent groups are made. chunk NULL: contiguous. Space is allocated
+ * at once, nothing is filled. */
 typedef struct fx_h5_shape {
     int rank;
     int64_t dim[8];
     fx_h5_type type;
 } fx_h5_shape;
-fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
-                        bool checksum);
+fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk);
 
 /* Names the dimensions of a dataset after one-dimensional datasets of their sizes, one a dimension,
  * which become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */

@@ -8,6 +8,7 @@
 
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
+#include "patience.h"
 
 enum { FEW = 256 }; /* ranks gathered without the heap: an agreement must work when memory is gone */
 
@@ -16,17 +17,21 @@ typedef struct verdict {
     char message[960];
 } verdict;
 
-fx_status fx_agree(fx_comm *comm, fx_status status)
+static verdict verdict_of(const fx_comm *comm, fx_status status)
 {
-    if (comm->size == 1) return status;
-    int64_t worst = status;
-    FX_TRY(fx_comm_max_i64(comm, &worst));
-    if (worst == FX_OK) return FX_OK;
-
     verdict mine = {.status = status};
-    if (status != FX_OK)
-        snprintf(mine.message, sizeof mine.message, "rank %d/%d on %s: %s", comm->rank, comm->size,
-                 fx_host(), fx_error_message());
+    const char *why = fx_error_message();
+    if (status != FX_OK && fx_names_rank(why))
+        snprintf(mine.message, sizeof mine.message, "%.900s", why);
+    else if (status != FX_OK)
+        snprintf(mine.message, sizeof mine.message, "rank %d/%d on %s: %.800s", comm->rank, comm->size,
+                 fx_host(), why);
+    return mine;
+}
+
+/* Some rank has failed: all hear why. */
+static fx_status hear(fx_comm *comm, const verdict *mine)
+{
     verdict *all = fx_calloc((size_t)comm->size, sizeof *all);
     int64_t no_memory = all == NULL;
     FX_TRY(fx_comm_max_i64(comm, &no_memory)); /* the gather below must be entered by all or none */
@@ -34,7 +39,7 @@ fx_status fx_agree(fx_comm *comm, fx_status status)
         fx_free(all);
         return fx_fail(FX_ENOMEM, "a rank failed, and another has no memory left to hear why");
     }
-    fx_status result = comm->ops->all_gather(comm, &mine, sizeof mine, all);
+    fx_status result = comm->ops->all_gather(comm, mine, sizeof *mine, all);
     if (result == FX_OK) {
         int first = 0;
         while (all[first].status == FX_OK)
@@ -43,6 +48,19 @@ fx_status fx_agree(fx_comm *comm, fx_status status)
         result = fx_fail((fx_status)all[first].status, "%s", all[first].message);
     }
     fx_free(all);
+    return result;
+}
+
+fx_status fx_agree(fx_comm *comm, fx_status status)
+{
+    if (comm->size == 1) return status;
+    const verdict mine = verdict_of(comm, status);
+    fx_patience patience;
+    if (status != FX_OK) fx_patience_begin(&patience, comm, status == FX_ECONFIG ? 2 : 1, mine.message);
+    int64_t worst = status;
+    fx_status result = fx_comm_max_i64(comm, &worst);
+    if (result == FX_OK && worst != FX_OK) result = hear(comm, &mine);
+    if (status != FX_OK) fx_patience_end(&patience);
     return result;
 }
 

@@ -54,7 +54,7 @@ static fx_status write_identity(fx_h5 *file, const fx_shard_layout *l)
 
 static fx_status write_ints(fx_h5 *file, const char *name, int64_t count, const int64_t *values)
 {
-    FX_TRY(fx_h5_dataset(file, name, (fx_h5_shape){1, {count}, FX_H5_I64}, NULL, false));
+    FX_TRY(fx_h5_dataset(file, name, (fx_h5_shape){1, {count}, FX_H5_I64}, NULL));
     return fx_h5_write(file, name, NULL, NULL, FX_H5_I64, values);
 }
 
@@ -82,7 +82,7 @@ static fx_status write_times(fx_h5 *file, const fx_pack_source *s, double *room)
 {
     for (int64_t t = 0; t < s->snapshots; t++)
         room[t] = s->interval > 0 ? s->start + (double)t * s->interval : (double)t;
-    FX_TRY(fx_h5_dataset(file, "time", (fx_h5_shape){1, {s->snapshots}, FX_H5_F64}, NULL, false));
+    FX_TRY(fx_h5_dataset(file, "time", (fx_h5_shape){1, {s->snapshots}, FX_H5_F64}, NULL));
     return fx_h5_write(file, "time", NULL, NULL, FX_H5_F64, room);
 }
 
@@ -119,8 +119,8 @@ fx_status fx_shard_create(const char *path, const fx_shard_layout *l, fx_shard_w
     FX_TRY_DONE(FX_ALLOC(shard->checksum, l->patches * T));
     FX_TRY_DONE(FX_ALLOC(shard->stats, l->patches));
     FX_TRY_DONE(fx_h5_create(NULL, path, &shard->file));
-    FX_TRY_DONE(fx_h5_dataset(shard->file, FIELDS, fields_shape(l), chunk, false));
-    FX_TRY_DONE(fx_h5_dataset(shard->file, CHECKSUMS, checksums_shape(l), NULL, false));
+    FX_TRY_DONE(fx_h5_dataset(shard->file, FIELDS, fields_shape(l), chunk));
+    FX_TRY_DONE(fx_h5_dataset(shard->file, CHECKSUMS, checksums_shape(l), NULL));
     FX_TRY_DONE(write_identity(shard->file, l));
     FX_TRY_DONE(write_coordinates(shard->file, l));
 done:

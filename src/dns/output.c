@@ -168,13 +168,13 @@ static fx_status create_file(task *t)
         memcpy(chunk, (const int64_t[]){1, t->channels, n, n}, sizeof chunk);
     }
     FX_TRY(fx_h5_create(t->comm, t->part, &t->file));
-    FX_TRY(fx_h5_dataset(t->file, "w", shape, chunk, false));
+    FX_TRY(fx_h5_dataset(t->file, "w", shape, chunk));
     FX_TRY(
         fx_h5_set_text(t->file, "w", "axes", t->channels > 1 ? "time, (u, v, w), y, x" : "time, y, x"));
     static const char *const series[] = {"time", "energy", "enstrophy", "palinstrophy"};
     const fx_h5_shape line = {.rank = 1, .dim = {t->snapshots}, .type = FX_H5_F64};
     for (int i = 0; i < 4; i++)
-        FX_TRY(fx_h5_dataset(t->file, series[i], line, NULL, false));
+        FX_TRY(fx_h5_dataset(t->file, series[i], line, NULL));
     return FX_OK;
 }
 

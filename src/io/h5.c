@@ -8,6 +8,8 @@
 #include "flexhpc/mem.h"
 #include "h5_file.h"
 
+enum { FULL_BELOW = 1 << 17 }; /* bytes free on a disk that no write of ours finds room on */
+
 static pthread_mutex_t lock;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -61,6 +63,14 @@ static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *text)
     return 0;
 }
 
+/* MPI-IO layers call a full disk an input/output error. */
+static const char *full_disk(const fx_h5 *f)
+{
+    int64_t room = 0;
+    return fx_free_space(f->path, &room) == FX_OK && room < FULL_BELOW ? ": no space left on the disk"
+                                                                       : "";
+}
+
 fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what)
 {
     char reason[200] = "";
@@ -68,8 +78,14 @@ fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what)
     H5Eclear2(H5E_DEFAULT);
     fx_h5_leave();
     const bool named = object[0] != '\0' && strcmp(object, "/") != 0;
-    return fx_fail(FX_EIO, "%s: %s%s%s%s%s", f->path, named ? object : "", named ? ": " : "", what,
-                   reason[0] ? ": " : "", reason);
+    const char *full = full_disk(f);
+    return fx_fail(FX_EIO, "%s: %s%s%s%s%s%s", f->path, named ? object : "", named ? ": " : "", what,
+                   full, reason[0] ? ": " : "", reason);
+}
+
+fx_status fx_h5_agree(const fx_h5 *f, fx_status status)
+{
+    return f->comm ? fx_agree(f->comm, status) : status;
 }
 
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name)
@@ -107,7 +123,7 @@ static fx_status allocate(const char *path, fx_comm *comm, fx_h5 **out)
 
 static void release(fx_h5 **f)
 {
-    if ((*f)->transfer != H5P_DEFAULT) H5Pclose((*f)->transfer);
+    if ((*f)->transfer > H5P_DEFAULT) H5Pclose((*f)->transfer);
     fx_free(*f);
     *f = NULL;
 }
@@ -129,6 +145,15 @@ static hid_t access_list(const fx_h5 *f)
     return H5I_INVALID_HID;
 }
 
+/* How data goes into a file of several ranks: each by itself (h5_data.c says why). */
+static hid_t independent_transfer(void)
+{
+    const hid_t list = H5Pcreate(H5P_DATASET_XFER);
+    if (list < 0 || H5Pset_dxpl_mpio(list, H5FD_MPIO_INDEPENDENT) >= 0) return list;
+    H5Pclose(list);
+    return H5I_INVALID_HID;
+}
+
 fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out)
 {
     fx_h5 *f = NULL;
@@ -139,14 +164,14 @@ fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out)
     if (access >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, 0) >= 0)
         f->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
     fx_status status = FX_OK;
-    if (f->comm && f->file >= 0) f->transfer = H5Pcreate(H5P_DATASET_XFER);
-    if (f->file < 0)
+    if (f->comm && f->file >= 0) f->transfer = independent_transfer();
+    if (f->file < 0 || f->transfer < 0)
         status = fx_h5_failed(f, "", "create");
     else
         fx_h5_leave();
     H5Pclose(access);
     H5Pclose(creation);
-    if (f->comm) status = fx_agree(f->comm, status);
+    status = fx_h5_agree(f, status);
     if (status == FX_OK)
         *out = f;
     else
@@ -184,7 +209,7 @@ fx_status fx_h5_close(fx_h5 **f)
         status = fx_h5_failed(file, "", "flush");
     else
         fx_h5_leave();
-    if (file->comm) status = fx_agree(file->comm, status);
+    status = fx_h5_agree(file, status);
     if (status != FX_OK) {
         fx_h5_abandon(f);
         return status;
@@ -196,7 +221,7 @@ fx_status fx_h5_close(fx_h5 **f)
     } else {
         fx_h5_leave();
     }
-    if (file->comm) status = fx_agree(file->comm, status);
+    status = fx_h5_agree(file, status);
     release(f);
     return status;
 }
@@ -232,9 +257,9 @@ static fx_status set_attribute(fx_h5 *f, const char *object, const char *name, h
     const bool written = a >= 0 && H5Awrite(a, memory, value) >= 0;
     if (a >= 0) H5Aclose(a);
     H5Sclose(space);
-    if (!written) return fx_h5_failed(f, name, "write attribute");
+    if (!written) return fx_h5_agree(f, fx_h5_failed(f, name, "write attribute"));
     fx_h5_leave();
-    return FX_OK;
+    return fx_h5_agree(f, FX_OK);
 }
 
 fx_status fx_h5_set_int(fx_h5 *f, const char *object, const char *name, int64_t value)

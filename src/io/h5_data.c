@@ -37,7 +37,7 @@ static hid_t memory_type(fx_h5_type type)
     return H5I_INVALID_HID;
 }
 
-static hid_t creation_list(const fx_h5_shape *shape, const int64_t *chunk, bool checksum)
+static hid_t creation_list(const fx_h5_shape *shape, const int64_t *chunk)
 {
     const hid_t list = H5Pcreate(H5P_DATASET_CREATE);
     hsize_t dims[MAX_DIMS];
@@ -46,8 +46,7 @@ static hid_t creation_list(const fx_h5_shape *shape, const int64_t *chunk, bool 
     const bool good = list >= 0 && H5Pset_obj_track_times(list, 0) >= 0 &&
                       H5Pset_alloc_time(list, H5D_ALLOC_TIME_EARLY) >= 0 &&
                       H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0 &&
-                      (!chunk || H5Pset_chunk(list, shape->rank, dims) >= 0) &&
-                      (!checksum || H5Pset_fletcher32(list) >= 0);
+                      (!chunk || H5Pset_chunk(list, shape->rank, dims) >= 0);
     if (good) return list;
     if (list >= 0) H5Pclose(list);
     return H5I_INVALID_HID;
@@ -72,8 +71,7 @@ static bool make_groups(const fx_h5 *f, const char *name)
     return good;
 }
 
-fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
-                        bool checksum)
+fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk)
 {
     hsize_t dims[MAX_DIMS];
     FX_REQUIRE(shape.rank >= 0 && shape.rank <= MAX_DIMS, FX_EARG, "%s: %s: %d dimensions", f->path,
@@ -83,7 +81,7 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
     fx_h5_enter();
     const hid_t space =
         shape.rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(shape.rank, dims, NULL);
-    const hid_t list = creation_list(&shape, chunk, checksum);
+    const hid_t list = creation_list(&shape, chunk);
     const hid_t d =
         list < 0 || !make_groups(f, name)
             ? H5I_INVALID_HID
@@ -95,7 +93,7 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
     if (list >= 0) H5Pclose(list);
     H5Sclose(space);
     fx_h5_leave();
-    return status;
+    return fx_h5_agree(f, status);
 }
 
 bool fx_h5_exists(fx_h5 *f, const char *name)
@@ -233,34 +231,24 @@ static fx_status open_box(fx_h5 *f, const char *name, const int64_t *offset, con
 
 /* Data is written independently: where a collective write fails on one rank alone (a full disk), HDF5
  * returns there and waits for it on the others, and boxes of ours gain nothing from being collected.
- * Only chunks with a filter must be written together. */
-static bool choose_transfer(const fx_h5 *f, hid_t dataset)
-{
-    if (!f->comm) return true;
-    const hid_t list = H5Dget_create_plist(dataset);
-    const bool filtered = H5Pget_nfilters(list) > 0;
-    H5Pclose(list);
-    return H5Pset_dxpl_mpio(f->transfer, filtered ? H5FD_MPIO_COLLECTIVE : H5FD_MPIO_INDEPENDENT) >= 0;
-}
-
-/* Ranks agree twice: before H5Dwrite, which would wait for ever for a rank whose box is refused, and
- * after it, for some MPI-IO layers tell only the rank that failed. */
+ * That is why files of ours have no filters: filtered chunks must be written together. Ranks agree
+ * twice: before anything is written, so that a refused box leaves the file whole, and after it, for a
+ * failed write is seen by its own rank only. */
 fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
                       fx_h5_type type, const void *data)
 {
     box b;
     const fx_status mine = open_box(f, name, offset, count, &b);
-    fx_status status = f->comm ? fx_agree(f->comm, mine) : mine;
+    fx_status status = fx_h5_agree(f, mine);
     if (status != FX_OK) {
         if (mine == FX_OK) close_box(&b);
         return status;
     }
-    if (!choose_transfer(f, b.dataset) ||
-        H5Dwrite(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
+    if (H5Dwrite(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
         status = fail_box(f, name, &b, "write");
     else
         close_box(&b);
-    return f->comm ? fx_agree(f->comm, status) : status;
+    return fx_h5_agree(f, status);
 }
 
 fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,

@@ -47,7 +47,8 @@ fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales)
         FX_TRY(fx_h5_set_text(f, scales[i], "NAME", scales[i]));
     }
     fx_h5_enter();
-    if (!write_list(f, name, reference, shape.rank)) return fx_h5_failed(f, name, "name dimensions");
+    if (!write_list(f, name, reference, shape.rank))
+        return fx_h5_agree(f, fx_h5_failed(f, name, "name dimensions"));
     fx_h5_leave();
-    return FX_OK;
+    return fx_h5_agree(f, FX_OK);
 }

@@ -20,6 +20,10 @@ void fx_h5_leave(void);
 /* Leaves the lock and records "PATH: OBJECT: what: HDF5's innermost reason". */
 fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what);
 
+/* The same status on all ranks that write a file together: HDF5 writes metadata in the middle of any
+ * call that changes it, and a failure there may be one rank's alone. */
+fx_status fx_h5_agree(const fx_h5 *f, fx_status status);
+
 /* Follows `name` one component at a time; refuses links out of the file in files of ours. Lock held. */
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name);
 

@@ -119,7 +119,7 @@ static fx_status write_tensor(fx_comm *comm, fx_h5 *f, fx_params *params, fx_exe
     if (i % comm->size != comm->rank) count[0] = 0;
     FX_TRY(dataset_name(name, kind, p));
     FX_TRY(fx_params_read(params, exec, p, SLABS[kind].slab, buffer));
-    FX_TRY(fx_h5_dataset(f, name, shape, NULL, false));
+    FX_TRY(fx_h5_dataset(f, name, shape, NULL));
     FX_TRY(fx_h5_set_int(f, name, "xxh64", hash_of(buffer, fx_count(&p->value))));
     return fx_h5_write(f, name, offset, count, FX_H5_F32, buffer);
 }

@@ -21,7 +21,7 @@ static fx_evaluation_row *row_of(fx_evaluation *e, const fx_score *s)
 static fx_status write_vector(fx_h5 *f, const char *name, fx_h5_type type, int rank, int64_t n,
                               const void *data)
 {
-    FX_TRY(fx_h5_dataset(f, name, (fx_h5_shape){rank, {n, n}, type}, NULL, false));
+    FX_TRY(fx_h5_dataset(f, name, (fx_h5_shape){rank, {n, n}, type}, NULL));
     return fx_h5_write(f, name, NULL, NULL, type, data);
 }
 
@@ -120,8 +120,8 @@ fx_status fx_evaluation_write(fx_evaluation *e, const char *folder, const fx_sco
         FX_TRY_DONE(write_spectra(f, k, w));
         if (w->input) FX_TRY_DONE(write_example(e, f, k, &s[k], w));
     }
-    FX_TRY_DONE(fx_h5_dataset(f, "scores", (fx_h5_shape){2, {count, FX_SCORE_COLUMNS}, FX_H5_F64}, NULL,
-                              false));
+    FX_TRY_DONE(
+        fx_h5_dataset(f, "scores", (fx_h5_shape){2, {count, FX_SCORE_COLUMNS}, FX_H5_F64}, NULL));
     FX_TRY_DONE(fx_h5_write(f, "scores", NULL, NULL, FX_H5_F64, table));
     FX_TRY_DONE(fx_h5_close(&f));
     FX_TRY_DONE(fx_commit(part, final));

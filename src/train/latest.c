@@ -80,7 +80,7 @@ static bool is_whole(const char *path)
 fx_status fx_latest_find(const char *folder, char path[FX_PATH_MAX])
 {
     char **names = NULL, latest[64];
-    int count = 0;
+    int count = 0, checkpoints = 0;
     fx_status status = FX_OK;
     path[0] = '\0';
     if (!fx_file_exists(folder)) return FX_OK;
@@ -91,7 +91,9 @@ fx_status fx_latest_find(const char *folder, char path[FX_PATH_MAX])
     }
     FX_TRY(fx_list_dir(folder, ".h5", &names, &count));
     for (int i = count; i-- > 0;) {
-        if (!is_checkpoint_name(names[i]) || strcmp(names[i], latest) == 0) continue;
+        if (!is_checkpoint_name(names[i])) continue;
+        checkpoints++;
+        if (strcmp(names[i], latest) == 0) continue;
         FX_TRY_DONE(fx_path(path, "%s/%s", folder, names[i]));
         if (is_whole(path)) {
             fx_log(FX_WARN, "%s/latest names no whole checkpoint; going on from %s", folder, names[i]);
@@ -99,6 +101,9 @@ fx_status fx_latest_find(const char *folder, char path[FX_PATH_MAX])
         }
     }
     path[0] = '\0';
+    FX_REQUIRE_DONE(checkpoints == 0, FX_EIO,
+                    "%s: no checkpoint of %d is whole; move the folder away to begin afresh", folder,
+                    checkpoints);
 done:
     fx_free(names);
     return status;

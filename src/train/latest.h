@@ -12,7 +12,7 @@ fx_status fx_latest_set(const char *folder, const char *name);
 fx_status fx_latest_prune(const char *folder, int keep);
 
 /* Path of the newest checkpoint that verifies, beginning with the one that `latest` names; "" when
- * there is none. */
+ * there is none, FX_EIO when there are some and none verifies. */
 fx_status fx_latest_find(const char *folder, char path[FX_PATH_MAX]);
 
 #endif

@@ -241,9 +241,10 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
     fx_comm *comm = t->exec->options.comm;
     float norm[4];
     double sum[2] = {0, 0}, word[3];
-    FX_TRY(fx_program_run(t->step, step, t->observer));
-    FX_TRY(read_losses(t, sum, &report->contrast));
-    FX_TRY(fx_program_read(t->step, t->norm, norm));
+    fx_status status = fx_program_run(t->step, step, t->observer);
+    if (status == FX_OK) status = read_losses(t, sum, &report->contrast);
+    if (status == FX_OK) status = fx_program_read(t->step, t->norm, norm);
+    FX_TRY(fx_agree(comm, status));
 
     const bool finite = isfinite(sum[0]) && isfinite(sum[1]);
     int64_t blame = finite ? -1 : comm->size - comm->rank; /* the maximum is the lowest rank */

@@ -52,3 +52,8 @@ refused() {
     # without a launcher there is nothing else
     [ "$1" != "$FLEXHPC" ] || [ "$(wc -l <err)" -eq 1 ] || fail "more than one line: $*"
 }
+
+# `same_run RUN OTHER`: OTHER, of 24 steps, ends as RUN does, to the bit.
+same_run() {
+    /usr/bin/python3 "$FX_TESTS_DIR/fault/same_run.py" "$1" "$2" 2>err || fail "$2 ends other than $1"
+}
