@@ -23,11 +23,11 @@ PEER = os.path.join(HERE, "peers", "torch_step.py")
 
 # Name: configuration and overrides of flexhpc; arguments of the peer.
 ROWS = {
-    "small-256": ("flex-small.yaml", ["model.image=256", "train.batch=1"],
+    "small-256": ("flex-small.yaml", ["data.patch=256", "train.global_batch=1"],
                   ["--model", "small", "--image", "256", "--batch", "1"]),
-    "small-64": ("flex-small.yaml", ["model.image=64", "train.batch=8"],
+    "small-64": ("flex-small.yaml", ["data.patch=64", "train.global_batch=8"],
                  ["--model", "small", "--image", "64", "--batch", "8"]),
-    "demo": ("demo.yaml", ["train.batch=16"], ["--model", "demo", "--image", "32", "--batch", "16"]),
+    "demo": ("demo.yaml", ["train.global_batch=16"], ["--model", "demo", "--image", "32", "--batch", "16"]),
 }
 # Ratios a row is held to: peer over flexhpc in time, flexhpc over peer in bytes.
 GOALS = {"step vs tuned": 1.15, "step vs stock": 3.0, "sampling vs tuned": 1.1}

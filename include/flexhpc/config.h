@@ -1,5 +1,5 @@
-/* config.h: the configuration of a run. One flat struct, made from keys.def: key "train.batch" is the
- * member train_batch. Includes error.h, str.h. */
+/* config.h: the configuration of a run. One flat struct, made from keys.def: key "train.clip" is the
+ * member train_clip, a key without a section keeps its name. Includes error.h, str.h. */
 #ifndef FLEXHPC_CONFIG_H
 #define FLEXHPC_CONFIG_H
 
@@ -21,6 +21,8 @@ typedef struct fx_list {
 } fx_list;
 
 typedef struct fx_config {
+#define FX_TOP_INT(name, ...)         int64_t name;
+#define FX_TOP_CHOICE(name, ...)      int name;
 #define FX_INT(section, name, ...)    int64_t section##_##name;
 #define FX_REAL(section, name, ...)   double section##_##name;
 #define FX_BOOL(section, name, ...)   bool section##_##name;
@@ -28,6 +30,8 @@ typedef struct fx_config {
 #define FX_CHOICE(section, name, ...) int section##_##name;
 #define FX_LIST(section, name, ...)   fx_list section##_##name;
 #include "flexhpc/keys.def"
+#undef FX_TOP_INT
+#undef FX_TOP_CHOICE
 #undef FX_INT
 #undef FX_REAL
 #undef FX_BOOL
@@ -38,7 +42,7 @@ typedef struct fx_config {
 
 /* Defaults, then the YAML file (NULL: none), then "section.name=value" overrides (NULL-terminated;
  * NULL: none). Errors are FX_ECONFIG and name file:line and key, and for an unknown key the nearest
- * one. Presets and derived values (model.size, beta2, ...) are filled in, then the whole is checked.
+ * one. Presets and derived values (model.preset, beta2, ...) are filled in, then the whole is checked.
  * Local. */
 fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides);
 
@@ -54,8 +58,8 @@ fx_status fx_config_print(const fx_config *config, FILE *out);
 enum { FX_CONFIG_TEXT_MAX = 1 << 16 };
 fx_status fx_config_text(const fx_config *config, char *text, size_t size);
 
-/* The keys whose values differ, as "train.batch: 8 -> 16" lines in `text` (cut, with "..." at the end,
- * when it does not fit); the number of them. Local. */
+/* The keys whose values differ, as "train.global_batch: 8 -> 16" lines in `text` (cut, with "..." at
+ * the end, when it does not fit); the number of them. Local. */
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);
 
 /* One line a key: name, type, default, range, unit, help. Local. */

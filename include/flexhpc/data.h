@@ -172,8 +172,8 @@ typedef struct fx_loader_batch {
 } fx_loader_batch;
 
 /* Takes data.path, data.reynolds, data.scale, data.forecast_step, data.condition_scale, data.prefetch,
- * model.image, model.cond, train.batch, train.accumulate and run.seed. Row i of micro-batch m on rank r
- * is slot r B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
+ * data.patch, model.cond, train.global_batch, train.accumulate and seed. Row i of micro-batch m on rank
+ * r is slot r B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out);
 
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread

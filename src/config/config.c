@@ -43,7 +43,7 @@ static fx_status override(fx_config *config, const char *text, bool *given)
     char name[FX_NAME_MAX];
     const char *equals = strchr(text, '=');
     FX_REQUIRE(equals && (size_t)(equals - text) < sizeof name, FX_ECONFIG,
-               "--set %s: section.name=value expected", text);
+               "--set %s: key=value expected", text);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     const fx_key *key = fx_key_find(name);
     if (!key) return fx_context(fx_key_unknown(name), "--set %s", text);
@@ -92,9 +92,17 @@ static void print_quoted(FILE *out, const char *text)
     putc('"', out);
 }
 
+/* 0: the key stands at the top. */
 static size_t section_length(const fx_key *key)
 {
-    return strcspn(key->name, ".");
+    const char *dot = strchr(key->name, '.');
+    return dot ? (size_t)(dot - key->name) : 0;
+}
+
+static bool opens_section(int i)
+{
+    const size_t n = section_length(&fx_keys[i]);
+    return n > 0 && (i == 0 || strncmp(fx_keys[i].name, fx_keys[i - 1].name, n + 1) != 0);
 }
 
 fx_status fx_config_print(const fx_config *config, FILE *out)
@@ -103,11 +111,9 @@ fx_status fx_config_print(const fx_config *config, FILE *out)
         const fx_key *key = &fx_keys[i];
         const size_t n = section_length(key);
         char text[VALUE_MAX];
-        if (i == 0 || section_length(&fx_keys[i - 1]) != n ||
-            strncmp(key->name, fx_keys[i - 1].name, n) != 0)
-            fprintf(out, "%.*s:\n", (int)n, key->name);
+        if (opens_section(i)) fprintf(out, "%.*s:\n", (int)n, key->name);
         fx_key_text(config, key, text, sizeof text);
-        fprintf(out, "  %s: ", key->name + n + 1);
+        fprintf(out, n ? "  %s: " : "%s: ", n ? key->name + n + 1 : key->name);
         if (key->type == FX_KEY_LIST)
             fprintf(out, "[%s]\n", text);
         else if (key->type == FX_KEY_TEXT) {

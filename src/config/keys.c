@@ -11,6 +11,10 @@
 enum { VALUE_MAX = 640 };
 
 const fx_key fx_keys[] = {
+#define FX_TOP_INT(name, first, least, most, unit, help)                                               \
+    {#name, FX_KEY_INT, offsetof(fx_config, name), first, "", least, most, unit, help},
+#define FX_TOP_CHOICE(name, first, words, help)                                                        \
+    {#name, FX_KEY_CHOICE, offsetof(fx_config, name), first, words, 0, 0, "", help},
 #define AT(section, name) offsetof(fx_config, section##_##name)
 #define FX_INT(section, name, first, least, most, unit, help)                                          \
     {#section "." #name, FX_KEY_INT, AT(section, name), first, "", least, most, unit, help},
@@ -25,6 +29,8 @@ const fx_key fx_keys[] = {
 #define FX_LIST(section, name, first, least, most, help)                                               \
     {#section "." #name, FX_KEY_LIST, AT(section, name), 0, first, least, most, "", help},
 #include "flexhpc/keys.def"
+#undef FX_TOP_INT
+#undef FX_TOP_CHOICE
 #undef AT
 #undef FX_INT
 #undef FX_REAL

@@ -14,7 +14,7 @@ typedef enum fx_key_type {
 } fx_key_type;
 
 typedef struct fx_key {
-    const char *name; /* "train.batch" */
+    const char *name; /* "train.global_batch", "seed" */
     fx_key_type type;
     size_t offset;    /* in fx_config */
     double first;     /* default of numbers, booleans, choices */

@@ -25,13 +25,13 @@ static fx_status apply_preset(fx_config *c, const bool *given)
     static const char *const keys[] = {"model.channels", "model.blocks", "model.depth", "model.heads",
                                        "model.mlp_ratio"};
     const int custom = (int)(sizeof presets / sizeof *presets);
-    if (c->model_size == custom) {
+    if (c->model_preset == custom) {
         for (int i = 0; i < 5; i++)
-            FX_REQUIRE(is_given(given, keys[i]), FX_ECONFIG, "%s: needed with model.size: custom",
+            FX_REQUIRE(is_given(given, keys[i]), FX_ECONFIG, "%s: needed with model.preset: custom",
                        keys[i]);
         return FX_OK;
     }
-    const preset *p = &presets[c->model_size];
+    const preset *p = &presets[c->model_preset];
     if (!is_given(given, keys[0])) c->model_channels = p->channels;
     if (!is_given(given, keys[1])) c->model_blocks = p->blocks;
     if (!is_given(given, keys[2])) c->model_depth = p->depth;
@@ -62,9 +62,9 @@ static fx_status check_model(const fx_config *c)
                (long long)c->model_depth);
     FX_REQUIRE(c->model_latent_patch != 3, FX_ECONFIG, "model.latent_patch: 3 is none of 1, 2, 4");
     const int64_t unit = ((int64_t)1 << levels) * c->model_latent_patch;
-    FX_REQUIRE(c->model_image % unit == 0, FX_ECONFIG,
-               "model.image: %lld is no multiple of %lld (2^levels x model.latent_patch)",
-               (long long)c->model_image, (long long)unit);
+    FX_REQUIRE(c->data_patch % unit == 0, FX_ECONFIG,
+               "data.patch: %lld is no multiple of %lld (2^levels x model.latent_patch)",
+               (long long)c->data_patch, (long long)unit);
     const int64_t width = (int64_t)c->model_channels.value[levels - 1];
     FX_REQUIRE(c->model_heads >= 1 && width % c->model_heads == 0, FX_ECONFIG,
                "model.heads: %lld does not divide the last of model.channels, %lld",

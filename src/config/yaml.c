@@ -1,5 +1,5 @@
-/* yaml.c: a configuration file: sections of keys, nothing deeper. Anchors, aliases and tags are
- * refused: there is nothing to share in a flat file, and they are how small texts become large. */
+/* yaml.c: a configuration file: keys, and sections of keys, nothing deeper. Anchors, aliases and tags
+ * are refused: there is nothing to share in a flat file, and they are how small texts become large. */
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
@@ -71,13 +71,10 @@ static fx_status sequence(reader *r, char *out, size_t size)
     }
 }
 
-static fx_status read_key(reader *r, const char *section)
+/* The value of the key that the present event names. */
+static fx_status read_value(reader *r, const fx_key *key, const char *name)
 {
-    char name[FX_NAME_MAX], word[FX_NAME_MAX / 2 - 2], value[FX_TEXT_MAX + 1];
-    FX_TRY(scalar(r, "key", word, sizeof word));
-    snprintf(name, sizeof name, "%s.%s", section, word);
-    const fx_key *key = fx_key_find(name);
-    if (!key) return place(r, fx_key_unknown(name));
+    char value[FX_TEXT_MAX + 1];
     if (r->given[key - fx_keys]) return place(r, fx_fail(FX_ECONFIG, "%s: given twice", name));
     r->given[key - fx_keys] = true;
     FX_TRY(next(r));
@@ -89,15 +86,27 @@ static fx_status read_key(reader *r, const char *section)
     return status == FX_OK ? FX_OK : place(r, status);
 }
 
+static fx_status read_key(reader *r, const char *section)
+{
+    char name[FX_NAME_MAX], word[FX_NAME_MAX / 2 - 2];
+    FX_TRY(scalar(r, "key", word, sizeof word));
+    snprintf(name, sizeof name, "%s.%s", section, word);
+    const fx_key *key = fx_key_find(name);
+    return key ? read_value(r, key, name) : place(r, fx_key_unknown(name));
+}
+
+/* A section, or a key that has none. */
 static fx_status read_section(reader *r)
 {
     char section[FX_NAME_MAX / 2 - 2], start[FX_NAME_MAX / 2];
     FX_TRY(scalar(r, "section", section, sizeof section));
+    const fx_key *key = strchr(section, '.') ? NULL : fx_key_find(section);
+    if (key) return read_value(r, key, section);
     snprintf(start, sizeof start, "%s.", section);
     bool known = false;
     for (int i = 0; i < fx_key_count; i++)
         known = known || strncmp(fx_keys[i].name, start, strlen(start)) == 0;
-    if (!known) return place(r, fx_fail(FX_ECONFIG, "%s: no such section", section));
+    if (!known) return place(r, fx_fail(FX_ECONFIG, "%s: no such section or key", section));
     FX_TRY(expect(r, YAML_MAPPING_START_EVENT, "the section's keys"));
     if (r->event.data.mapping_start.anchor || r->event.data.mapping_start.tag)
         return place(r, fx_fail(FX_ECONFIG, "an anchor or tag, refused"));

@@ -139,26 +139,26 @@ static fx_status allocate(fx_loader *loader)
 static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config *c)
 {
     const int64_t parts = comm->size * c->train_accumulate;
-    FX_REQUIRE(
-        c->train_batch % parts == 0, FX_ECONFIG,
-        "train.batch: %lld does not divide into %d ranks x %lld micro-batches (train.accumulate)",
-        (long long)c->train_batch, comm->size, (long long)c->train_accumulate);
+    FX_REQUIRE(c->train_global_batch % parts == 0, FX_ECONFIG,
+               "train.global_batch: %lld does not divide into %d ranks x %lld micro-batches "
+               "(train.accumulate)",
+               (long long)c->train_global_batch, comm->size, (long long)c->train_accumulate);
     FX_REQUIRE(c->data_path[0], FX_ECONFIG, "data.path: names no pack");
     FX_TRY_CTX(fx_pack_open(c->data_path, &loader->pack), "data.path");
     const fx_manifest *m = fx_pack_manifest(loader->pack);
-    FX_REQUIRE(m->patch == c->model_image, FX_ECONFIG,
-               "model.image: %lld, but the patches of data.path %s are %lld pixels (pack.patch)",
-               (long long)c->model_image, c->data_path, (long long)m->patch);
+    FX_REQUIRE(m->patch == c->data_patch, FX_ECONFIG,
+               "data.patch: %lld, but the patches of data.path %s are %lld pixels (pack.patch)",
+               (long long)c->data_patch, c->data_path, (long long)m->patch);
     const fx_order_options options = {
-        .seed = (uint64_t)c->run_seed,
-        .batch = c->train_batch,
+        .seed = (uint64_t)c->seed,
+        .batch = c->train_global_batch,
         .cond = c->model_cond,
         .forecast_step = c->data_forecast_step,
         .reynolds = &c->data_reynolds,
     };
     FX_TRY(fx_order_create(m, &options, &loader->order));
-    loader->samples = c->train_batch / parts;
-    loader->slot0 = comm->rank * (c->train_batch / comm->size);
+    loader->samples = c->train_global_batch / parts;
+    loader->slot0 = comm->rank * (c->train_global_batch / comm->size);
     loader->accumulate = c->train_accumulate;
     loader->side = m->patch;
     loader->cond = c->model_cond;

@@ -28,7 +28,7 @@ static bool wanted(const fx_list *list, double reynolds)
 static fx_status check(const fx_manifest *m, const fx_order_options *o)
 {
     FX_REQUIRE(o->batch > 0 && m->strata % o->batch == 0, FX_ECONFIG,
-               "train.batch: %lld does not divide the pack's %lld strata (pack.strata)",
+               "train.global_batch: %lld does not divide the pack's %lld strata (pack.strata)",
                (long long)o->batch, (long long)m->strata);
     for (int i = 0; o->reynolds && i < o->reynolds->count; i++) {
         bool found = false;

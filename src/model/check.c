@@ -30,7 +30,7 @@ fx_status fx_model_check(const fx_model *m)
                "model.latent_patch: %lld is none of 1, 2, 4", (long long)m->latent_patch);
     const int64_t unit = (1LL << m->levels) * m->latent_patch, d = m->channels[m->levels - 1];
     FX_REQUIRE(m->image >= unit && m->image % unit == 0, FX_EARG,
-               "model.image: %lld is no multiple of %lld", (long long)m->image, (long long)unit);
+               "data.patch: %lld is no multiple of %lld", (long long)m->image, (long long)unit);
     FX_REQUIRE(m->depth >= 1 && m->depth % 2 == 1 && m->depth < 128, FX_EARG,
                "model.depth: %lld is not odd and below 128", (long long)m->depth);
     FX_REQUIRE(m->heads >= 1 && d % m->heads == 0, FX_EARG,
@@ -55,7 +55,7 @@ static fx_status levels_from(const fx_list *list, const char *key, int levels, i
 fx_status fx_model_from_config(const fx_config *c, fx_model *out)
 {
     static const unsigned tasks[] = {FX_TASK_SR | FX_TASK_FC, FX_TASK_SR, FX_TASK_FC};
-    fx_model m = {.image = c->model_image,
+    fx_model m = {.image = c->data_patch,
                   .cond = c->model_cond,
                   .levels = c->model_channels.count,
                   .depth = c->model_depth,

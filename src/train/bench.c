@@ -46,7 +46,7 @@ static fx_status time_sampling(fx_synthetic *s, fx_bench_report *out)
     fx_sampler sampler = {0};
     fx_step_options options = s->trainee->options;
     fx_status status = FX_OK;
-    const fx_step step = {.seed = (uint64_t)s->config->run_seed, .gradient_scale = 1};
+    const fx_step step = {.seed = (uint64_t)s->config->seed, .gradient_scale = 1};
     options.model.tasks &= options.model.tasks & FX_TASK_SR ? FX_TASK_SR : FX_TASK_FC;
     FX_TRY_DONE(fx_sampler_create(s->exec, s->trainee->params, &options, s->config->bench_patches,
                                   SAMPLER_STEPS, true, &sampler));

@@ -58,7 +58,7 @@ static fx_status open_pack(fx_evaluation *e)
     FX_TRY(fx_pack_open(e->config->data_path, &e->pack));
     const fx_manifest *m = fx_pack_manifest(e->pack);
     FX_REQUIRE(m->patch == e->options.model.image, FX_ECONFIG,
-               "%s: patches of %lld pixels, model.image is %lld", e->config->data_path,
+               "%s: patches of %lld pixels, data.patch is %lld", e->config->data_path,
                (long long)m->patch, (long long)e->options.model.image);
     FX_REQUIRE(2 * m->reynolds_count <= FX_EVALUATION_ROWS, FX_ECONFIG,
                "%s: more than %d Reynolds numbers", e->config->data_path, FX_EVALUATION_ROWS / 2);
@@ -154,8 +154,8 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
     FX_TRY_DONE(fx_agree(comm, status));
     FX_TRY_DONE(fx_agree(comm, run_all(e)));
     FX_TRY_DONE(merge(e));
-    FX_TRY_DONE(fx_scores_summarise(&e->scores, (uint64_t)config->run_seed, scores, FX_EVALUATION_ROWS,
-                                    &count));
+    FX_TRY_DONE(
+        fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count));
     print_scores(scores, count);
     if (comm->rank == 0) status = fx_evaluation_write(e, folder, scores, count);
     status = fx_agree(comm, status);

@@ -46,14 +46,14 @@ static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, in
     fx_free(window);
     e->re[b] = (float)(r->reynolds / e->progress.config.data_condition_scale);
     for (uint32_t task = 0; task < 2; task++)
-        fx_fill_normal((uint64_t)e->config->run_seed, 2 * (uint32_t)i + task, fx_crc32("x_T"),
+        fx_fill_normal((uint64_t)e->config->seed, 2 * (uint32_t)i + task, fx_crc32("x_T"),
                        (uint32_t)r->reynolds, e->noise + (task * e->batch + b) * n, n);
     return status;
 }
 
 static fx_status sample(fx_evaluation *e)
 {
-    const fx_step step = {.seed = (uint64_t)e->config->run_seed, .gradient_scale = 1};
+    const fx_step step = {.seed = (uint64_t)e->config->seed, .gradient_scale = 1};
     fx_program *p = e->sampler.program;
     FX_TRY(fx_program_write(p, e->sampler.inputs.snapshots, e->snapshots));
     FX_TRY(fx_program_write(p, e->sampler.inputs.re, e->re));

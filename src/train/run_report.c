@@ -231,18 +231,20 @@ static void gather_facts(gathered *r)
     add_fact(r, "patch",
              fx_pool_print(r->pool,
                            "%lld x %lld pixels, super-resolution x%lld, forecast from %lld snapshots",
-                           (long long)c->model_image, (long long)c->model_image,
+                           (long long)c->data_patch, (long long)c->data_patch,
                            (long long)c->data_factor, (long long)c->model_cond));
     add_fact(r, "data", fx_pool_print(r->pool, "%s", c->data_path));
     add_fact(r, "training",
              fx_pool_print(r->pool, "%s, learning rate %g, batch %lld, %lld of %lld steps",
                            optimizers[c->train_optimizer], c->train_learning_rate,
-                           (long long)c->train_batch, (long long)(r->steps ? r->step[r->steps - 1] : 0),
+                           (long long)c->train_global_batch,
+                           (long long)(r->steps ? r->step[r->steps - 1] : 0),
                            (long long)c->train_steps));
     if (r->steps > 0)
-        add_fact(r, "speed",
-                 fx_pool_print(r->pool, "%.1f samples/s (mean of the last 50 steps)",
-                               (double)c->train_batch / mean_of_last(r->column[4], r->steps, 50)));
+        add_fact(
+            r, "speed",
+            fx_pool_print(r->pool, "%.1f samples/s (mean of the last 50 steps)",
+                          (double)c->train_global_batch / mean_of_last(r->column[4], r->steps, 50)));
 }
 
 static const char *const PARAGRAPHS[] = {

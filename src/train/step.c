@@ -11,17 +11,17 @@ static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
 {
     FX_TRY(fx_model_from_config(c, &o->model));
     const int64_t unit = ranks * c->train_accumulate;
-    FX_REQUIRE(
-        c->train_batch % unit == 0, FX_ECONFIG,
-        "train.batch: %lld does not divide into %d ranks x %lld micro-batches (train.accumulate)",
-        (long long)c->train_batch, ranks, (long long)c->train_accumulate);
+    FX_REQUIRE(c->train_global_batch % unit == 0, FX_ECONFIG,
+               "train.global_batch: %lld does not divide into %d ranks x %lld micro-batches "
+               "(train.accumulate)",
+               (long long)c->train_global_batch, ranks, (long long)c->train_accumulate);
     FX_REQUIRE(c->contrast_weight <= 0 || c->model_tasks == 0, FX_ECONFIG,
-               "contrast.weight: the contrastive term needs model.tasks: both");
+               "contrast.weight: the contrastive term needs model.tasks: mt");
     FX_REQUIRE(c->contrast_weight <= 0 || c->train_accumulate == 1, FX_ECONFIG,
                "train.accumulate: with contrast.weight above 0 the latents of the whole batch are "
                "needed at once; "
                "use 1");
-    o->micro_batch = c->train_batch / unit;
+    o->micro_batch = c->train_global_batch / unit;
     o->accumulate = (int)c->train_accumulate;
     o->fixed = c->train_reduce == 1;
     FX_REQUIRE(!o->fixed || o->accumulate == 1, FX_ECONFIG,

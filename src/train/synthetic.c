@@ -10,8 +10,8 @@ fx_status fx_synthetic_normal(const fx_synthetic *s, fx_program *program, fx_ten
     if (!t) return FX_OK;
     const int64_t count = fx_count(t);
     FX_TRY(FX_ALLOC(values, count));
-    fx_fill_normal((uint64_t)s->config->run_seed, (uint32_t)s->comm->rank, fx_crc32("synthetic"), 0,
-                   values, count);
+    fx_fill_normal((uint64_t)s->config->seed, (uint32_t)s->comm->rank, fx_crc32("synthetic"), 0, values,
+                   count);
     const fx_status status = fx_program_write(program, t, values);
     fx_free(values);
     return status;
@@ -34,7 +34,7 @@ static fx_status open_local(fx_synthetic *s)
     FX_TRY(fx_step_options_from_config(s->config, s->comm->size, &options));
     FX_TRY(fx_exec_open(s->comm, s->config, &s->exec));
     FX_TRY(fx_trainee_create(s->exec, &options, false, &s->trainee));
-    FX_TRY(fx_params_initialize(s->trainee->params, s->exec, (uint64_t)s->config->run_seed));
+    FX_TRY(fx_params_initialize(s->trainee->params, s->exec, (uint64_t)s->config->seed));
     for (int micro = 0; micro < options.accumulate; micro++) {
         const fx_batch *in = &s->trainee->inputs[micro];
         FX_TRY(fx_synthetic_normal(s, s->trainee->step, in->snapshots));
@@ -60,7 +60,7 @@ fx_status fx_synthetic_step(fx_synthetic *s, double *seconds)
 {
     const fx_config *c = s->config;
     const fx_step_options *o = &s->trainee->options;
-    const fx_step step = {.seed = (uint64_t)c->run_seed,
+    const fx_step step = {.seed = (uint64_t)c->seed,
                           .step = (uint32_t)s->steps,
                           .slot0 = (uint32_t)(s->comm->rank * o->micro_batch * o->accumulate),
                           .learning_rate = (float)c->train_learning_rate,

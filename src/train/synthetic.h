@@ -9,7 +9,7 @@ typedef struct fx_synthetic {
     fx_comm *comm;
     const fx_config *config;
     fx_exec *exec;
-    fx_trainee *trainee; /* initialised from run.seed */
+    fx_trainee *trainee; /* initialised from seed */
     int64_t steps;       /* run so far */
 } fx_synthetic;
 

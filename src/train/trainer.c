@@ -35,9 +35,8 @@ typedef struct trainer {
 static bool may_change(const char *line)
 {
     static const char *const free_keys[] = {
-        "run.",       "sample.",   "eval.",         "generate.",
-        "pack.",      "data.path", "data.prefetch", "train.checkpoint_every",
-        "train.keep", "bench."};
+        "run.",          "sample.",          "eval.",           "generate.", "pack.", "data.path",
+        "data.prefetch", "checkpoint.every", "checkpoint.keep", "bench."};
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
         if (strncmp(line, free_keys[i], strlen(free_keys[i])) == 0) return true;
     return false;
@@ -51,8 +50,8 @@ static fx_status check_same_settings(const fx_config *then, const fx_config *now
         FX_REQUIRE(may_change(line), FX_ECONFIG, "%s was made with other settings: %s", path, line);
         fx_log(FX_INFO, "resume: %s", line);
     }
-    FX_REQUIRE(then->run_seed == now->run_seed, FX_ECONFIG, "%s was made with run.seed %lld, not %lld",
-               path, (long long)then->run_seed, (long long)now->run_seed);
+    FX_REQUIRE(then->seed == now->seed, FX_ECONFIG, "%s was made with seed %lld, not %lld", path,
+               (long long)then->seed, (long long)now->seed);
     return FX_OK;
 }
 
@@ -79,7 +78,7 @@ static fx_status write_config(const trainer *t)
 
 static fx_status begin_afresh(trainer *t)
 {
-    FX_TRY(fx_params_initialize(t->trainee->params, t->exec, (uint64_t)t->config->run_seed));
+    FX_TRY(fx_params_initialize(t->trainee->params, t->exec, (uint64_t)t->config->seed));
     if (t->config->train_init_from[0] == '\0') return FX_OK;
     FX_TRY_CTX(
         fx_checkpoint_load(t->comm, t->trainee->params, t->exec, t->config->train_init_from, true),
@@ -182,7 +181,7 @@ static fx_status one_step(trainer *t)
     const double base = c->train_init_from[0] ? c->train_learning_rate / 3 : c->train_learning_rate;
     const double rate = fx_learning_rate(base, s, c->train_warmup, c->train_steps);
     const int64_t local = t->trainee->options.micro_batch * t->trainee->options.accumulate;
-    const fx_step step = {.seed = (uint64_t)c->run_seed,
+    const fx_step step = {.seed = (uint64_t)c->seed,
                           .step = (uint32_t)s,
                           .slot0 = (uint32_t)(t->comm->rank * local),
                           .learning_rate = (float)rate,
@@ -206,7 +205,7 @@ static fx_status one_step(trainer *t)
             FX_INFO,
             "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.1f samples/s  wait %.0f %%  ETA %.0f s",
             (long long)s + 1, (long long)c->train_steps, report.loss, report.norm, rate,
-            (double)c->train_batch / seconds, 100 * wait / seconds,
+            (double)c->train_global_batch / seconds, 100 * wait / seconds,
             seconds * (double)(c->train_steps - s - 1));
     return FX_OK;
 }
@@ -216,7 +215,7 @@ static fx_status save(trainer *t)
     if (t->saved == t->progress.step) return FX_OK;
     fx_beat_phase(FX_PHASE_SAVE, t->checkpoints);
     FX_TRY(fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->checkpoints,
-                              (int)t->config->train_keep));
+                              (int)t->config->checkpoint_keep));
     t->saved = t->progress.step;
     return FX_OK;
 }
@@ -237,7 +236,7 @@ static fx_status stop_wanted(trainer *t, bool *stop)
 
 static fx_status loop(trainer *t, bool *early)
 {
-    const int64_t every = t->config->train_checkpoint_every;
+    const int64_t every = t->config->checkpoint_every;
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));
         if (every > 0 && t->progress.step % every == 0) FX_TRY(save(t));

@@ -9,9 +9,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 cat >tiny.yaml <<'YAML'
-model: {size: custom, image: 16, channels: [32, 32], blocks: [1, 1], depth: 1, heads: 1, mlp_ratio: 1}
-data: {factor: 2}
-train: {batch: 4, bucket: 0.0625}
+model: {preset: custom, channels: [32, 32], blocks: [1, 1], depth: 1, heads: 1, mlp_ratio: 1}
+data: {patch: 16, factor: 2}
+train: {global_batch: 4, bucket: 0.0625}
 bench: {steps: 3, warmup: 1, patches: 2}
 YAML
 

@@ -31,12 +31,12 @@ static void expect_error(const char *text, const char *message)
 static void other_value(const fx_key *key, char *out, size_t size)
 {
     static const char *const special[][2] = {
-        {"model.image", "64"},          {"model.channels", "32,64,96"},
+        {"data.patch", "64"},           {"model.channels", "32,64,96"},
         {"model.blocks", "1,2,1"},      {"model.depth", "5"},
         {"model.heads", "3"},           {"model.mlp_ratio", "3"},
         {"model.latent_patch", "2"},    {"model.decoder_channels", "32,32,64"},
         {"generate.output_grid", "64"}, {"generate.grid", "96"},
-        {"model.arch", "flex"},         {"model.size", "custom"}};
+        {"model.arch", "flex"},         {"model.preset", "custom"}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         if (strcmp(key->name, special[i][0]) == 0) {
             snprintf(out, size, "%s", special[i][1]);
@@ -96,40 +96,50 @@ static void presets_and_given_keys(void **state)
 {
     (void)state;
     fx_config c;
-    assert_int_equal(parse(&c, "model: {size: big, depth: 5}\ntrain: {optimizer: adamw}\n"), FX_OK);
+    assert_int_equal(parse(&c, "model: {preset: big, depth: 5}\ntrain: {optimizer: adamw}\n"), FX_OK);
     assert_int_equal(c.model_channels.count, 4);
     assert_true(c.model_channels.value[3] == 1152 && c.model_heads == 16);
     assert_int_equal(c.model_depth, 5);
     assert_true(c.train_beta2 == 0.999 && c.train_beta1 == 0.9);
-    assert_int_equal(parse(&c, "model: {size: small}"), FX_OK);
+    assert_int_equal(parse(&c, "model: {preset: small}"), FX_OK);
     assert_true(c.train_beta2 == 0.98 && c.model_decoder_channels.value[0] == 64);
+    assert_int_equal(parse(&c, "seed: 7\nbackend: cpu\ntrain: {steps: 3}\n"), FX_OK);
+    assert_int_equal(c.seed, 7);
+    assert_int_equal(c.backend, 1);
 }
 
 static void errors_name_place_and_key(void **state)
 {
     (void)state;
-    expect_error("train:\n  btach: 3\n",
-                 "x.yaml:2: train.btach: no such key; did you mean train.batch?");
-    expect_error("trian:\n  batch: 3\n", "x.yaml:1: trian: no such section");
-    expect_error("train:\n  batch: 0\n", "x.yaml:2: train.batch: 0 is below 1 samples");
-    expect_error("train:\n  batch: 2.5\n", "x.yaml:2: train.batch: \"2.5\" is no whole number");
+    expect_error("train:\n  global_btach: 3\n",
+                 "x.yaml:2: train.global_btach: no such key; did you mean train.global_batch?");
+    expect_error("seed: 1\nseed: 2\n", "x.yaml:2: seed: given twice");
+    expect_error("seed: -1\n", "x.yaml:1: seed: -1 is below 0");
+    expect_error("train: {seed: 1}\n", "x.yaml:1: train.seed: no such key; did you mean train.steps?");
+    expect_error("trian:\n  global_batch: 3\n", "x.yaml:1: trian: no such section or key");
+    expect_error("train:\n  global_batch: 0\n", "x.yaml:2: train.global_batch: 0 is below 1 samples");
+    expect_error("train:\n  global_batch: 2.5\n",
+                 "x.yaml:2: train.global_batch: \"2.5\" is no whole number");
     expect_error("train:\n  clip: nan\n", "x.yaml:2: train.clip: \"nan\" is no number");
     expect_error("train:\n  clip: 1e999\n", "x.yaml:2: train.clip: \"1e999\" is no number");
-    expect_error("train:\n  batch: 4\n  batch: 8\n", "x.yaml:3: train.batch: given twice");
+    expect_error("train:\n  global_batch: 4\n  global_batch: 8\n",
+                 "x.yaml:3: train.global_batch: given twice");
     expect_error("model:\n  channels: [32, 1]\n", "x.yaml:2: model.channels: 1 is below 32");
-    expect_error("model:\n  tasks: all\n", "x.yaml:2: model.tasks: \"all\" is none of both|sr|fc");
-    expect_error("model: {size: custom}\n", "x.yaml: model.channels: needed with model.size: custom");
+    expect_error("model:\n  tasks: all\n", "x.yaml:2: model.tasks: \"all\" is none of mt|sr|fc");
+    expect_error("model: {preset: custom}\n",
+                 "x.yaml: model.channels: needed with model.preset: custom");
     expect_error("model: {arch: unet}\n",
                  "x.yaml: model.arch: unet is not part of this build; there is flex");
     expect_error("model: {depth: 4}\n", "x.yaml: model.depth: 4 is not odd");
-    expect_error("model: {image: 100}\n",
-                 "x.yaml: model.image: 100 is no multiple of 16 (2^levels x model.latent_patch)");
-    expect_error("a: &x [1]\nb: *x\n", "x.yaml:1: a: no such section");
-    expect_error("train: &x\n  batch: 1\n", "x.yaml:1: an anchor or tag, refused");
-    expect_error("train:\n  batch: *x\n", "x.yaml:2: an alias, refused");
+    expect_error("data: {patch: 100}\n",
+                 "x.yaml: data.patch: 100 is no multiple of 16 (2^levels x model.latent_patch)");
+    expect_error("a: &x [1]\nb: *x\n", "x.yaml:1: a: no such section or key");
+    expect_error("train: &x\n  global_batch: 1\n", "x.yaml:1: an anchor or tag, refused");
+    expect_error("train:\n  global_batch: *x\n", "x.yaml:2: an alias, refused");
     expect_error("train:\n\tbatch: 1\n", "x.yaml:2: found character that cannot start any token");
     expect_error("- 1\n", "x.yaml:1: sections of keys expected");
-    expect_error("train: {batch: 1}\n---\ntrain: {batch: 2}\n", "x.yaml:2: one document expected");
+    expect_error("train: {global_batch: 1}\n---\ntrain: {global_batch: 2}\n",
+                 "x.yaml:2: one document expected");
 }
 
 static void errors_of_overrides_and_files(void **state)
@@ -164,7 +174,7 @@ static void mutilated_texts_end_well(void **state)
 {
     (void)state;
     static const char base[] =
-        "model:\n  channels: [32, 64]\n  size: custom\ntrain: {batch: 8, clip: 1e0}\n";
+        "model:\n  channels: [32, 64]\n  preset: custom\ntrain: {global_batch: 8, clip: 1e0}\n";
     int refused = 0;
     for (uint32_t i = 0; i < 20000; i++) {
         char text[sizeof base];

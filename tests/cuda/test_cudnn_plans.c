@@ -69,7 +69,7 @@ static void collect_step(products *p, const char *size, fx_dtype dtype)
     fx_model model;
     fx_params *params = NULL;
     fx_builder *g = NULL;
-    snprintf(setting, sizeof setting, "model.size=%s", size);
+    snprintf(setting, sizeof setting, "model.preset=%s", size);
     if (fx_config_parse(&config, "settings", "", 0, (const char *[]){setting, NULL}) != FX_OK ||
         fx_model_from_config(&config, &model) != FX_OK || fx_params_create(&params) != FX_OK ||
         fx_builder_create(params, &g) != FX_OK)

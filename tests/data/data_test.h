@@ -132,13 +132,13 @@ static inline void flip(const char *path, int64_t offset)
 static inline fx_config test_config(void)
 {
     return (fx_config){
-        .run_seed = 3,
-        .model_image = 8,
+        .seed = 3,
+        .data_patch = 8,
         .model_cond = 2,
         .data_forecast_step = 1,
         .data_condition_scale = 1000,
         .data_prefetch = 2,
-        .train_batch = 4,
+        .train_global_batch = 4,
         .train_accumulate = 1,
         .pack_patch = 8,
         .pack_strata = 16,

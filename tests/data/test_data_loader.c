@@ -56,15 +56,15 @@ static void check(const fx_config *c, const fx_loader_batch *batch, int rank, in
     fx_manifest m;
     fx_order *order = NULL;
     OK(fx_manifest_read(c->data_path, &m));
-    const fx_order_options options = {(uint64_t)c->run_seed, c->train_batch, c->model_cond,
+    const fx_order_options options = {(uint64_t)c->seed, c->train_global_batch, c->model_cond,
                                       c->data_forecast_step, NULL};
     OK(fx_order_create(&m, &options, &order));
-    const int64_t b = c->train_batch / (size * c->train_accumulate), cond = c->model_cond;
+    const int64_t b = c->train_global_batch / (size * c->train_accumulate), cond = c->model_cond;
     const float scale = (float)(c->data_scale > 0 ? c->data_scale : m.scale);
     assert_int_equal(batch->samples, b);
     for (int64_t i = 0; i < b; i++) {
         const fx_sample s =
-            fx_order_sample(order, step, rank * (c->train_batch / size) + micro * b + i);
+            fx_order_sample(order, step, rank * (c->train_global_batch / size) + micro * b + i);
         const fx_patch p = fx_manifest_patch(&m, s.patch);
         assert_true(batch->re[i] == (float)(p.reynolds / 1000));
         for (int64_t k = 0; k < PIXELS; k++) {
@@ -143,7 +143,7 @@ static void ranks_share_the_global_batch(void **state)
             fx_config c = config;
             fx_loader *loader = NULL;
             fx_loader_batch batch;
-            c.train_batch = 8;
+            c.train_global_batch = 8;
             c.train_accumulate = 2;
             OK(fx_loader_create(&comm, &c, &loader));
             for (int64_t step = 0; step < 4; step++)
@@ -192,14 +192,14 @@ static void wrong_configurations_are_refused(void **state)
 {
     (void)state;
     fx_config c = config;
-    c.model_image = 16;
-    refuses(&c, FX_ECONFIG, "model.image: 16");
+    c.data_patch = 16;
+    refuses(&c, FX_ECONFIG, "data.patch: 16");
     assert_non_null(strstr(fx_error_message(), "pack.patch"));
     c = config;
     c.train_accumulate = 3;
     refuses(&c, FX_ECONFIG, "train.accumulate");
     c = config;
-    c.train_batch = 5;
+    c.train_global_batch = 5;
     refuses(&c, FX_ECONFIG, "pack.strata");
     c = config;
     c.data_path[0] = '\0';

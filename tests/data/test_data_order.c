@@ -187,8 +187,8 @@ static void wrong_requests_are_refused(void **state)
     (void)state;
     const fx_list missing = {2, {100, 150}}, few = {1, {300}};
     refuses(&(fx_order_options){1, 6, COND, STEP, NULL},
-            "train.batch: 6 does not divide the pack's 16 strata");
-    refuses(&(fx_order_options){1, 32, COND, STEP, NULL}, "train.batch: 32");
+            "train.global_batch: 6 does not divide the pack's 16 strata");
+    refuses(&(fx_order_options){1, 32, COND, STEP, NULL}, "train.global_batch: 32");
     refuses(&(fx_order_options){1, 4, COND, STEP, &missing}, "data.reynolds: the pack holds no Re 150");
     refuses(&(fx_order_options){1, 4, COND, STEP, &few}, "0 samples");
 }

@@ -72,7 +72,7 @@ refused_by_all 1 "the manifest says" "${train[@]}" --set data.path=broken
 pack_like
 rm broken/shard-*.h5
 refused_by_all 1 "broken/shard-" "${train[@]}" --set data.path=broken
-refused_by_all 2 "does not divide into 2 ranks" "${train[@]}" --set train.batch=5
+refused_by_all 2 "does not divide into 2 ranks" "${train[@]}" --set train.global_batch=5
 refused_by_all 2 "no such key; did you mean train.steps?" "${train[@]}" --set train.step=5
 
 # ---- A run folder in use.

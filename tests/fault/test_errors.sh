@@ -4,7 +4,7 @@
 # Run: label full
 # Run: timeout 200
 # Planted errors, seen caught and removed: data written collectively, as it was until this test (a full disk on one rank
-# hung the other in HDF5); every command taking the CPU backend, whatever run.backend says.
+# hung the other in HDF5); every command taking the CPU backend, whatever backend says.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 make_data
@@ -40,21 +40,21 @@ sed 's/learning_rate/learnin_rate/' tiny.yaml >wrong.yaml
 refused 2 "wrong.yaml:4: train.learnin_rate: no such key; did you mean train.learning_rate?" "$fx" train wrong.yaml --run here
 refused 2 "--set train.step=3: train.step: no such key; did you mean train.steps?" "$fx" plan tiny.yaml --set train.step=3
 refused 2 'train.steps: "many"' "$fx" train tiny.yaml --run here --set train.steps=many
-refused 2 "train.batch: 5 does not divide into 2 ranks" "${fx2[@]}" train tiny.yaml --run here --set train.batch=5
-refused 2 "model.image" "$fx" train tiny.yaml --run here --set model.image=18
+refused 2 "train.global_batch: 5 does not divide into 2 ranks" "${fx2[@]}" train tiny.yaml --run here --set train.global_batch=5
+refused 2 "data.patch" "$fx" train tiny.yaml --run here --set data.patch=18
 refused 2 "data.path" "$fx" train tiny.yaml --run here --set data.path=
 refused 2 "generate.path" "$fx" generate tiny.yaml --set generate.path=
 refused 2 "pack.source" "$fx" pack tiny.yaml --set pack.source=
 refused 2 "eval: --run DIR" "$fx" eval tiny.yaml
 for command in "plan tiny.yaml" "bench tiny.yaml" "train tiny.yaml --run here" "eval tiny.yaml --run here"; do
     # shellcheck disable=SC2086 # words of a command
-    refused 1 "run.backend: built without CUDA" "$fx" $command --set run.backend=cuda
+    refused 1 "backend: built without CUDA" "$fx" $command --set backend=cuda
 done
 [ ! -e here ] || fail "a refused command made a run folder"
 
 # ---- Data that is missing, of another shape, or damaged.
 refused 1 "absent/manifest.json" "${fx2[@]}" train tiny.yaml --run here --set data.path=absent
-refused 2 "model.image" "$fx" train tiny.yaml --run here --set model.image=32
+refused 2 "data.patch" "$fx" train tiny.yaml --run here --set data.patch=32
 shard=$(find pack -name '*.h5' | sort | head -n 1)
 name=$(basename "$shard")
 cp -r pack truncated

@@ -4,6 +4,7 @@
 # start-up, steps and saves; a checkpoint every other step makes saves a good part of the time.
 # Run: label full
 # Run: timeout 300
+# Run: alone
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh
@@ -11,7 +12,7 @@ source "$FX_TESTS_DIR/fault/ranks.sh"
 KILLS=20 MOST=40 # MOST: until every phase has had one
 RANDOM=${FX_SEED:-$$}
 echo "random instants: FX_SEED=$RANDOM"
-train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=24 --set train.checkpoint_every=2)
+train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=24 --set checkpoint.every=2)
 
 milliseconds() {
     printf '%d' $(($(date +%s%N) / 1000000))

@@ -30,7 +30,7 @@ stop_in_step() {
     local ranks=$1 rank=$2 pids
     rm -rf run
     : >out
-    mpiexec -n "$ranks" "$FLEXHPC" "${train[@]}" --set "train.batch=$((2 * ranks))" --set train.checkpoint_every=0 >out 2>err &
+    mpiexec -n "$ranks" "$FLEXHPC" "${train[@]}" --set "train.global_batch=$((2 * ranks))" --set checkpoint.every=0 >out 2>err &
     job=$!
     until [ "$(wc -l 2>/dev/null <run/metrics.jsonl)" -ge 3 ] 2>/dev/null; do
         kill -0 "$job" 2>/dev/null || fail "ended by itself"

@@ -9,9 +9,10 @@ cd "$scratch"
 # A model of half a million parameters on patches of 16 pixels from two files of a 64-point grid.
 cat >tiny.yaml <<'YAML'
 run: {timeout: 60}
-model: {size: custom, image: 16, channels: [32, 32], blocks: [1, 1], depth: 1, heads: 2, mlp_ratio: 1}
-data: {path: pack, factor: 4}
-train: {steps: 24, batch: 4, learning_rate: 1e-3, optimizer: adamw, checkpoint_every: 4}
+model: {preset: custom, channels: [32, 32], blocks: [1, 1], depth: 1, heads: 2, mlp_ratio: 1}
+data: {path: pack, patch: 16, factor: 4}
+train: {steps: 24, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}
+checkpoint: {every: 4}
 generate: {path: fields, reynolds: [100, 200], grid: 64, start: 0, interval: 0.1, snapshots: 6}
 pack: {source: fields, path: pack, patch: 16, strata: 4}
 YAML

@@ -63,13 +63,13 @@ static int64_t elements_of(fx_params *params, const char *network)
 }
 
 #define SMALL                                                                                          \
-    "model.size=custom", "model.image=32", "model.channels=32,64", "model.blocks=1,1",                 \
+    "model.preset=custom", "data.patch=32", "model.channels=32,64", "model.blocks=1,1",                \
         "model.depth=3", "model.heads=2", "model.mlp_ratio=2"
 
 static void options_build(void **state)
 {
     (void)state;
-    static const char *const tasks[] = {"model.tasks=both", "model.tasks=sr", "model.tasks=fc"};
+    static const char *const tasks[] = {"model.tasks=mt", "model.tasks=sr", "model.tasks=fc"};
     static const char *const patches[] = {"model.latent_patch=1", "model.latent_patch=2",
                                           "model.latent_patch=4"};
     static const char *const weak[] = {"model.weak_levels=0", "model.weak_levels=1",

@@ -20,7 +20,7 @@ static fx_model preset(const char *size, const char *more, const char *again)
     char first[64];
     fx_config config;
     fx_model model;
-    assert_int_equal(fx_print(first, sizeof first, "model.size=%s", size), FX_OK);
+    assert_int_equal(fx_print(first, sizeof first, "model.preset=%s", size), FX_OK);
     if (fx_config_load(&config, NULL, (const char *[]){first, more, more ? again : NULL, NULL}) !=
             FX_OK ||
         fx_model_from_config(&config, &model) != FX_OK)

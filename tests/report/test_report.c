@@ -222,8 +222,7 @@ static fx_report full_report(void)
         .charts = 4,
         .paragraph = paragraphs,
         .paragraphs = 2,
-        .config =
-            "run:\n  seed: 1\n  backend: cpu\nmodel:\n  size: custom\n  channels: [32, 32, 64, 64]\n",
+        .config = "seed: 1\nbackend: cpu\nmodel:\n  preset: custom\n  channels: [32, 32, 64, 64]\n",
     };
 }
 

@@ -10,9 +10,9 @@
 #include "flexhpc/train.h"
 
 static const char *const SMALL_SETTINGS[] = {
-    "model.size=custom", "model.image=32", "model.channels=32,32", "model.blocks=1,1",
-    "model.depth=3",     "model.heads=2",  "model.mlp_ratio=2",    "model.dropout=0.1",
-    "data.factor=4",     "train.batch=2",  "train.bucket=0.25",    NULL};
+    "model.preset=custom", "data.patch=32",        "model.channels=32,32", "model.blocks=1,1",
+    "model.depth=3",       "model.heads=2",        "model.mlp_ratio=2",    "model.dropout=0.1",
+    "data.factor=4",       "train.global_batch=2", "train.bucket=0.25",    NULL};
 
 static inline fx_status small_options(const char *const *settings, fx_step_options *out)
 {

@@ -43,7 +43,7 @@ def main():
         shutil.copy(f"{BUILD}/libflexhpc.so.0", folder)
         place = f"{folder}/{CUDA}"
         expect("no library", f"^no CUDA: built without CUDA: there is no {place}$", cuda_line(folder))
-        refused = run(folder, "plan", DEMO, "--set", "run.backend=cuda")
+        refused = run(folder, "plan", DEMO, "--set", "backend=cuda")
         expect("asked for", "there is no", refused.stderr)
         if refused.returncode == 0:
             sys.exit("a backend that is not there was taken")

@@ -37,8 +37,8 @@ enum {
     NO_GRADIENT = 26 /* whose true gradient is 0 */
 };
 static const uint64_t TAG = 3;
-static const char *const SETTINGS[] = {"model.size=custom",
-                                       "model.image=32",
+static const char *const SETTINGS[] = {"model.preset=custom",
+                                       "data.patch=32",
                                        "model.channels=32,32,64,64",
                                        "model.blocks=1,1,1,1",
                                        "model.depth=3",
@@ -70,7 +70,8 @@ static fx_trainee *trainee_on(fx_comm *comm, bool fixed)
     fx_trainee *t = NULL;
     fx_exec *exec = NULL;
     const char *settings[sizeof SETTINGS / sizeof *SETTINGS + 2] = {
-        fixed ? "train.reduce=fixed" : "train.reduce=ring", fixed ? "train.batch=4" : "train.batch=12"};
+        fixed ? "train.reduce=fixed" : "train.reduce=ring",
+        fixed ? "train.global_batch=4" : "train.global_batch=12"};
     memcpy(settings + 2, SETTINGS, sizeof SETTINGS);
     OK(fx_config_parse(&config, "settings", "", 0, settings));
     OK(fx_step_options_from_config(&config, comm->size, &options));

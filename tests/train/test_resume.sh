@@ -95,7 +95,7 @@ refused 2 "none/ckpt: no checkpoint to resume from" "${train[@]}" --run none --r
 refused 2 "--resume: \"maybe\"" "${train[@]}" --run damaged --resume maybe
 refused 2 "train.learning_rate" "${train2[@]}" --run damaged --set train.learning_rate=2e-3
 refused 2 "model.depth" "${train[@]}" --run damaged --set model.depth=3
-refused 2 "run.seed" "${train[@]}" --run damaged --set run.seed=2
+refused 2 "seed" "${train[@]}" --run damaged --set seed=2
 start held --set train.steps=1000
 refused 1 "held: in use by pid " mpiexec -n 2 "$FLEXHPC" train tiny.yaml --run held
 kill -TERM "${ranks[0]}"
