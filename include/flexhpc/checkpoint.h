@@ -45,6 +45,12 @@ fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, co
 /* Compares every tensor with its checksum. Local. */
 fx_status fx_checkpoint_verify(const char *path);
 
+/* Two checkpoints, bit by bit: one line to `out` for every tensor that differs, with the largest
+ * difference, is missing or of another shape, and for step, scale and settings that a resumed run
+ * depends on; the number of them. The ranks that wrote a checkpoint and its reported loss don't count.
+ * Local. */
+fx_status fx_checkpoint_compare(const char *a, const char *b, FILE *out, int64_t *different);
+
 #ifdef __cplusplus
 }
 #endif

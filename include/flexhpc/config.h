@@ -62,6 +62,10 @@ fx_status fx_config_text(const fx_config *config, char *text, size_t size);
  * the end, when it does not fit); the number of them. Local. */
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);
 
+/* One line a key: name, value, and where the value comes from: "default", "derived" (presets and what
+ * follows from other keys), FILE:LINE or "--set". Local. */
+fx_status fx_config_print_origins(const char *file, const char *const *overrides, FILE *out);
+
 /* One line a key: name, type, default, range, unit, help. Local. */
 fx_status fx_config_print_keys(FILE *out);
 

@@ -104,7 +104,8 @@ typedef enum fx_resume { FX_RESUME_AUTO, FX_RESUME_NEVER, FX_RESUME_MUST } fx_re
 typedef struct fx_run_options {
     const char *folder; /* made where missing; used by one job at a time */
     fx_resume resume;
-    double time_limit; /* seconds from now after which the run saves and stops; 0: none */
+    const char *checkpoint; /* the run goes on from this file, whatever it has; NULL: `resume` says */
+    double time_limit;      /* seconds from now after which the run saves and stops; 0: none */
 } fx_run_options;
 
 /* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints. *early: stopped

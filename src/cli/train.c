@@ -2,20 +2,24 @@
 #include <string.h>
 
 #include "cli.h"
+#include "flexhpc/io.h"
 #include "flexhpc/train.h"
 
 enum { REQUEUE_ME = 75 };
 
-static fx_status parse_resume(const char *word, fx_resume *out)
+static fx_status parse_resume(const char *word, fx_run_options *out)
 {
     static const char *const words[] = {"auto", "never", "must"};
-    *out = FX_RESUME_AUTO;
-    for (int i = 0; word && i < 3; i++)
+    if (!word) return FX_OK;
+    for (int i = 0; i < 3; i++)
         if (strcmp(word, words[i]) == 0) {
-            *out = (fx_resume)i;
+            out->resume = (fx_resume)i;
             return FX_OK;
         }
-    return word ? fx_fail(FX_ECONFIG, "--resume: \"%s\" is none of auto, never, must", word) : FX_OK;
+    FX_REQUIRE(fx_file_exists(word), FX_ECONFIG,
+               "--resume: \"%s\" is none of auto, never, must, and no checkpoint", word);
+    out->checkpoint = word;
+    return FX_OK;
 }
 
 /* [D-]HH:MM:SS, HH:MM:SS, MM:SS, as Slurm prints what is left of a job; or plain seconds. */
@@ -46,7 +50,7 @@ static fx_status run(fx_cli *cli)
     bool early = false;
     fx_run_options options = {.folder = cli->run};
     FX_REQUIRE(cli->run, FX_ECONFIG, "train: --run DIR: which folder do the results go to?");
-    FX_TRY(parse_resume(cli->resume, &options.resume));
+    FX_TRY(parse_resume(cli->resume, &options));
     FX_TRY(parse_time(cli->time_limit, &options.time_limit));
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_train(cli->comm, &config, &options, &early));

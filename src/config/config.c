@@ -38,7 +38,7 @@ static fx_status set_defaults(fx_config *config)
     return FX_OK;
 }
 
-static fx_status override(fx_config *config, const char *text, bool *given)
+static fx_status override(fx_config *config, const char *text, int *given)
 {
     char name[FX_NAME_MAX];
     const char *equals = strchr(text, '=');
@@ -47,15 +47,14 @@ static fx_status override(fx_config *config, const char *text, bool *given)
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     const fx_key *key = fx_key_find(name);
     if (!key) return fx_context(fx_key_unknown(name), "--set %s", text);
-    given[key - fx_keys] = true;
+    given[key - fx_keys] = FX_GIVEN_BY_SET;
     FX_TRY_CTX(fx_key_set(config, key, equals + 1), "--set %s", text);
     return FX_OK;
 }
 
-fx_status fx_config_parse(fx_config *config, const char *name, const char *text, size_t size,
-                          const char *const *overrides)
+static fx_status parse(fx_config *config, const char *name, const char *text, size_t size,
+                       const char *const *overrides, int given[KEYS_MAX])
 {
-    bool given[KEYS_MAX] = {false};
     FX_REQUIRE(fx_key_count <= KEYS_MAX, FX_EARG, "more than %d keys", KEYS_MAX);
     FX_REQUIRE(size <= FILE_MAX, FX_ECONFIG, "%s: %zu bytes, at most %d", name, size, FILE_MAX);
     FX_TRY(set_defaults(config));
@@ -66,16 +65,30 @@ fx_status fx_config_parse(fx_config *config, const char *name, const char *text,
     return FX_OK;
 }
 
-fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides)
+fx_status fx_config_parse(fx_config *config, const char *name, const char *text, size_t size,
+                          const char *const *overrides)
+{
+    int given[KEYS_MAX] = {FX_NOT_GIVEN};
+    return parse(config, name, text, size, overrides, given);
+}
+
+static fx_status load(fx_config *config, const char *file, const char *const *overrides,
+                      int given[KEYS_MAX])
 {
     char *text = NULL;
     size_t size = 0;
-    if (!file) return fx_config_parse(config, "defaults", "", 0, overrides);
+    if (!file) return parse(config, "defaults", "", 0, overrides, given);
     const fx_status read = fx_read_text(file, FILE_MAX, &text, &size);
     if (read != FX_OK) return read == FX_EIO ? FX_ECONFIG : read;
-    const fx_status status = fx_config_parse(config, file, text, size, overrides);
+    const fx_status status = parse(config, file, text, size, overrides, given);
     fx_free(text);
     return status;
+}
+
+fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides)
+{
+    int given[KEYS_MAX] = {FX_NOT_GIVEN};
+    return load(config, file, overrides, given);
 }
 
 /* A double-quoted YAML scalar. */
@@ -159,6 +172,36 @@ int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t si
         used = size;
     }
     return count;
+}
+
+static bool has_default(const fx_config *config, const fx_key *key)
+{
+    char text[VALUE_MAX], first[VALUE_MAX];
+    fx_config defaults;
+    if (set_defaults(&defaults) != FX_OK) return false;
+    fx_key_text(&defaults, key, first, sizeof first);
+    fx_key_text(config, key, text, sizeof text);
+    return strcmp(text, first) == 0;
+}
+
+fx_status fx_config_print_origins(const char *file, const char *const *overrides, FILE *out)
+{
+    int given[KEYS_MAX] = {FX_NOT_GIVEN};
+    fx_config config;
+    FX_TRY(load(&config, file, overrides, given));
+    for (int i = 0; i < fx_key_count; i++) {
+        char text[VALUE_MAX];
+        fx_key_text(&config, &fx_keys[i], text, sizeof text);
+        fprintf(out, "%-26s %-24s ", fx_keys[i].name, text[0] ? text : "-");
+        if (given[i] == FX_GIVEN_BY_SET)
+            fprintf(out, "--set\n");
+        else if (given[i] != FX_NOT_GIVEN)
+            fprintf(out, "%s:%d\n", file, given[i]);
+        else
+            fprintf(out, "%s\n", has_default(&config, &fx_keys[i]) ? "default" : "derived");
+    }
+    FX_REQUIRE(!ferror(out), FX_EIO, "the configuration could not be written");
+    return FX_OK;
 }
 
 static void print_default(FILE *out, const fx_key *key)

@@ -38,10 +38,13 @@ void fx_key_text(const fx_config *config, const fx_key *key, char *out, size_t s
 /* "no such key; did you mean ...?" */
 fx_status fx_key_unknown(const char *name);
 
-/* Reads a YAML text into the config; given[i] is set for every key that it names. */
-fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size, bool *given);
+/* Where key i was given: given[i] is the line of the file, or one of these. */
+enum { FX_NOT_GIVEN = 0, FX_GIVEN_BY_SET = -1 };
+
+/* Reads a YAML text into the config, and the lines of its keys into `given`. */
+fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size, int *given);
 
 /* Fills in what was not given: presets and derived values; then checks what keys say together. */
-fx_status fx_config_complete(fx_config *config, const bool *given);
+fx_status fx_config_complete(fx_config *config, const int *given);
 
 #endif

@@ -1,5 +1,6 @@
 /* presets.c: what follows from other keys: the sizes of FLEX (flex-model, table of presets), decays by
  * optimizer; and what keys must say together. */
+#include <math.h>
 #include <string.h>
 
 #include "keys.h"
@@ -15,12 +16,12 @@ static const preset presets[] = {
     {{4, {128, 256, 512, 1152}}, {4, {2, 3, 3, 3}}, 21, 16, 2},
 };
 
-static bool is_given(const bool *given, const char *name)
+static bool is_given(const int *given, const char *name)
 {
-    return given[fx_key_find(name) - fx_keys];
+    return given[fx_key_find(name) - fx_keys] != FX_NOT_GIVEN;
 }
 
-static fx_status apply_preset(fx_config *c, const bool *given)
+static fx_status apply_preset(fx_config *c, const int *given)
 {
     static const char *const keys[] = {"model.channels", "model.blocks", "model.depth", "model.heads",
                                        "model.mlp_ratio"};
@@ -73,13 +74,31 @@ static fx_status check_model(const fx_config *c)
     return FX_OK;
 }
 
-fx_status fx_config_complete(fx_config *c, const bool *given)
+/* Snapshots stand at start, start + interval, ..., end. */
+static fx_status count_snapshots(fx_config *c, const int *given)
+{
+    if (c->generate_end == 0) return FX_OK;
+    const double intervals = (c->generate_end - c->generate_start) / c->generate_interval;
+    const int64_t snapshots = llround(intervals) + 1;
+    FX_REQUIRE(intervals >= 0 && fabs(intervals - round(intervals)) < 1e-6 * (intervals + 1),
+               FX_ECONFIG,
+               "generate.end: %g is not generate.start, %g, plus a multiple of generate.interval, %g",
+               c->generate_end, c->generate_start, c->generate_interval);
+    FX_REQUIRE(!is_given(given, "generate.snapshots") || c->generate_snapshots == snapshots, FX_ECONFIG,
+               "generate.snapshots: %lld, but from generate.start to generate.end there are %lld",
+               (long long)c->generate_snapshots, (long long)snapshots);
+    c->generate_snapshots = snapshots;
+    return FX_OK;
+}
+
+fx_status fx_config_complete(fx_config *c, const int *given)
 {
     static const char *const archs[] = {"flex", "unet", "uvit"};
     const bool adamw = c->train_optimizer == 1;
     FX_REQUIRE(c->model_arch == 0, FX_ECONFIG,
                "model.arch: %s is not part of this build; there is flex", archs[c->model_arch]);
     FX_TRY(apply_preset(c, given));
+    FX_TRY(count_snapshots(c, given));
     if (c->model_decoder_channels.count == 0) c->model_decoder_channels = c->model_channels;
     if (c->train_beta1 == 0) c->train_beta1 = 0.9;
     if (c->train_beta2 == 0) c->train_beta2 = adamw ? 0.999 : 0.98;

@@ -11,7 +11,7 @@ typedef struct reader {
     yaml_event_t event;
     const char *file;
     fx_config *config;
-    bool *given;
+    int *given;
 } reader;
 
 static unsigned long line_of(const reader *r)
@@ -76,7 +76,7 @@ static fx_status read_value(reader *r, const fx_key *key, const char *name)
 {
     char value[FX_TEXT_MAX + 1];
     if (r->given[key - fx_keys]) return place(r, fx_fail(FX_ECONFIG, "%s: given twice", name));
-    r->given[key - fx_keys] = true;
+    r->given[key - fx_keys] = (int)line_of(r);
     FX_TRY(next(r));
     if (r->event.type == YAML_SEQUENCE_START_EVENT && key->type == FX_KEY_LIST)
         FX_TRY(sequence(r, value, sizeof value));
@@ -132,7 +132,7 @@ static fx_status read_document(reader *r)
     return expect(r, YAML_STREAM_END_EVENT, "one document");
 }
 
-fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size, bool *given)
+fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size, int *given)
 {
     reader r = {.file = file, .config = config, .given = given};
     FX_REQUIRE(yaml_parser_initialize(&r.parser), FX_ENOMEM, "%s: no memory for the parser", file);

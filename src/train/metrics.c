@@ -53,17 +53,18 @@ static void number(FILE *file, const char *name, double value)
 }
 
 fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *r, double learning_rate,
-                         double seconds, double wait)
+                         double seconds, double wait, int64_t samples)
 {
     fprintf(m->file, "%s%lld", STEP_KEY, (long long)step);
     number(m->file, "loss", r->loss);
     number(m->file, "loss_sr", r->loss_task[0]);
     number(m->file, "loss_fc", r->loss_task[1]);
-    number(m->file, "contrast", r->contrast);
-    number(m->file, "gradient_norm", r->norm);
-    number(m->file, "learning_rate", learning_rate);
+    number(m->file, "loss_contrastive", r->contrast);
+    number(m->file, "grad_norm", r->norm);
+    number(m->file, "lr", learning_rate);
     number(m->file, "seconds", seconds);
-    number(m->file, "wait", wait);
+    number(m->file, "samples_per_s", (double)samples / seconds);
+    number(m->file, "data_wait", wait);
     fputs("}\n", m->file);
     FX_REQUIRE(fflush(m->file) == 0, FX_EIO, "%s: write: %s", m->path, strerror(errno));
     return FX_OK;

@@ -16,10 +16,10 @@ typedef struct fx_metrics {
  * twice. */
 fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out);
 
-/* One step: the report, learning rate, seconds of the step and the part of them spent waiting for data.
- */
+/* One step: the report, learning rate, seconds of the step, the part of them spent waiting for data,
+ * and the samples of the global batch. */
 fx_status fx_metrics_add(fx_metrics *metrics, int64_t step, const fx_step_report *report,
-                         double learning_rate, double seconds, double wait);
+                         double learning_rate, double seconds, double wait, int64_t samples);
 void fx_metrics_close(fx_metrics *metrics);
 
 #endif

@@ -31,8 +31,7 @@ typedef struct gathered {
     int spectra;
 } gathered;
 
-static const char *const COLUMNS[CURVES] = {"loss_sr", "loss_fc", "gradient_norm", "learning_rate",
-                                            "seconds"};
+static const char *const COLUMNS[CURVES] = {"loss_sr", "loss_fc", "grad_norm", "lr", "seconds"};
 
 static void add_fact(gathered *r, const char *key, const char *value)
 {

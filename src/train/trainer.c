@@ -90,10 +90,13 @@ static fx_status begin_afresh(trainer *t)
 static fx_status begin(trainer *t)
 {
     char path[FX_PATH_MAX];
-    FX_TRY(fx_checkpoint_find(t->comm, t->checkpoints, path));
+    if (t->run->checkpoint)
+        FX_TRY(fx_path(path, "%s", t->run->checkpoint));
+    else
+        FX_TRY(fx_checkpoint_find(t->comm, t->checkpoints, path));
     FX_REQUIRE(path[0] || t->run->resume != FX_RESUME_MUST, FX_ECONFIG,
                "%s: no checkpoint to resume from", t->checkpoints);
-    FX_REQUIRE(!path[0] || t->run->resume != FX_RESUME_NEVER, FX_ECONFIG,
+    FX_REQUIRE(!path[0] || t->run->checkpoint || t->run->resume != FX_RESUME_NEVER, FX_ECONFIG,
                "%s: the run has checkpoints already; --resume auto goes on with it", t->checkpoints);
     t->saved = -1;
     if (!path[0]) return begin_afresh(t);
@@ -198,7 +201,9 @@ static fx_status one_step(trainer *t)
     t->progress.loss = report.loss;
     const double seconds = fx_now() - start, wait = fx_loader_wait(t->loader) - waited;
     fx_status status = FX_OK;
-    if (t->comm->rank == 0) status = fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait);
+    if (t->comm->rank == 0)
+        status =
+            fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch);
     FX_TRY(fx_agree(t->comm, status));
     if ((s + 1) % c->run_log_every == 0 || s == 0 || s + 1 == c->train_steps)
         fx_log(

@@ -36,7 +36,9 @@ static void other_value(const fx_key *key, char *out, size_t size)
         {"model.heads", "3"},           {"model.mlp_ratio", "3"},
         {"model.latent_patch", "2"},    {"model.decoder_channels", "32,32,64"},
         {"generate.output_grid", "64"}, {"generate.grid", "96"},
-        {"model.arch", "flex"},         {"model.preset", "custom"}};
+        {"model.arch", "flex"},         {"model.preset", "custom"},
+        {"generate.start", "2"},        {"generate.end", "12"},
+        {"generate.interval", "0.1"},   {"generate.snapshots", "101"}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         if (strcmp(key->name, special[i][0]) == 0) {
             snprintf(out, size, "%s", special[i][1]);
@@ -106,6 +108,8 @@ static void presets_and_given_keys(void **state)
     assert_int_equal(parse(&c, "seed: 7\nbackend: cpu\ntrain: {steps: 3}\n"), FX_OK);
     assert_int_equal(c.seed, 7);
     assert_int_equal(c.backend, 1);
+    assert_int_equal(parse(&c, "generate: {start: 2, end: 12, interval: 0.1}\n"), FX_OK);
+    assert_int_equal(c.generate_snapshots, 101);
 }
 
 static void errors_name_place_and_key(void **state)

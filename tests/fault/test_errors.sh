@@ -81,7 +81,7 @@ mkdir empty
 refused 2 "pack.source: no file named" "$fx" pack tiny.yaml --set pack.source=empty --set pack.path=pack-empty
 refused 2 "no-run/ckpt: no checkpoint" "$fx" eval tiny.yaml --run no-run
 refused 1 "no-run" "$fx" report no-run
-refused 1 "$shard" "$fx" checkpoint "$shard"
+refused 1 "$shard" "$fx" checkpoint verify "$shard"
 refused 1 "tiny.yaml" "$fx" verify tiny.yaml
 
 # ---- A disk that is full during a save: here a limit on the size of a file, which any user can set.

@@ -60,7 +60,7 @@ for point in after_write before_fsync before_rename before_latest; do
     [ "$point" = after_write ] || grep -q "resumed from crashed/ckpt/step-00000004.h5" out || fail "$point: where from?"
     whole=$(find crashed/ckpt -name 'step-????????.h5' | sort)
     # shellcheck disable=SC2086
-    [ -z "$whole" ] || expect 0 "$FLEXHPC" checkpoint $whole
+    [ -z "$whole" ] || expect 0 "$FLEXHPC" checkpoint verify $whole
 done
 expect 0 "${train2[@]}" --run crashed
 same_run unbroken crashed
@@ -80,7 +80,7 @@ with open(sys.argv[1], "r+b") as f:
     f.write(bytes([byte]))
 PY
 cp -r damaged other
-refused 1 "moment1/encoder.time_embed.0.weight: checksum differs" "$FLEXHPC" checkpoint damaged/ckpt/step-00000024.h5
+refused 1 "moment1/encoder.time_embed.0.weight: checksum differs" "$FLEXHPC" checkpoint verify damaged/ckpt/step-00000024.h5
 expect 0 "${train2[@]}" --run damaged
 grep -q 'flexhpc: warning: .*step-00000024.h5: moment1/encoder.time_embed.0.weight: checksum differs' err || fail "no warning"
 grep -q 'resumed from damaged/ckpt/step-00000020.h5' out || fail "not from the one before"

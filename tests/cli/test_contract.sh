@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# The command lines, file names and last lines that scripts rely on, at the smallest size: generate, pack, train, verify,
+# checkpoint, config, and how options are read.
+# Planted and caught: the last time of generate left out; settings not compared; every file counted as agreeing; the file of
+# --resume not read; derived values called defaults; data_wait under another name; --key=value that takes the next word too.
+# Run: label full
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    for file in out err; do sed "s/^/  $file: /" $file >&2; done
+    exit 1
+}
+
+# `expect CODE ARGUMENTS...`: flexhpc ends so; what it said is in out and err.
+expect() {
+    local code=$1 got=0
+    shift
+    "$FLEXHPC" "$@" >out 2>err || got=$?
+    [ "$got" -eq "$code" ] || fail "exit code $got, not $code: $*"
+}
+
+# `says FILE PATTERN`: a line of it matches.
+says() {
+    grep -qE -- "$2" "$1" || fail "no line matches $2"
+}
+
+# ---- generate: flags alone, one file a Reynolds number, the last time included.
+expect 0 generate --re 100,200 --size 64 --seed 2150 --t-start 0 --t-end 0.5 --dt-out 0.1 --out fields
+[ "$(cd fields && echo *.h5)" = "100_64_64_seed_2150.h5 200_64_64_seed_2150.h5" ] || fail "files: $(ls fields)"
+/usr/bin/python3 - <<'PY' || fail "w"
+import h5py, numpy
+w = h5py.File("fields/100_64_64_seed_2150.h5")["w"]
+assert w.shape == (6, 64, 64) and w.dtype == numpy.float32, (w.shape, w.dtype)
+PY
+expect 2 generate --re 100 --t-end 0.25 --dt-out 0.1 --out fields
+says err 'generate\.end: 0\.25 is not generate\.start'
+expect 2 generate --re 100
+says err 'generate: --out DIR or generate\.path'
+
+# ---- pack: named files, and those of a configuration.
+expect 0 pack fields/*.h5 --out=pack --patch 16 --set pack.strata=4
+printf 'pack: {source: fields, path: again, patch: 16, strata: 4}\n' >pack.yaml
+expect 0 pack pack.yaml
+diff -r pack again >out || fail "the two ways differ"
+expect 2 pack fields/100_64_64_seed_2150.h5
+says err 'pack: --out DIR or pack\.path'
+
+# ---- train: files of a run, resume.
+cat >tiny.yaml <<'YAML'
+seed: 5
+backend: cpu
+model: {arch: flex, preset: custom, tasks: mt, channels: [32, 32], blocks: [1, 1], depth: 1, heads: 2, mlp_ratio: 1}
+data: {path: pack, patch: 16, factor: 4}
+train: {steps: 4, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}
+checkpoint: {every: 2}
+YAML
+expect 0 train tiny.yaml --run run
+for file in config.yaml metrics.jsonl ckpt/step-00000002.h5 ckpt/step-00000004.h5 ckpt/latest; do
+    [ -s "run/$file" ] || fail "no run/$file"
+done
+[ "$(cat run/ckpt/latest)" = step-00000004.h5 ] || fail "latest: $(cat run/ckpt/latest)"
+/usr/bin/python3 - <<'PY' || fail "metrics.jsonl"
+import json
+lines = [json.loads(line) for line in open("run/metrics.jsonl")]
+assert [line["step"] for line in lines] == [1, 2, 3, 4], lines
+wanted = {"step", "loss", "loss_sr", "loss_fc", "loss_contrastive", "lr", "grad_norm", "samples_per_s", "data_wait"}
+assert all(wanted <= set(line) for line in lines), wanted - set(lines[0])
+PY
+cp -r run must
+expect 0 train tiny.yaml --run must --resume must
+expect 2 train tiny.yaml --run new --resume must
+says err 'no checkpoint to resume from'
+expect 2 train tiny.yaml --run run --resume never
+says err 'has checkpoints already'
+expect 0 train tiny.yaml --run from --resume run/ckpt/step-00000002.h5
+[ "$(wc -l <from/metrics.jsonl)" -eq 2 ] || fail "steps after --resume FILE: $(cat from/metrics.jsonl)"
+expect 2 train tiny.yaml --run new --resume always
+says err 'none of auto, never, must, and no checkpoint'
+expect 0 report run
+[ -s run/report.html ] || fail "no report"
+
+# ---- checkpoint.
+expect 0 checkpoint compare run/ckpt/step-00000004.h5 from/ckpt/step-00000004.h5
+says out ' 0 differences$'
+expect 1 checkpoint compare run/ckpt/step-00000002.h5 run/ckpt/step-00000004.h5
+says out 'value/.* largest difference [0-9]'
+says out '^step '
+expect 0 train tiny.yaml --run other --set seed=6 --set train.steps=2
+expect 1 checkpoint compare run/ckpt/step-00000002.h5 other/ckpt/step-00000002.h5
+says out '^seed: 5 -> 6'
+expect 0 checkpoint verify run/ckpt/step-00000002.h5 run/ckpt/step-00000004.h5
+expect 1 checkpoint verify run/config.yaml
+
+# ---- verify.
+golden=$FX_TESTS_DIR/golden
+expect 0 verify "$golden"/bicubic_a.h5 --backend cpu --precision fp32
+[ "$(tail -n 1 out)" = "verify: 1 of 1 files agree" ] || fail "last line"
+cp "$golden"/bicubic_a.h5 changed.h5
+/usr/bin/python3 - <<'PY'
+import h5py, numpy
+with h5py.File("changed.h5", "r+") as f:
+    names = []
+    f.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    x = f[names[-1]][...]
+    x.flat[abs(x).argmax()] *= -1
+    f[names[-1]][...] = x
+PY
+expect 1 verify changed.h5 "$golden"/bicubic_a.h5
+[ "$(tail -n 1 out)" = "verify: 1 of 2 files agree" ] || fail "last line"
+says err 'changed\.h5'
+expect 2 verify "$golden"/bicubic_a.h5 --precision fp8
+
+# ---- config.
+expect 0 config show tiny.yaml --origin --set train.clip=2
+says out '^seed +5 +tiny\.yaml:1$'
+says out '^train\.clip +2 +--set$'
+says out '^train\.beta2 +0\.999 +derived$'
+says out '^train\.warmup +0 +default$'
+expect 0 config show tiny.yaml
+cp out resolved.yaml
+expect 0 config show resolved.yaml
+cmp -s out resolved.yaml || fail "a shown configuration is shown otherwise"
+printf 'train:\n  stepz: 3\n' >wrong.yaml
+expect 2 config show wrong.yaml
+says err 'wrong\.yaml:2: train\.stepz: no such key; did you mean train\.steps\?'
+expect 0 config keys
+says out '^train\.global_batch '
+
+# ---- Options.
+for command in generate pack train eval verify plan profile report config info checkpoint; do
+    expect 0 "$command" --help
+    says out "^usage: flexhpc $command "
+done
+expect 2 train tiny.yaml --rum run
+says err 'did you mean --run\?'
+expect 2 trian
+says err 'did you mean train\?'
+expect 2 config show --origin=yes
+says err 'takes no value'
+echo "the command lines do what scripts rely on"
