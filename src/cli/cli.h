@@ -45,6 +45,7 @@ bool fx_cli_is_config(const char *argument);
 
 #define FX_COMMANDS(X)                                                                                 \
     X(generate)                                                                                        \
+    X(data)                                                                                            \
     X(pack)                                                                                            \
     X(train) X(eval) X(report) X(plan) X(verify) X(config) X(info) X(checkpoint) X(bench) X(profile)
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;

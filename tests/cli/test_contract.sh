@@ -49,6 +49,31 @@ diff -r pack again >out || fail "the two ways differ"
 expect 2 pack fields/100_64_64_seed_2150.h5
 says err 'pack: --out DIR or pack\.path'
 
+# ---- data info: of a file, of a pack, of a file with a NaN.
+expect 0 data info fields/100_64_64_seed_2150.h5
+says out '^format .*\(time, y, x\) = \(6, 64, 64\)$'
+says out '^Re +100$'
+says out '^time +0 to 0\.5 every 0\.1$'
+/usr/bin/python3 - <<'PY' || fail "statistics"
+import re, h5py, numpy
+w = h5py.File("fields/100_64_64_seed_2150.h5")["w"][...].astype("f8")
+said = re.search(r"values +(\d+), mean (\S+), std (\S+), from (\S+) to (\S+)", open("out").read())
+wanted = [w.size, w.mean(), w.std(), w.min(), w.max()]
+assert numpy.allclose([float(x) for x in said.groups()], wanted, rtol=1e-4, atol=1e-5), (said.groups(), wanted)
+half = float(re.search(r"enstrophy +(\S+) in", open("out").read())[1])
+assert abs(half - 0.5 * (w[0] ** 2).mean()) < 1e-4 * half
+PY
+expect 0 data info pack
+says out '^format +pack: 32 patches of 16 x 16 pixels'
+says out '^Re 200 +16 patches$'
+mkdir bad
+cp fields/100_64_64_seed_2150.h5 bad/
+/usr/bin/python3 -c 'import h5py; h5py.File("bad/100_64_64_seed_2150.h5", "r+")["w"][2, 3, 4] = float("nan")'
+expect 1 data info bad/100_64_64_seed_2150.h5
+says err 'w\[2, 3, 4\] is nan'
+says out '^values '
+expect 1 data info nowhere.h5
+
 # ---- train: files of a run, resume.
 cat >tiny.yaml <<'YAML'
 seed: 5
@@ -131,7 +156,7 @@ expect 0 config keys
 says out '^train\.global_batch '
 
 # ---- Options.
-for command in generate pack train eval verify plan profile report config info checkpoint; do
+for command in generate data pack train eval verify plan profile report config info checkpoint; do
     expect 0 "$command" --help
     says out "^usage: flexhpc $command "
 done
