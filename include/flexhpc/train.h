@@ -119,6 +119,10 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
  * Collective. */
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder);
 
+/* Samples as fx_evaluate does and writes them, with inputs and truth, in the units of the source, to
+ * the HDF5 file `out` (src/train/sample.c says what it holds). Local. */
+fx_status fx_sample_file(const fx_config *config, const char *folder, const char *out);
+
 /* What `flexhpc bench` measures; its words: benchmarks/TERMS.md. */
 enum { FX_BENCH_MAX = 1000 }; /* of bench.steps */
 typedef struct fx_bench_report {

@@ -47,7 +47,8 @@ bool fx_cli_is_config(const char *argument);
     X(generate)                                                                                        \
     X(data)                                                                                            \
     X(pack)                                                                                            \
-    X(train) X(eval) X(report) X(plan) X(verify) X(config) X(info) X(checkpoint) X(bench) X(profile)
+    X(train)                                                                                           \
+    X(eval) X(sample) X(report) X(plan) X(verify) X(config) X(info) X(checkpoint) X(bench) X(profile)
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
 #undef FX_DECLARE

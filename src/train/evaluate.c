@@ -84,11 +84,15 @@ static fx_status make_buffers(fx_evaluation *e)
     return FX_ALLOC(e->residual, 2 * fields);
 }
 
+bool fx_evaluates(const fx_evaluation *e, int r)
+{
+    return is_listed(&e->config->eval_reynolds, fx_pack_manifest(e->pack)->reynolds[r].reynolds);
+}
+
 static fx_status run_all(fx_evaluation *e)
 {
-    const fx_manifest *m = fx_pack_manifest(e->pack);
     for (int r = 0; r < e->reynolds; r++) {
-        if (!is_listed(&e->config->eval_reynolds, m->reynolds[r].reynolds)) continue;
+        if (!fx_evaluates(e, r)) continue;
         for (int64_t first = 0, number = 0; first < e->config->eval_patches;
              first += e->batch, number++)
             if (number % e->comm->size == e->comm->rank) FX_TRY(fx_evaluation_batch(e, r, first));
@@ -117,8 +121,10 @@ static fx_status merge(fx_evaluation *e)
     return FX_OK;
 }
 
-static void release(fx_evaluation *e)
+void fx_evaluation_close(fx_evaluation **evaluation)
 {
+    fx_evaluation *e = *evaluation;
+    if (!e) return;
     fx_program_free(&e->sampler.program);
     fx_params_free(&e->params);
     fx_pack_close(&e->pack);
@@ -135,6 +141,28 @@ static void release(fx_evaluation *e)
         fx_free(buffers[i]);
     if (e->exec) e->exec->backend->close(&e->exec);
     fx_free(e);
+    *evaluation = NULL;
+}
+
+fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char *folder,
+                             fx_evaluation **out)
+{
+    fx_evaluation *e = NULL;
+    FX_TRY(FX_ALLOC(e, 1));
+    *out = e;
+    e->comm = comm;
+    e->config = config;
+    e->batch = config->eval_batch;
+    FX_TRY(open_model(e, folder));
+    e->pixels = e->options.model.image * e->options.model.image;
+    fx_status status = open_pack(e);
+    if (status == FX_OK) status = make_buffers(e);
+    return fx_agree(comm, status);
+}
+
+fx_status fx_evaluation_run(fx_evaluation *e)
+{
+    return fx_agree(e->comm, run_all(e));
 }
 
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder)
@@ -143,16 +171,8 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
     fx_status status = FX_OK;
     fx_score scores[FX_EVALUATION_ROWS];
     int count = 0;
-    FX_TRY(FX_ALLOC(e, 1));
-    e->comm = comm;
-    e->config = config;
-    e->batch = config->eval_batch;
-    FX_TRY_DONE(open_model(e, folder));
-    e->pixels = e->options.model.image * e->options.model.image;
-    status = open_pack(e);
-    if (status == FX_OK) status = make_buffers(e);
-    FX_TRY_DONE(fx_agree(comm, status));
-    FX_TRY_DONE(fx_agree(comm, run_all(e)));
+    FX_TRY_DONE(fx_evaluation_open(comm, config, folder, &e));
+    FX_TRY_DONE(fx_evaluation_run(e));
     FX_TRY_DONE(merge(e));
     FX_TRY_DONE(
         fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count));
@@ -160,6 +180,6 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
     if (comm->rank == 0) status = fx_evaluation_write(e, folder, scores, count);
     status = fx_agree(comm, status);
 done:
-    release(e);
+    fx_evaluation_close(&e);
     return status;
 }

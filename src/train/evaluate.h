@@ -29,7 +29,24 @@ typedef struct fx_evaluation {
     int reynolds;
     int64_t batch, pixels;
     float *snapshots, *future, *re, *noise, *lowres, *residual;
+    /* Gets every sample beside its score: physical fields divided by the scale, (S, S). NULL: nobody.
+     */
+    fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,
+                      const float *estimate, const float *target);
+    void *keeper;
 } fx_evaluation;
+
+/* Opens the run's newest checkpoint and the pack of the configuration, which must outlive it; *out is
+ * closed whatever the status. Collective. */
+fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char *folder,
+                             fx_evaluation **out);
+void fx_evaluation_close(fx_evaluation **evaluation);
+
+/* Whether the r-th Reynolds number of the pack is one of eval.reynolds. Local. */
+bool fx_evaluates(const fx_evaluation *evaluation, int r);
+
+/* Samples and scores this rank's share of the batches. Collective. */
+fx_status fx_evaluation_run(fx_evaluation *evaluation);
 
 /* Samples and scores one batch of the r-th Reynolds number, samples `first` and on. A short last batch
  * repeats its last sample, and scores it once. Local. */

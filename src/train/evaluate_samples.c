@@ -105,6 +105,7 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
                       : NAN},
         .correlation = fx_correlation(estimate, target, n)};
     FX_TRY(fx_scores_add(&e->scores, &s));
+    if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, estimate, target));
     fx_evaluation_row *k = &e->rows[(int)task * e->reynolds + r];
     FX_TRY(fx_spectrum_add(k->model, estimate, NULL));
     FX_TRY(fx_spectrum_add(k->truth, target, NULL));

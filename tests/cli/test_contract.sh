@@ -108,6 +108,22 @@ says err 'none of auto, never, must, and no checkpoint'
 expect 0 report run
 [ -s run/report.html ] || fail "no report"
 
+# ---- sample: what xarray and h5py read.
+expect 0 sample tiny.yaml --run run --out samples.h5 --set eval.patches=3 --set eval.batch=2
+/usr/bin/python3 - <<'PY' || fail "samples"
+import h5py, numpy
+f, w = h5py.File("samples.h5"), h5py.File("fields/100_64_64_seed_2150.h5")["w"][...]
+for name in (task + field for task in ("sr_", "fc_") for field in ("input", "model", "truth")):
+    assert f[name].shape == (6, 16, 16) and [d.label or d[0].name for d in f[name].dims] == ["/sample", "/y", "/x"], name
+assert list(f["reynolds"]) == [100] * 3 + [200] * 3
+tiles = w.reshape(6, 4, 16, 4, 16).transpose(0, 1, 3, 2, 4).reshape(-1, 16, 16)
+for truth in f["sr_truth"][:3]:
+    assert abs(tiles - truth).max(axis=(1, 2)).min() < 1e-5 * abs(truth).max(), "a truth that is in no file"
+assert numpy.array_equal(f["sr_truth"], f["fc_input"]) and not numpy.array_equal(f["sr_model"], f["sr_input"])
+PY
+expect 2 sample tiny.yaml --run run
+says err 'sample: --out FILE'
+
 # ---- checkpoint.
 expect 0 checkpoint compare run/ckpt/step-00000004.h5 from/ckpt/step-00000004.h5
 says out ' 0 differences$'
@@ -156,7 +172,7 @@ expect 0 config keys
 says out '^train\.global_batch '
 
 # ---- Options.
-for command in generate data pack train eval verify plan profile report config info checkpoint; do
+for command in generate data pack train eval sample verify plan profile report config info checkpoint; do
     expect 0 "$command" --help
     says out "^usage: flexhpc $command "
 done

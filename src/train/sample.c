@@ -1,0 +1,127 @@
+/* sample.c: flexhpc sample: what a trained model makes of patches of a pack, as an HDF5 file for other
+ * programs: `sr_input`, `sr_model`, `sr_truth` and the same of `fc` (sample, y, x) float32 in the units
+ * of the source, `reynolds` (sample); `sample`, `y`, `x` are dimension scales. The input of sr is the
+ * bicubic image, that of fc the last snapshot. The samples are those of an evaluation. */
+#include "evaluate.h"
+#include "flexhpc/io.h"
+#include "flexhpc/mem.h"
+
+enum { FIELDS = 3 };
+static const char *const FIELD[FIELDS] = {"input", "model", "truth"}, *const TASK[2] = {"sr", "fc"};
+
+typedef struct writer {
+    fx_h5 *file;
+    fx_evaluation *e;
+    double reynolds[FX_EVALUATION_ROWS]; /* evaluated ones, in the order of the file */
+    int count;
+    float *field; /* scratch, (S, S) */
+} writer;
+
+static bool has_task(const fx_evaluation *e, int task)
+{
+    return e->options.model.tasks & (task == FX_SR ? FX_TASK_SR : FX_TASK_FC);
+}
+
+static fx_status field_name(char out[32], int task, int k)
+{
+    return fx_print(out, 32, "%s_%s", TASK[task], FIELD[k]);
+}
+
+/* A dimension scale: 0, 1, ... */
+static fx_status write_scale(fx_h5 *f, const char *name, int64_t size)
+{
+    int64_t *values = NULL;
+    FX_TRY(FX_ALLOC(values, size));
+    for (int64_t i = 0; i < size; i++)
+        values[i] = i;
+    fx_status status = fx_h5_dataset(f, name, (fx_h5_shape){1, {size}, FX_H5_I64}, NULL);
+    if (status == FX_OK) status = fx_h5_write(f, name, NULL, NULL, FX_H5_I64, values);
+    fx_free(values);
+    return status;
+}
+
+static fx_status write_reynolds(writer *w)
+{
+    static const char *const dims[] = {"sample"};
+    const int64_t each = w->e->config->eval_patches, samples = w->count * each;
+    double *values = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(FX_ALLOC(values, samples));
+    for (int64_t i = 0; i < samples; i++)
+        values[i] = w->reynolds[i / each];
+    FX_TRY_DONE(fx_h5_dataset(w->file, "reynolds", (fx_h5_shape){1, {samples}, FX_H5_F64}, NULL));
+    FX_TRY_DONE(fx_h5_write(w->file, "reynolds", NULL, NULL, FX_H5_F64, values));
+    FX_TRY_DONE(fx_h5_name_dims(w->file, "reynolds", dims));
+done:
+    fx_free(values);
+    return status;
+}
+
+static fx_status lay_out(writer *w)
+{
+    static const char *const dims[] = {"sample", "y", "x"};
+    const int64_t side = w->e->options.model.image, samples = w->count * w->e->config->eval_patches;
+    const fx_h5_shape shape = {3, {samples, side, side}, FX_H5_F32};
+    FX_TRY(fx_h5_set_int(w->file, "/", "step", w->e->progress.step));
+    FX_TRY(fx_h5_set_int(w->file, "/", "sample_steps", w->e->config->sample_steps));
+    FX_TRY(write_scale(w->file, "sample", samples));
+    FX_TRY(write_scale(w->file, "y", side));
+    FX_TRY(write_scale(w->file, "x", side));
+    FX_TRY(write_reynolds(w));
+    for (int task = 0; task < 2; task++)
+        for (int k = 0; k < FIELDS && has_task(w->e, task); k++) {
+            char name[32];
+            FX_TRY(field_name(name, task, k));
+            FX_TRY(fx_h5_dataset(w->file, name, shape, NULL));
+            FX_TRY(fx_h5_name_dims(w->file, name, dims));
+        }
+    return FX_OK;
+}
+
+static fx_status keep(void *self, const fx_sample_score *s, const float *input, const float *estimate,
+                      const float *target)
+{
+    writer *w = self;
+    const float *fields[FIELDS] = {input, estimate, target};
+    const int64_t side = w->e->options.model.image, count[3] = {1, side, side};
+    const float scale = (float)w->e->progress.data_scale;
+    int r = 0;
+    while (r < w->count - 1 && w->reynolds[r] != s->reynolds)
+        r++;
+    const int64_t offset[3] = {r * w->e->config->eval_patches + s->index, 0, 0};
+    for (int k = 0; k < FIELDS; k++) {
+        char name[32];
+        for (int64_t i = 0; i < side * side; i++)
+            w->field[i] = scale * fields[k][i];
+        FX_TRY(field_name(name, (int)s->task, k));
+        FX_TRY(fx_h5_write(w->file, name, offset, count, FX_H5_F32, w->field));
+    }
+    return FX_OK;
+}
+
+fx_status fx_sample_file(const fx_config *config, const char *folder, const char *out)
+{
+    char part[FX_PATH_MAX];
+    writer w = {0};
+    fx_status status = FX_OK;
+    FX_TRY(fx_path(part, "%s.part", out));
+    FX_TRY_DONE(fx_evaluation_open(fx_comm_self(), config, folder, &w.e));
+    FX_TRY_DONE(FX_ALLOC(w.field, w.e->pixels));
+    for (int r = 0; r < w.e->reynolds; r++)
+        if (fx_evaluates(w.e, r))
+            w.reynolds[w.count++] = fx_pack_manifest(w.e->pack)->reynolds[r].reynolds;
+    FX_REQUIRE_DONE(w.count > 0, FX_ECONFIG, "eval.reynolds: the pack %s holds none of them",
+                    config->data_path);
+    FX_TRY_DONE(fx_h5_create(NULL, part, &w.file));
+    FX_TRY_DONE(lay_out(&w));
+    w.e->keep = keep;
+    w.e->keeper = &w;
+    FX_TRY_DONE(fx_evaluation_run(w.e));
+    FX_TRY_DONE(fx_h5_close(&w.file));
+    FX_TRY_DONE(fx_commit(part, out));
+done:
+    fx_h5_abandon(&w.file);
+    fx_evaluation_close(&w.e);
+    fx_free(w.field);
+    return status;
+}
