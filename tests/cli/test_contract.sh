@@ -2,7 +2,8 @@
 # The command lines, file names and last lines that scripts rely on, at the smallest size: generate, pack, train, verify,
 # checkpoint, config, and how options are read.
 # Planted and caught: the last time of generate left out; settings not compared; every file counted as agreeing; the file of
-# --resume not read; derived values called defaults; data_wait under another name; --key=value that takes the next word too.
+# --resume not read; derived values called defaults; data_wait under another name; --key=value that takes the next
+# word too; samples not in the units of the source; those of the second Re written over the first; enstrophy doubled.
 # Run: label full
 set -euo pipefail
 folder=$(mktemp -d)
