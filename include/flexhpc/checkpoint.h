@@ -4,6 +4,7 @@
 #ifndef FLEXHPC_CHECKPOINT_H
 #define FLEXHPC_CHECKPOINT_H
 
+#include <stdio.h>
 #include "flexhpc/comm.h"
 #include "flexhpc/config.h"
 #include "flexhpc/params.h"
@@ -45,11 +46,11 @@ fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, co
 /* Compares every tensor with its checksum. Local. */
 fx_status fx_checkpoint_verify(const char *path);
 
-/* Two checkpoints, bit by bit: one line to `out` for every tensor that differs, with the largest
- * difference, is missing or of another shape, and for step, scale and settings that a resumed run
- * depends on; the number of them. The ranks that wrote a checkpoint and its reported loss don't count.
- * Local. */
-fx_status fx_checkpoint_compare(const char *a, const char *b, FILE *out, int64_t *different);
+/* Compares two checkpoints: a line to `out` for every tensor and attribute, "equal" or the largest
+ * difference; *differing counts the lines that are not equal to the bit. What a resume does not depend
+ * on (the number of ranks, free settings) is told and not counted. FX_EIO, FX_EVALUE: a file that is
+ * none. Local. */
+fx_status fx_checkpoint_compare(const char *a, const char *b, FILE *out, int *differing);
 
 #ifdef __cplusplus
 }

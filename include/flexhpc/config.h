@@ -40,10 +40,10 @@ typedef struct fx_config {
 #undef FX_LIST
 } fx_config;
 
-/* Defaults, then the YAML file (NULL: none), then "section.name=value" overrides (NULL-terminated;
- * NULL: none). Errors are FX_ECONFIG and name file:line and key, and for an unknown key the nearest
- * one. Presets and derived values (model.preset, beta2, ...) are filled in, then the whole is checked.
- * Local. */
+/* Defaults, then the YAML file (NULL: none), then "key=value" overrides of the command line
+ * (NULL-terminated; NULL: none). Errors are FX_ECONFIG and name file:line, or "command line", and key,
+ * and for an unknown key the nearest one. Presets and derived values (model.preset, beta2, ...) are
+ * filled in, then the whole is checked. Local. */
 fx_status fx_config_load(fx_config *config, const char *file, const char *const *overrides);
 
 /* The same from text in memory; `name` stands for the file in messages. Local. */
@@ -58,16 +58,19 @@ fx_status fx_config_print(const fx_config *config, FILE *out);
 enum { FX_CONFIG_TEXT_MAX = 1 << 16 };
 fx_status fx_config_text(const fx_config *config, char *text, size_t size);
 
+/* Loads as fx_config_load, and prints as fx_config_print with the origin of each value as a comment:
+ * default, FILE:LINE, command line, or that it follows from other keys. Local. */
+fx_status fx_config_print_origins(const char *file, const char *const *overrides, FILE *out);
+
 /* The keys whose values differ, as "train.global_batch: 8 -> 16" lines in `text` (cut, with "..." at
  * the end, when it does not fit); the number of them. Local. */
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);
 
-/* One line a key: name, value, and where the value comes from: "default", "derived" (presets and what
- * follows from other keys), FILE:LINE or "--set". Local. */
-fx_status fx_config_print_origins(const char *file, const char *const *overrides, FILE *out);
-
-/* One line a key: name, type, default, range, unit, help. Local. */
+/* One line a key: name, default, range, help, unit. Local. */
 fx_status fx_config_print_keys(FILE *out);
+
+/* One key's help, name, default, range and unit; FX_ECONFIG names the nearest key. Local. */
+fx_status fx_config_explain(const char *key, char *out, size_t size);
 
 #ifdef __cplusplus
 }

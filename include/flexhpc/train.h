@@ -92,9 +92,9 @@ typedef struct fx_sampler {
 fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_options *options,
                             int64_t batch, int steps, bool ema, fx_sampler *out);
 
-/* Checks the program against one golden file; prints one line a group to `out`. FX_EVALUE names the
- * first value that disagrees, FX_EIO the file, dataset or attribute that is missing or malformed.
- * Local. */
+/* Checks the program against one golden file; prints each quantity's largest deviation and its limit to
+ * `out`. FX_EVALUE names the first quantity that disagrees, FX_EIO the file, dataset or attribute that
+ * is missing or malformed. Local. */
 fx_status fx_verify(fx_exec *exec, const char *file, FILE *out);
 
 /* How a run begins: from its newest checkpoint where it has one, afresh, or from a checkpoint or not at

@@ -38,9 +38,8 @@ const fx_command fx_command_bench = {
     .name = "bench",
     .arguments = "CONFIG",
     .help = "time training steps and sampling without a data set",
-    .options = "--set --json",
-    .least = 1,
-    .most = 1,
+    .options = FX_OPTIONS(FX_OPTION_TEXT("--json", "FILE", json, "writes the results as JSON")),
+    .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,
 };

@@ -1,43 +1,42 @@
-/* flexhpc checkpoint verify FILE... | compare A B. Local. */
-#include <string.h>
-
+/* flexhpc checkpoint verify FILE..., checkpoint compare A B. Local. */
 #include "cli.h"
 #include "flexhpc/checkpoint.h"
 
-static fx_status verify(const fx_cli *cli)
+static fx_status verify(fx_cli *cli)
 {
-    for (int i = 1; i < cli->arguments; i++) {
+    for (int i = 0; i < cli->arguments; i++) {
         FX_TRY(fx_checkpoint_verify(cli->argument[i]));
         printf("%s: whole\n", cli->argument[i]);
     }
     return FX_OK;
 }
 
-static fx_status compare(const fx_cli *cli)
+static fx_status compare(fx_cli *cli)
 {
-    int64_t different = 0;
-    FX_TRY(fx_checkpoint_compare(cli->argument[1], cli->argument[2], stdout, &different));
-    FX_REQUIRE(different == 0, FX_EVALUE, "%s and %s: %lld differences", cli->argument[1],
-               cli->argument[2], (long long)different);
+    const char *a = cli->argument[0], *b = cli->argument[1];
+    int differing = 0;
+    FX_TRY(fx_checkpoint_compare(a, b, stdout, &differing));
+    FX_REQUIRE(differing == 0, FX_EVALUE, "%s and %s: %d differences", a, b, differing);
+    printf("bit-identical\n");
     return FX_OK;
 }
 
-static fx_status run(fx_cli *cli)
-{
-    const char *what = cli->argument[0];
-    if (strcmp(what, "verify") == 0) return verify(cli);
-    FX_REQUIRE(strcmp(what, "compare") == 0, FX_ECONFIG, "checkpoint: %s is neither verify nor compare",
-               what);
-    FX_REQUIRE(cli->arguments == 3, FX_ECONFIG, "checkpoint: compare takes two files");
-    return compare(cli);
-}
+const fx_command fx_command_checkpoint_verify = {
+    .name = "checkpoint verify",
+    .arguments = "FILE...",
+    .help = "hold every tensor of checkpoints against its checksum",
+    .example = "flexhpc checkpoint verify runs/first/ckpt/*.h5",
+    .least = 1,
+    .most = -1,
+    .run = verify,
+};
 
-const fx_command fx_command_checkpoint = {
-    .name = "checkpoint",
-    .arguments = "verify FILE... | compare A B",
-    .help = "every tensor against its checksum; or two checkpoints, bit by bit",
-    .options = "",
+const fx_command fx_command_checkpoint_compare = {
+    .name = "checkpoint compare",
+    .arguments = "A B",
+    .help = "compare two checkpoints tensor by tensor; exit code 0 only when they are bit-identical",
+    .example = "flexhpc checkpoint compare a/ckpt/step-00000100.h5 b/ckpt/step-00000100.h5",
     .least = 2,
-    .most = FX_ARGUMENTS_MAX,
-    .run = run,
+    .most = 2,
+    .run = compare,
 };

@@ -1,56 +1,100 @@
-/* cli.h: what a command is, and what its command line said. One file a command; main.c has the table.
- */
+/* cli.h: what a command is, and what its command line said. A file a command, or a family of two words
+ * (`checkpoint verify`, `checkpoint compare`); FX_COMMANDS is the table of all. arguments.c reads a
+ * command line, help.c describes one. */
 #ifndef FX_CLI_H
 #define FX_CLI_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "flexhpc/comm.h"
 #include "flexhpc/config.h"
-
-enum { FX_ARGUMENTS_MAX = 64, FX_OVERRIDES_MAX = 64, FX_FLAGS_MAX = 8 };
-
-/* An option that sets a key: `--re 500` is `--set generate.reynolds=500`. */
-typedef struct fx_flag {
-    const char *name, *value, *key, *help;
-} fx_flag;
+#include "flexhpc/mem.h"
 
 typedef struct fx_cli {
-    const char *argument[FX_ARGUMENTS_MAX];
+    const char *config; /* the CONFIG argument; NULL: none */
+    char **argument;    /* the others */
     int arguments;
-    const char *override[FX_OVERRIDES_MAX + 1]; /* of --set, NULL-terminated */
+    const char *
+        *override; /* "key=value" of --set and of options that stand for a key, NULL-terminated */
     int overrides;
     const char *run, *resume, *time_limit, *json, *out, *precision, *origin; /* NULL: not given */
-    char set_by_flag[FX_FLAGS_MAX][FX_NAME_MAX + FX_TEXT_MAX];
-    int flags;
+    fx_pool *pool;                                                           /* of what is above */
     fx_comm *comm; /* one rank alone where the command needs no more */
     int exit_code; /* when the command succeeds; 0 unless it says otherwise */
 } fx_cli;
 
+/* An option, one row. It stands for a configuration key, or fills a text of fx_cli. */
+typedef struct fx_option {
+    const char *name, *value; /* "--run", "DIR"; value NULL: a switch */
+    const char *key;          /* the key it sets, which also describes it; NULL: none */
+    size_t offset;            /* key NULL: of the text in fx_cli */
+    const char *help;
+} fx_option;
+
+#define FX_OPTION_KEY(name, value, key)                                                                \
+    {                                                                                                  \
+        name, value, key, 0, NULL                                                                      \
+    }
+#define FX_OPTION_TEXT(name, value, field, help)                                                       \
+    {                                                                                                  \
+        name, value, NULL, offsetof(fx_cli, field), help                                               \
+    }
+#define FX_OPTIONS(...)                                                                                \
+    (const fx_option[])                                                                                \
+    {                                                                                                  \
+        __VA_ARGS__,                                                                                   \
+        {                                                                                              \
+            0                                                                                          \
+        }                                                                                              \
+    }
+
+/* Whether the first argument is a configuration file. Where it may be left out, it is one when its name
+ * ends in .yaml or .yml. With CONFIG comes --set. */
+typedef enum fx_cli_file { FX_NO_CONFIG, FX_MAY_HAVE_CONFIG, FX_NEEDS_CONFIG } fx_cli_file;
+
 typedef struct fx_command {
-    const char *name, *arguments, *help;
-    const char *options;  /* names of the options it takes, separated by blanks; --set wherever there is
-                             a CONFIG */
-    const fx_flag *flags; /* ends with a row without a name; NULL: none */
-    int least, most;      /* arguments */
-    bool ranks;           /* runs under mpiexec or srun */
+    const char *name;      /* one word, or two */
+    const char *arguments; /* as usage shows them */
+    const char *help, *example;
+    const fx_option *options; /* rows up to one without a name; NULL: none */
+    fx_cli_file config;
+    int least, most; /* arguments beside CONFIG; most < 0: any number */
+    bool ranks;      /* runs under mpiexec or srun */
     fx_status (*run)(fx_cli *cli);
 } fx_command;
 
-/* The configuration of argument 0 (none: of defaults) with the overrides. */
-fx_status fx_cli_config(const fx_cli *cli, fx_config *out);
-
-/* Whether the argument is a configuration and no other file: by its name, *.yaml or *.yml. */
-bool fx_cli_is_config(const char *argument);
-
 #define FX_COMMANDS(X)                                                                                 \
     X(generate)                                                                                        \
-    X(data)                                                                                            \
+    X(data_info)                                                                                       \
     X(pack)                                                                                            \
     X(train)                                                                                           \
-    X(eval) X(sample) X(report) X(plan) X(verify) X(config) X(info) X(checkpoint) X(bench) X(profile)
+    X(eval)                                                                                            \
+    X(sample) X(report) X(plan) X(verify) X(config_show) X(config_keys) X(checkpoint_verify)           \
+        X(checkpoint_compare) X(bench) X(profile) X(info)
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
 #undef FX_DECLARE
+
+/* The table; NULL at its end. */
+extern const fx_command *const fx_commands[];
+
+/* The command that argv[1], or argv[1] and argv[2], name; *words: how many arguments that took, the
+ * program's name included. FX_ECONFIG names the nearest one. Local. */
+fx_status fx_cli_find(int argc, char **argv, const fx_command **out, int *words);
+
+/* Reads argv[words] and on: options before, between and after the arguments, as `--name value` or
+ * `--name=value`; `--` ends the options. argv is put in order. FX_ECONFIG names what is wrong, and the
+ * nearest option. fx_cli_free gives back what it took, whatever the status. Local. */
+fx_status fx_cli_read(const fx_command *command, int words, int argc, char **argv, fx_cli *out);
+void fx_cli_free(fx_cli *cli);
+
+/* The configuration: CONFIG, where given, with the overrides. Local. */
+fx_status fx_cli_config(const fx_cli *cli, fx_config *out);
+
+/* Prints help and returns true when the command line asks for it: no command, `help [COMMAND]`, --help
+ * or -h anywhere. *code is then main's. Local. */
+bool fx_cli_help(int argc, char **argv, int *code);
 
 #endif

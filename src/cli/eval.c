@@ -15,9 +15,8 @@ const fx_command fx_command_eval = {
     .arguments = "CONFIG",
     .help = "sample a trained model on a pack and score it against truth and floors (eval.* and "
             "sample.* keys)",
-    .options = "--set --run",
-    .least = 1,
-    .most = 1,
+    .options = FX_OPTIONS(FX_OPTION_TEXT("--run", "DIR", run, "the run whose model is evaluated")),
+    .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,
 };

@@ -30,7 +30,6 @@ const fx_command fx_command_info = {
     .name = "info",
     .arguments = "",
     .help = "backends of this build, and where the ranks run",
-    .options = "",
     .ranks = true,
     .run = run,
 };

@@ -5,29 +5,26 @@
 static fx_status run(fx_cli *cli)
 {
     fx_config config;
-    const int files = fx_cli_is_config(cli->argument[0]) ? 1 : 0; /* where they begin */
-    FX_TRY(fx_config_load(&config, files ? cli->argument[0] : NULL, cli->override));
+    FX_TRY(fx_cli_config(cli, &config));
     FX_REQUIRE(config.pack_path[0], FX_ECONFIG,
-               "pack: --out DIR or pack.path: which folder does the pack go to?");
-    if (cli->arguments == files) return fx_pack(cli->comm, &config);
-    return fx_pack_files(cli->comm, &config, cli->argument + files, cli->arguments - files);
+               "pack.path: which folder does the pack go to? --out DIR says it");
+    if (cli->arguments > 0)
+        return fx_pack_files(cli->comm, &config, (const char *const *)cli->argument, cli->arguments);
+    FX_REQUIRE(config.pack_source[0], FX_ECONFIG,
+               "pack.source: names no file or folder, and there is no FILE argument");
+    return fx_pack(cli->comm, &config);
 }
-
-static const fx_flag flags[] = {
-    {"--out", "DIR", "pack.path", "folder of the pack"},
-    {"--patch", "N", "pack.patch", "side of a stored patch in pixels"},
-    {0},
-};
 
 const fx_command fx_command_pack = {
     .name = "pack",
     .arguments = "[CONFIG] [FILE...]",
-    .help = "cut files of fields into shards of patches: the named ones, or those of pack.source (a "
-            "CONFIG ends in .yaml)",
-    .options = "--set",
-    .flags = flags,
-    .least = 1,
-    .most = FX_ARGUMENTS_MAX,
+    .help = "cut files of fields into shards of patches",
+    .example = "flexhpc pack fields/*.h5 --out pack --patch 64",
+    .options = FX_OPTIONS(FX_OPTION_KEY("--out", "DIR", "pack.path"),
+                          FX_OPTION_KEY("--patch", "PIXELS", "pack.patch"),
+                          FX_OPTION_KEY("--re", "RE,...", "pack.reynolds")),
+    .config = FX_MAY_HAVE_CONFIG,
+    .most = -1,
     .ranks = true,
     .run = run,
 };

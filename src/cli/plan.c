@@ -55,9 +55,8 @@ done:
 const fx_command fx_command_plan = {
     .name = "plan",
     .arguments = "CONFIG",
-    .help = "parameters, work and peak memory of one training step; --out lists its nodes",
-    .options = "--set --out",
-    .least = 1,
-    .most = 1,
+    .help = "parameters, work and peak memory of one training step",
+    .options = FX_OPTIONS(FX_OPTION_TEXT("--out", "FILE", out, "lists the nodes of the step")),
+    .config = FX_NEEDS_CONFIG,
     .run = run,
 };

@@ -12,11 +12,10 @@ static fx_status run(fx_cli *cli)
 const fx_command fx_command_profile = {
     .name = "profile",
     .arguments = "CONFIG",
-    .help =
-        "where a training step's time goes, by op; --out is a trace of every entry (Chrome's format)",
-    .options = "--set --out",
-    .least = 1,
-    .most = 1,
+    .help = "where a training step's time goes, by op",
+    .options =
+        FX_OPTIONS(FX_OPTION_TEXT("--out", "FILE", out, "a trace of every entry, in Chrome's format")),
+    .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,
 };

@@ -13,7 +13,6 @@ const fx_command fx_command_report = {
     .name = "report",
     .arguments = "DIR",
     .help = "write DIR/report.html: what a run was and how good it is",
-    .options = "",
     .least = 1,
     .most = 1,
     .run = run,

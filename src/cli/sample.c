@@ -16,11 +16,12 @@ static fx_status run(fx_cli *cli)
 const fx_command fx_command_sample = {
     .name = "sample",
     .arguments = "CONFIG",
-    .help = "write a trained model's samples of a pack's patches, with inputs and truth, as HDF5 "
-            "(eval.* and "
-            "sample.* keys)",
-    .options = "--set --run --out",
-    .least = 1,
-    .most = 1,
+    .help = "write a trained model's samples of a pack's patches, with inputs and truth, as HDF5",
+    .example =
+        "flexhpc sample configs/demo.yaml --run runs/first --out samples.h5 --set data.path=pack "
+        "--set eval.patches=8",
+    .options = FX_OPTIONS(FX_OPTION_TEXT("--run", "DIR", run, "the run whose model is sampled"),
+                          FX_OPTION_TEXT("--out", "FILE", out, "the HDF5 file that the samples go to")),
+    .config = FX_NEEDS_CONFIG,
     .run = run,
 };

@@ -62,9 +62,15 @@ const fx_command fx_command_train = {
     .name = "train",
     .arguments = "CONFIG",
     .help = "train a model on a pack; goes on from the run's newest checkpoint",
-    .options = "--set --run --resume --time-limit",
-    .least = 1,
-    .most = 1,
+    .example = "mpiexec -n 2 flexhpc train configs/demo.yaml --set data.path=pack --run runs/first",
+    .options = FX_OPTIONS(
+        FX_OPTION_TEXT("--run", "DIR", run, "the run's folder; made where missing"),
+        FX_OPTION_TEXT(
+            "--resume", "auto|never|must|FILE", resume,
+            "whether the run goes on from its newest checkpoint [default auto], or from which"),
+        FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS", time_limit,
+                       "saves and stops, with exit code 75, before this time is over")),
+    .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,
 };

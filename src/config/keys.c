@@ -151,9 +151,13 @@ fx_status fx_key_set(fx_config *config, const fx_key *key, const char *text)
     return FX_OK;
 }
 
-/* The shortest decimal that reads back as the same double. */
+/* The shortest decimal that reads back as the same double; a whole number as its digits. */
 static void shortest(double value, char *out, size_t size)
 {
+    if (value == floor(value) && fabs(value) < 1e7) {
+        snprintf(out, size, "%.0f", value);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, size, "%.*g", digits, value);
         if (strtod(out, NULL) == value) return;

@@ -38,13 +38,25 @@ void fx_key_text(const fx_config *config, const fx_key *key, char *out, size_t s
 /* "no such key; did you mean ...?" */
 fx_status fx_key_unknown(const char *name);
 
-/* Where key i was given: given[i] is the line of the file, or one of these. */
-enum { FX_NOT_GIVEN = 0, FX_GIVEN_BY_SET = -1 };
+/* Where each key was given: 0 nowhere, a line of the file, or FX_ON_COMMAND_LINE. */
+enum { FX_KEYS_MAX = 256, FX_ON_COMMAND_LINE = -1 };
+typedef struct fx_given {
+    int where[FX_KEYS_MAX];
+} fx_given;
 
-/* Reads a YAML text into the config, and the lines of its keys into `given`. */
-fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size, int *given);
+/* Reads a YAML text into the config; notes the line of every key that it names. */
+fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size,
+                       fx_given *given);
 
 /* Fills in what was not given: presets and derived values; then checks what keys say together. */
-fx_status fx_config_complete(fx_config *config, const int *given);
+fx_status fx_config_complete(fx_config *config, const fx_given *given);
+
+/* config.c: every key at its default; and fx_config_parse and fx_config_load, which also say where each
+ * key was given. */
+fx_status fx_config_defaults(fx_config *config);
+fx_status fx_config_resolve(fx_config *config, const char *name, const char *text, size_t size,
+                            const char *const *overrides, fx_given *given);
+fx_status fx_config_load_given(fx_config *config, const char *file, const char *const *overrides,
+                               fx_given *given);
 
 #endif

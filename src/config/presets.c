@@ -5,6 +5,8 @@
 
 #include "keys.h"
 
+enum { SNAPSHOTS_MAX = 10000000 };
+
 typedef struct preset {
     fx_list channels, blocks;
     int64_t depth, heads, mlp_ratio;
@@ -16,12 +18,17 @@ static const preset presets[] = {
     {{4, {128, 256, 512, 1152}}, {4, {2, 3, 3, 3}}, 21, 16, 2},
 };
 
-static bool is_given(const int *given, const char *name)
+static int where(const fx_given *given, const char *name)
 {
-    return given[fx_key_find(name) - fx_keys] != FX_NOT_GIVEN;
+    return given->where[fx_key_find(name) - fx_keys];
 }
 
-static fx_status apply_preset(fx_config *c, const int *given)
+static bool is_given(const fx_given *given, const char *name)
+{
+    return where(given, name) != 0;
+}
+
+static fx_status apply_preset(fx_config *c, const fx_given *given)
 {
     static const char *const keys[] = {"model.channels", "model.blocks", "model.depth", "model.heads",
                                        "model.mlp_ratio"};
@@ -74,34 +81,49 @@ static fx_status check_model(const fx_config *c)
     return FX_OK;
 }
 
-/* Snapshots stand at start, start + interval, ..., end. */
-static fx_status count_snapshots(fx_config *c, const int *given)
+/* How strongly a key was said: 0 means "follows from others", the command line goes before the file. */
+static int strength(const fx_given *given, const char *name, double value)
 {
-    if (c->generate_end == 0) return FX_OK;
-    const double intervals = (c->generate_end - c->generate_start) / c->generate_interval;
-    const int64_t snapshots = llround(intervals) + 1;
-    FX_REQUIRE(intervals >= 0 && fabs(intervals - round(intervals)) < 1e-6 * (intervals + 1),
-               FX_ECONFIG,
-               "generate.end: %g is not generate.start, %g, plus a multiple of generate.interval, %g",
-               c->generate_end, c->generate_start, c->generate_interval);
-    FX_REQUIRE(!is_given(given, "generate.snapshots") || c->generate_snapshots == snapshots, FX_ECONFIG,
-               "generate.snapshots: %lld, but from generate.start to generate.end there are %lld",
-               (long long)c->generate_snapshots, (long long)snapshots);
-    c->generate_snapshots = snapshots;
+    return value == 0 || !is_given(given, name) ? 0 : where(given, name) == FX_ON_COMMAND_LINE ? 2 : 1;
+}
+
+/* The number of snapshots and the time of the last one say the same thing. */
+static fx_status complete_times(fx_config *c, const fx_given *given)
+{
+    enum { PUBLISHED = 1500 };
+    const int by_end = strength(given, "generate.end", c->generate_end),
+              by_count = strength(given, "generate.snapshots", (double)c->generate_snapshots);
+    if (by_end > 0 && by_end >= by_count) {
+        const double length = (c->generate_end - c->generate_start) / c->generate_interval;
+        FX_REQUIRE(length >= 0 && length < SNAPSHOTS_MAX, FX_ECONFIG,
+                   "generate.end: %g, generate.start %g, generate.interval %g: not 1 to %d snapshots",
+                   c->generate_end, c->generate_start, c->generate_interval, SNAPSHOTS_MAX);
+        FX_REQUIRE(
+            fabs(length - round(length)) < 1e-6 * (length + 1), FX_ECONFIG,
+            "generate.end: %g is not generate.start, %g, plus a multiple of generate.interval, %g",
+            c->generate_end, c->generate_start, c->generate_interval);
+        const int64_t count = llround(length) + 1;
+        FX_REQUIRE(by_end > by_count || count == c->generate_snapshots, FX_ECONFIG,
+                   "generate.end: %g makes %lld snapshots, generate.snapshots says %lld",
+                   c->generate_end, (long long)count, (long long)c->generate_snapshots);
+        c->generate_snapshots = count;
+    }
+    if (c->generate_snapshots == 0) c->generate_snapshots = PUBLISHED;
+    c->generate_end = c->generate_start + (double)(c->generate_snapshots - 1) * c->generate_interval;
     return FX_OK;
 }
 
-fx_status fx_config_complete(fx_config *c, const int *given)
+fx_status fx_config_complete(fx_config *c, const fx_given *given)
 {
     static const char *const archs[] = {"flex", "unet", "uvit"};
     const bool adamw = c->train_optimizer == 1;
     FX_REQUIRE(c->model_arch == 0, FX_ECONFIG,
                "model.arch: %s is not part of this build; there is flex", archs[c->model_arch]);
     FX_TRY(apply_preset(c, given));
-    FX_TRY(count_snapshots(c, given));
     if (c->model_decoder_channels.count == 0) c->model_decoder_channels = c->model_channels;
     if (c->train_beta1 == 0) c->train_beta1 = 0.9;
     if (c->train_beta2 == 0) c->train_beta2 = adamw ? 0.999 : 0.98;
+    FX_TRY(complete_times(c, given));
     if (c->generate_output_grid == 0) c->generate_output_grid = c->generate_grid;
     FX_REQUIRE(c->generate_output_grid <= c->generate_grid, FX_ECONFIG,
                "generate.output_grid: %lld is above generate.grid, %lld",

@@ -11,7 +11,7 @@ typedef struct reader {
     yaml_event_t event;
     const char *file;
     fx_config *config;
-    int *given;
+    fx_given *given;
 } reader;
 
 static unsigned long line_of(const reader *r)
@@ -75,8 +75,9 @@ static fx_status sequence(reader *r, char *out, size_t size)
 static fx_status read_value(reader *r, const fx_key *key, const char *name)
 {
     char value[FX_TEXT_MAX + 1];
-    if (r->given[key - fx_keys]) return place(r, fx_fail(FX_ECONFIG, "%s: given twice", name));
-    r->given[key - fx_keys] = (int)line_of(r);
+    int *where = &r->given->where[key - fx_keys];
+    if (*where) return place(r, fx_fail(FX_ECONFIG, "%s: given twice", name));
+    *where = (int)line_of(r);
     FX_TRY(next(r));
     if (r->event.type == YAML_SEQUENCE_START_EVENT && key->type == FX_KEY_LIST)
         FX_TRY(sequence(r, value, sizeof value));
@@ -95,6 +96,23 @@ static fx_status read_key(reader *r, const char *section)
     return key ? read_value(r, key, name) : place(r, fx_key_unknown(name));
 }
 
+/* "no such section or key; did you mean ...?": sections, and keys that have none. */
+static fx_status unknown_section(const char *word)
+{
+    const char *names[FX_KEYS_MAX];
+    char sections[FX_KEYS_MAX][FX_NAME_MAX / 2];
+    int count = 0;
+    for (int i = 0; i < fx_key_count; i++) {
+        snprintf(sections[count], sizeof sections[count], "%.*s", (int)strcspn(fx_keys[i].name, "."),
+                 fx_keys[i].name);
+        names[count] = sections[count];
+        if (count == 0 || strcmp(names[count], names[count - 1]) != 0) count++;
+    }
+    const char *nearest = fx_nearest(word, names, count);
+    return nearest ? fx_fail(FX_ECONFIG, "%s: no such section or key; did you mean %s?", word, nearest)
+                   : fx_fail(FX_ECONFIG, "%s: no such section or key", word);
+}
+
 /* A section, or a key that has none. */
 static fx_status read_section(reader *r)
 {
@@ -106,7 +124,7 @@ static fx_status read_section(reader *r)
     bool known = false;
     for (int i = 0; i < fx_key_count; i++)
         known = known || strncmp(fx_keys[i].name, start, strlen(start)) == 0;
-    if (!known) return place(r, fx_fail(FX_ECONFIG, "%s: no such section or key", section));
+    if (!known) return place(r, unknown_section(section));
     FX_TRY(expect(r, YAML_MAPPING_START_EVENT, "the section's keys"));
     if (r->event.data.mapping_start.anchor || r->event.data.mapping_start.tag)
         return place(r, fx_fail(FX_ECONFIG, "an anchor or tag, refused"));
@@ -132,7 +150,8 @@ static fx_status read_document(reader *r)
     return expect(r, YAML_STREAM_END_EVENT, "one document");
 }
 
-fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size, int *given)
+fx_status fx_yaml_read(fx_config *config, const char *file, const char *text, size_t size,
+                       fx_given *given)
 {
     reader r = {.file = file, .config = config, .given = given};
     FX_REQUIRE(yaml_parser_initialize(&r.parser), FX_ENOMEM, "%s: no memory for the parser", file);

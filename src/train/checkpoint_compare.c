@@ -1,129 +1,136 @@
-/* checkpoint_compare.c: two checkpoints, tensor by tensor and bit by bit. */
+/* checkpoint_compare.c: two checkpoints, tensor by tensor and attribute by attribute. */
+#include "flexhpc/checkpoint.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "flexhpc/checkpoint.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
+#include "settings.h"
 
 typedef struct comparison {
-    fx_h5 *other; /* the file that the walked one is compared with */
-    const char *path, *other_path;
+    fx_h5 *other; /* the file that is not walked */
     FILE *out;
-    float *a, *b;
-    int64_t room;
-    int64_t tensors, different;
+    const char *missing; /* where a dataset of the walked file is not */
+    float *x, *y;
+    size_t room; /* of x, y */
+    int differing;
 } comparison;
 
-static fx_status room_for(comparison *c, int64_t count)
+static void tell(comparison *c, const char *name, bool equal, const char *difference)
+{
+    fprintf(c->out, "%-72s %s\n", name, equal ? "equal" : difference);
+    if (!equal) c->differing++;
+}
+
+static fx_status make_room(comparison *c, size_t count)
 {
     if (count <= c->room) return FX_OK;
-    fx_free(c->a);
-    fx_free(c->b);
-    c->a = c->b = NULL;
+    fx_free(c->x);
+    fx_free(c->y);
+    c->y = NULL;
     c->room = 0;
-    FX_TRY(FX_ALLOC(c->a, count));
-    FX_TRY(FX_ALLOC(c->b, count));
+    FX_TRY(FX_ALLOC(c->x, count));
+    FX_TRY(FX_ALLOC(c->y, count));
     c->room = count;
     return FX_OK;
 }
 
-static void differs(comparison *c, const char *name, const char *how)
-{
-    c->different++;
-    fprintf(c->out, "%-72s %s\n", name, how);
-}
-
-/* The largest distance of two values; infinite where one is not finite and the other another. */
-static double largest_difference(const float *a, const float *b, int64_t count)
+/* A NaN on one side is the largest difference there is. */
+static double largest_difference(const float *x, const float *y, size_t count)
 {
     double largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        if (memcmp(&a[i], &b[i], sizeof *a) == 0) continue;
-        const double distance = fabs((double)a[i] - (double)b[i]);
-        largest = isfinite(distance) ? fmax(largest, distance) : INFINITY;
+    for (size_t i = 0; i < count; i++) {
+        const double d = fabs((double)x[i] - (double)y[i]);
+        if (!(d <= largest)) largest = d;
+        if (isnan(largest)) break;
     }
     return largest;
 }
 
-static fx_status compare_tensor(void *self, fx_h5 *f, const char *name)
+static fx_status compare_dataset(void *self, fx_h5 *f, const char *name)
 {
     comparison *c = self;
-    fx_h5_shape shape, other;
-    char how[64];
-    int64_t count = 1;
-    c->tensors++;
+    fx_h5_shape a, b;
+    size_t count = 1;
+    char difference[64];
     if (!fx_h5_exists(c->other, name)) {
-        differs(c, name, "is in the first file alone");
+        tell(c, name, false, c->missing);
         return FX_OK;
     }
-    FX_TRY(fx_h5_describe(f, name, &shape));
-    FX_TRY(fx_h5_describe(c->other, name, &other));
-    if (shape.rank != other.rank ||
-        memcmp(shape.dim, other.dim, sizeof *shape.dim * (size_t)shape.rank) != 0) {
-        differs(c, name, "is of another shape");
+    FX_TRY(fx_h5_describe(f, name, &a));
+    FX_TRY(fx_h5_describe(c->other, name, &b));
+    bool same = a.rank == b.rank && a.type == b.type;
+    for (int i = 0; same && i < a.rank; i++) {
+        same = a.dim[i] == b.dim[i];
+        count *= (size_t)a.dim[i];
+    }
+    if (!same) {
+        tell(c, name, false, "of another shape");
         return FX_OK;
     }
-    for (int i = 0; i < shape.rank; i++)
-        count *= shape.dim[i];
-    FX_TRY(room_for(c, count));
-    FX_TRY(fx_h5_read(f, name, NULL, NULL, FX_H5_F32, c->a));
-    FX_TRY(fx_h5_read(c->other, name, NULL, NULL, FX_H5_F32, c->b));
-    if (memcmp(c->a, c->b, sizeof *c->a * (size_t)count) == 0) return FX_OK;
-    FX_TRY(fx_print(how, sizeof how, "largest difference %.6g", largest_difference(c->a, c->b, count)));
-    differs(c, name, how);
+    FX_TRY(make_room(c, count));
+    FX_TRY(fx_h5_read(f, name, NULL, NULL, FX_H5_F32, c->x));
+    FX_TRY(fx_h5_read(c->other, name, NULL, NULL, FX_H5_F32, c->y));
+    snprintf(difference, sizeof difference, "%.3e", largest_difference(c->x, c->y, count));
+    tell(c, name, memcmp(c->x, c->y, count * sizeof *c->x) == 0, difference);
     return FX_OK;
 }
 
-static fx_status find_missing(void *self, fx_h5 *f, const char *name)
+static fx_status count_missing(void *self, fx_h5 *f, const char *name)
 {
-    comparison *c = self;
     (void)f;
-    if (!fx_h5_exists(c->other, name)) differs(c, name, "is in the second file alone");
+    comparison *c = self;
+    if (!fx_h5_exists(c->other, name)) tell(c, name, false, c->missing);
     return FX_OK;
 }
 
-/* What a resumed run would do otherwise: step, scale, and settings but those of the run's outward form.
- */
-static fx_status compare_progress(comparison *c)
+static void compare_reals(comparison *c, const char *name, double a, double b)
 {
-    static const char *const outward[] = {"run.", "checkpoint.", "data.path", "data.prefetch",
-                                          "backend"};
-    fx_progress a, b;
-    char text[4096], *rest = NULL;
-    FX_TRY(fx_checkpoint_peek(fx_comm_self(), c->path, &a));
-    FX_TRY(fx_checkpoint_peek(fx_comm_self(), c->other_path, &b));
-    if (a.step != b.step) differs(c, "step", "differs");
-    if (memcmp(&a.data_scale, &b.data_scale, sizeof a.data_scale) != 0)
-        differs(c, "data_scale", "differs");
-    if (fx_config_diff(&a.config, &b.config, text, sizeof text) == 0) return FX_OK;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        bool counts = true;
-        for (size_t i = 0; i < sizeof outward / sizeof *outward; i++)
-            counts = counts && strncmp(line, outward[i], strlen(outward[i])) != 0;
-        if (counts) differs(c, line, "(a setting)");
-    }
+    char difference[80];
+    snprintf(difference, sizeof difference, "%.17g and %.17g", a, b);
+    tell(c, name, memcmp(&a, &b, sizeof a) == 0, difference);
+}
+
+static fx_status compare_progress(comparison *c, const char *a, const char *b)
+{
+    fx_progress x, y;
+    char text[8192], *rest = NULL;
+    FX_TRY(fx_checkpoint_peek(fx_comm_self(), a, &x));
+    FX_TRY(fx_checkpoint_peek(fx_comm_self(), b, &y));
+    compare_reals(c, "step", (double)x.step, (double)y.step);
+    compare_reals(c, "data_scale", x.data_scale, y.data_scale);
+    compare_reals(c, "loss", x.loss, y.loss);
+    if (x.ranks != y.ranks)
+        fprintf(c->out, "written by %lld and %lld ranks\n", (long long)x.ranks, (long long)y.ranks);
+    fx_config_diff(&x.config, &y.config, text, sizeof text);
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        if (fx_setting_is_free(line))
+            fprintf(c->out, "config: %s\n", line);
+        else
+            tell(c, "config", false, line);
     return FX_OK;
 }
 
-fx_status fx_checkpoint_compare(const char *a, const char *b, FILE *out, int64_t *different)
+fx_status fx_checkpoint_compare(const char *a, const char *b, FILE *out, int *differing)
 {
-    comparison c = {.path = a, .other_path = b, .out = out};
-    fx_h5 *first = NULL, *second = NULL;
+    comparison c = {.out = out};
+    fx_h5 *f = NULL, *g = NULL;
     fx_status status = FX_OK;
-    FX_TRY_DONE(compare_progress(&c));
-    FX_TRY_DONE(fx_h5_open(a, FX_H5_OURS, &first));
-    FX_TRY_DONE(fx_h5_open(b, FX_H5_OURS, &second));
-    c.other = second;
-    FX_TRY_DONE(fx_h5_walk(first, compare_tensor, &c));
-    c.other = first;
-    FX_TRY_DONE(fx_h5_walk(second, find_missing, &c));
-    fprintf(out, "%lld tensors, %lld differences\n", (long long)c.tensors, (long long)c.different);
-    *different = c.different;
+    FX_TRY_DONE(compare_progress(&c, a, b));
+    FX_TRY_DONE(fx_h5_open(a, FX_H5_OURS, &f));
+    FX_TRY_DONE(fx_h5_open(b, FX_H5_OURS, &g));
+    c.other = g;
+    c.missing = "in the first only";
+    FX_TRY_DONE(fx_h5_walk(f, compare_dataset, &c));
+    c.other = f;
+    c.missing = "in the second only";
+    FX_TRY_DONE(fx_h5_walk(g, count_missing, &c));
+    *differing = c.differing;
 done:
-    fx_h5_abandon(&first);
-    fx_h5_abandon(&second);
-    fx_free(c.a);
-    fx_free(c.b);
+    fx_h5_abandon(&f);
+    fx_h5_abandon(&g);
+    fx_free(c.x);
+    fx_free(c.y);
     return status;
 }

@@ -13,6 +13,7 @@
 #include "flexhpc/train.h"
 #include "flexhpc/watchdog.h"
 #include "metrics.h"
+#include "settings.h"
 #include "signals.h"
 
 typedef struct trainer {
@@ -30,30 +31,6 @@ typedef struct trainer {
     int64_t saved;   /* step of the newest checkpoint; -1: none */
     double deadline; /* of fx_now(); infinite: none */
 } trainer;
-
-/* Settings that a run may change when it goes on: they decide nothing about its results. */
-static bool may_change(const char *line)
-{
-    static const char *const free_keys[] = {
-        "run.",          "sample.",          "eval.",           "generate.", "pack.", "data.path",
-        "data.prefetch", "checkpoint.every", "checkpoint.keep", "bench."};
-    for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++)
-        if (strncmp(line, free_keys[i], strlen(free_keys[i])) == 0) return true;
-    return false;
-}
-
-static fx_status check_same_settings(const fx_config *then, const fx_config *now, const char *path)
-{
-    char text[8192], *rest = NULL;
-    if (fx_config_diff(then, now, text, sizeof text) == 0) return FX_OK;
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        FX_REQUIRE(may_change(line), FX_ECONFIG, "%s was made with other settings: %s", path, line);
-        fx_log(FX_INFO, "resume: %s", line);
-    }
-    FX_REQUIRE(then->seed == now->seed, FX_ECONFIG, "%s was made with seed %lld, not %lld", path,
-               (long long)then->seed, (long long)now->seed);
-    return FX_OK;
-}
 
 /* The folder, its lock, and the configuration beside the results. */
 static fx_status open_folder(trainer *t)
@@ -101,7 +78,7 @@ static fx_status begin(trainer *t)
     t->saved = -1;
     if (!path[0]) return begin_afresh(t);
     FX_TRY(fx_checkpoint_peek(t->comm, path, &t->progress));
-    FX_TRY(check_same_settings(&t->progress.config, t->config, path));
+    FX_TRY(fx_settings_check(&t->progress.config, t->config, path));
     FX_TRY(fx_checkpoint_load(t->comm, t->trainee->params, t->exec, path, false));
     t->saved = t->progress.step;
     fx_log(FX_INFO, "resumed from %s: weights, EMA, moments, step %lld (written by %lld ranks)", path,

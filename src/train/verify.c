@@ -96,5 +96,5 @@ fx_status fx_verify(fx_exec *exec, const char *file, FILE *out)
     }
     if (status == FX_OK) status = all_compared(&c);
     fx_h5_abandon(&c.golden.file);
-    return status;
+    return c.failure[0] ? fx_fail(FX_EVALUE, "%s", c.failure) : status;
 }

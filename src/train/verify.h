@@ -8,12 +8,14 @@
 typedef struct fx_check {
     fx_exec *exec;
     fx_golden golden;
-    FILE *out;    /* the table */
-    int compared; /* datasets */
+    FILE *out;         /* the table */
+    int compared;      /* datasets */
+    char failure[512]; /* the first deviation above its limit; "": none */
 } fx_check;
 
-/* A line of the table; FX_EVALUE when the error is above the limit or not a number. */
-fx_status fx_check_judge(fx_check *check, const char *dataset, double error, double limit);
+/* A line of the table. An error above the limit, or that is no number, is noted as the file's failure:
+ * the other quantities are compared all the same. */
+void fx_check_judge(fx_check *check, const char *dataset, double error, double limit);
 
 /* Our numbers, in the file's order, against a dataset of the file: norm of the difference over the norm
  * of the file's values. */

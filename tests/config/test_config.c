@@ -2,7 +2,8 @@
  * line and key; random and mutilated texts never crash.
  *
  * Planted and caught: %.6g for reals; presets winning over given keys; quotes not escaped when
- * printing; the check for keys given twice left out. */
+ * printing; the check for keys given twice left out; the file's snapshots winning over the command
+ * line's end; the last snapshot left out of the count. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -36,9 +37,9 @@ static void other_value(const fx_key *key, char *out, size_t size)
         {"model.heads", "3"},           {"model.mlp_ratio", "3"},
         {"model.latent_patch", "2"},    {"model.decoder_channels", "32,32,64"},
         {"generate.output_grid", "64"}, {"generate.grid", "96"},
-        {"model.arch", "flex"},         {"model.preset", "custom"},
-        {"generate.start", "2"},        {"generate.end", "12"},
-        {"generate.interval", "0.1"},   {"generate.snapshots", "101"}};
+        {"generate.start", "2"},        {"generate.interval", "0.25"},
+        {"generate.end", "2.5"},        {"generate.snapshots", "3"},
+        {"model.arch", "flex"},         {"model.preset", "custom"}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         if (strcmp(key->name, special[i][0]) == 0) {
             snprintf(out, size, "%s", special[i][1]);
@@ -108,8 +109,30 @@ static void presets_and_given_keys(void **state)
     assert_int_equal(parse(&c, "seed: 7\nbackend: cpu\ntrain: {steps: 3}\n"), FX_OK);
     assert_int_equal(c.seed, 7);
     assert_int_equal(c.backend, 1);
-    assert_int_equal(parse(&c, "generate: {start: 2, end: 12, interval: 0.1}\n"), FX_OK);
-    assert_int_equal(c.generate_snapshots, 101);
+}
+
+/* The last snapshot's time, or the number of snapshots: whichever is said, most strongly, decides. */
+static void end_and_snapshots(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *override;
+        int64_t snapshots;
+        double end;
+    } rows[] = {{"", NULL, 1500, 29.98},
+                {"generate: {start: 2, end: 12, interval: 0.1}\n", NULL, 101, 12},
+                {"generate: {start: 2, interval: 0.1, snapshots: 61}\n", NULL, 61, 8},
+                {"generate: {start: 2, interval: 0.1, snapshots: 61}\n", "generate.end=3", 11, 3},
+                {"generate: {start: 2, interval: 0.1, end: 8}\n", "generate.snapshots=11", 11, 3},
+                {"generate: {start: 2, interval: 0.1, end: 8}\n", "generate.start=7", 11, 8}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fx_config c;
+        const char *const overrides[] = {rows[i].override, NULL};
+        if (fx_config_parse(&c, "x.yaml", rows[i].text, strlen(rows[i].text), overrides) != FX_OK)
+            fail_msg("%s", fx_error_message());
+        assert_int_equal(c.generate_snapshots, rows[i].snapshots);
+        assert_true(c.generate_end - rows[i].end < 1e-9 && rows[i].end - c.generate_end < 1e-9);
+    }
 }
 
 static void errors_name_place_and_key(void **state)
@@ -120,7 +143,17 @@ static void errors_name_place_and_key(void **state)
     expect_error("seed: 1\nseed: 2\n", "x.yaml:2: seed: given twice");
     expect_error("seed: -1\n", "x.yaml:1: seed: -1 is below 0");
     expect_error("train: {seed: 1}\n", "x.yaml:1: train.seed: no such key; did you mean train.steps?");
-    expect_error("trian:\n  global_batch: 3\n", "x.yaml:1: trian: no such section or key");
+    expect_error("trian:\n  global_batch: 3\n",
+                 "x.yaml:1: trian: no such section or key; did you mean train?");
+    expect_error("sede: 3\n", "x.yaml:1: sede: no such section or key; did you mean seed?");
+    expect_error("generate: {end: 1, snapshots: 9}\n",
+                 "x.yaml: generate.end: 1 makes 51 snapshots, generate.snapshots says 9");
+    expect_error("generate: {end: 0.05}\n",
+                 "x.yaml: generate.end: 0.05 is not generate.start, 0, plus a "
+                 "multiple of generate.interval, 0.02");
+    expect_error("generate: {start: 2, end: 1}\n",
+                 "x.yaml: generate.end: 1, generate.start 2, generate.interval 0.02: not 1 to 10000000 "
+                 "snapshots");
     expect_error("train:\n  global_batch: 0\n", "x.yaml:2: train.global_batch: 0 is below 1 samples");
     expect_error("train:\n  global_batch: 2.5\n",
                  "x.yaml:2: train.global_batch: \"2.5\" is no whole number");
@@ -151,8 +184,7 @@ static void errors_of_overrides_and_files(void **state)
     (void)state;
     fx_config c;
     assert_int_equal(fx_config_load(&c, NULL, (const char *[]){"train.steps=x", NULL}), FX_ECONFIG);
-    assert_string_equal(fx_error_message(),
-                        "--set train.steps=x: train.steps: \"x\" is no whole number");
+    assert_string_equal(fx_error_message(), "command line: train.steps: \"x\" is no whole number");
     assert_int_equal(fx_config_load(&c, NULL, (const char *[]){"train.stesp=1", NULL}), FX_ECONFIG);
     assert_non_null(strstr(fx_error_message(), "did you mean train.steps?"));
     assert_int_equal(fx_config_load(&c, NULL, (const char *[]){"steps", NULL}), FX_ECONFIG);
@@ -199,9 +231,13 @@ static void mutilated_texts_end_well(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_key_comes_back),      cmocka_unit_test(presets_and_given_keys),
-        cmocka_unit_test(errors_name_place_and_key), cmocka_unit_test(errors_of_overrides_and_files),
-        cmocka_unit_test(shipped_files_load),        cmocka_unit_test(mutilated_texts_end_well),
+        cmocka_unit_test(every_key_comes_back),
+        cmocka_unit_test(presets_and_given_keys),
+        cmocka_unit_test(end_and_snapshots),
+        cmocka_unit_test(errors_name_place_and_key),
+        cmocka_unit_test(errors_of_overrides_and_files),
+        cmocka_unit_test(shipped_files_load),
+        cmocka_unit_test(mutilated_texts_end_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,7 +38,7 @@ refused 2 "--time-limit" "$fx" train tiny.yaml --run here --time-limit soon
 refused 2 "absent.yaml" "$fx" train absent.yaml --run here
 sed 's/learning_rate/learnin_rate/' tiny.yaml >wrong.yaml
 refused 2 "wrong.yaml:4: train.learnin_rate: no such key; did you mean train.learning_rate?" "$fx" train wrong.yaml --run here
-refused 2 "--set train.step=3: train.step: no such key; did you mean train.steps?" "$fx" plan tiny.yaml --set train.step=3
+refused 2 "command line: train.step: no such key; did you mean train.steps?" "$fx" plan tiny.yaml --set train.step=3
 refused 2 'train.steps: "many"' "$fx" train tiny.yaml --run here --set train.steps=many
 refused 2 "train.global_batch: 5 does not divide into 2 ranks" "${fx2[@]}" train tiny.yaml --run here --set train.global_batch=5
 refused 2 "data.patch" "$fx" train tiny.yaml --run here --set data.patch=18
