@@ -71,7 +71,8 @@ typedef struct fx_command {
     X(pack)                                                                                            \
     X(train)                                                                                           \
     X(eval)                                                                                            \
-    X(sample) X(report) X(plan) X(verify) X(config_show) X(config_keys) X(checkpoint_verify)           \
+    X(sample)                                                                                          \
+    X(report) X(plan) X(verify) X(config_show) X(config_keys) X(checkpoint_verify)                     \
         X(checkpoint_compare) X(bench) X(profile) X(info)
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
