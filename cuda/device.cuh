@@ -20,6 +20,8 @@ enum { FX_WARP = 32 };
 #define FX_DEVICE        __device__ static __forceinline__
 #define FX_ALIGNED(p)    ((void)0)
 #define FX_SHARED(bytes) extern __shared__ __align__(16) unsigned char bytes[]
+#define FX_PRAGMA(text)  _Pragma(#text)
+#define FX_UNROLL(times) FX_PRAGMA(unroll times) /* the loop behind it: that many loads in flight */
 
 FX_DEVICE int fx_thread(void)
 {

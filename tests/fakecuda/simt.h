@@ -19,6 +19,7 @@
 #define FX_KERNEL      __attribute__((unused)) static
 #define FX_BOUNDS(...) /* most threads a block: checked by ptxas */
 #define FX_DEVICE      __attribute__((unused)) static inline
+#define FX_UNROLL(times)
 #define FX_SHARED(bytes)                                                                               \
     unsigned char *bytes = (unsigned char *)__builtin_assume_aligned(fx_simt.shared, 16)
 
