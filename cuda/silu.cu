@@ -1,4 +1,5 @@
 /* SiLU on its own: y = x sigmoid(x). */
+#include "act.cuh"
 #include "launch.cuh"
 
 enum { X, THREADS = 256 };
@@ -7,8 +8,7 @@ template <typename T> FX_KERNEL void silu(const T *x, T *y, int64_t count)
 {
     const int64_t i = fx_index();
     if (i >= count) return;
-    const float v = fx_get(x + i);
-    fx_set(y + i, v / (1.0f + expf(-v)));
+    fx_set(y + i, fx_silu(fx_get(x + i)));
 }
 
 static fx_status forward(fx_exec *exec, const fx_node *n)
@@ -19,14 +19,12 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     return FX_OK;
 }
 
-/* With s = sigmoid(x): dy/dx = s (1 + x (1 - s)). */
 template <typename T>
 FX_KERNEL void silu_gradient(const T *x, const T *dy, T *dx, int64_t count, bool add)
 {
     const int64_t i = fx_index();
     if (i >= count) return;
-    const float v = fx_get(x + i), s = 1.0f / (1.0f + expf(-v));
-    fx_put(dx + i, fx_get(dy + i) * s * (1.0f + v * (1.0f - s)), add);
+    fx_put(dx + i, fx_get(dy + i) * fx_dsilu(fx_get(x + i)), add);
 }
 
 static fx_status backward(fx_exec *exec, const fx_node *n)
