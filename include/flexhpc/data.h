@@ -179,8 +179,9 @@ fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **o
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread
  * comes out here. Local; makes no MPI call, nor does the thread. */
 fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_loader_batch *out);
-double fx_loader_wait(const fx_loader *loader);  /* seconds that fx_loader_next has waited so far */
-double fx_loader_scale(const fx_loader *loader); /* what fields are divided by */
+double fx_loader_wait(const fx_loader *loader);   /* seconds that fx_loader_next has waited so far */
+double fx_loader_scale(const fx_loader *loader);  /* what fields are divided by */
+int64_t fx_loader_epoch(const fx_loader *loader); /* different samples there are to draw from */
 void fx_loader_free(fx_loader **loader);
 
 #ifdef __cplusplus

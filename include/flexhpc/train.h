@@ -104,13 +104,16 @@ typedef enum fx_resume { FX_RESUME_AUTO, FX_RESUME_NEVER, FX_RESUME_MUST } fx_re
 typedef struct fx_run_options {
     const char *folder; /* made where missing; used by one job at a time */
     fx_resume resume;
-    const char *checkpoint; /* the run goes on from this file, whatever it has; NULL: `resume` says */
+    const char *checkpoint; /* the run goes on from this file, or this run folder's newest; NULL:
+                               `resume` says. It must not be older than what the run has */
+    const char *command;    /* the command line, for cmd.txt; NULL: unknown */
     double time_limit;      /* seconds from now after which the run saves and stops; 0: none */
 } fx_run_options;
 
-/* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints. *early: stopped
- * by a signal (USR1, USR2, TERM, INT) or the time limit, with a checkpoint. FX_ECONFIG: the run in the
- * folder was begun with other settings; FX_EVALUE: a loss or gradient is not finite. Collective. */
+/* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints, report. *early:
+ * stopped by a signal (USR1, USR2, TERM, INT) or the time limit, with a checkpoint. FX_ECONFIG: the run
+ * in the folder was begun with other settings; FX_EVALUE: a loss or gradient is not finite. Collective.
+ */
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);
 
 /* Samples the run's newest EMA weights on patches of config's pack (data.path, eval.*, sample.*),

@@ -155,12 +155,44 @@ static fx_status check_arguments(const fx_command *command, fx_cli *cli)
     return FX_OK;
 }
 
+static char *append(char *at, const char *text)
+{
+    const size_t n = strlen(text);
+    memcpy(at, text, n + 1);
+    return at + n;
+}
+
+/* One word as a shell takes it: between quotes where it holds anything but these. */
+static char *append_quoted(char *at, const char *word)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%";
+    if (word[0] && word[strspn(word, plain)] == '\0') return append(at, word);
+    at = append(at, "'");
+    for (; *word; word++)
+        at = append(at, *word == '\'' ? "'\\''" : (const char[]){*word, '\0'});
+    return append(at, "'");
+}
+
+/* NULL: no memory. */
+static const char *quoted_line(fx_pool *pool, int argc, char **argv)
+{
+    size_t size = 1;
+    for (int i = 0; i < argc; i++)
+        size += 4 * strlen(argv[i]) + 3; /* quotes, a blank, and every letter a quote */
+    char *const line = fx_pool_calloc(pool, size, 1), *at = line;
+    for (int i = 0; i < argc && line; i++)
+        at = append_quoted(i ? append(at, " ") : at, argv[i]);
+    return line;
+}
+
 fx_status fx_cli_read(const fx_command *command, int words, int argc, char **argv, fx_cli *cli)
 {
     bool options = true;
     FX_TRY(fx_pool_create(&cli->pool));
     cli->override = fx_pool_calloc(cli->pool, (size_t)argc + 1, sizeof *cli->override);
-    FX_REQUIRE(cli->override, FX_ENOMEM, "no memory for the command line");
+    cli->line = quoted_line(cli->pool, argc, argv);
+    FX_REQUIRE(cli->override && cli->line, FX_ENOMEM, "no memory for the command line");
     cli->argument = argv + words;
     for (int i = words; i < argc; i++) {
         if (options && strcmp(argv[i], "--") == 0)

@@ -13,6 +13,7 @@
 #include "flexhpc/mem.h"
 
 typedef struct fx_cli {
+    const char *line;   /* the command line, quoted for a shell */
     const char *config; /* the CONFIG argument; NULL: none */
     char **argument;    /* the others */
     int arguments;

@@ -48,7 +48,7 @@ static fx_status run(fx_cli *cli)
 {
     fx_config config;
     bool early = false;
-    fx_run_options options = {.folder = cli->run};
+    fx_run_options options = {.folder = cli->run, .command = cli->line};
     FX_REQUIRE(cli->run, FX_ECONFIG, "train: --run DIR: which folder do the results go to?");
     FX_TRY(parse_resume(cli->resume, &options));
     FX_TRY(parse_time(cli->time_limit, &options.time_limit));
@@ -63,13 +63,13 @@ const fx_command fx_command_train = {
     .arguments = "CONFIG",
     .help = "train a model on a pack; goes on from the run's newest checkpoint",
     .example = "mpiexec -n 2 flexhpc train configs/demo.yaml --set data.path=pack --run runs/first",
-    .options = FX_OPTIONS(
-        FX_OPTION_TEXT("--run", "DIR", run, "the run's folder; made where missing"),
-        FX_OPTION_TEXT(
-            "--resume", "auto|never|must|FILE", resume,
-            "whether the run goes on from its newest checkpoint [default auto], or from which"),
-        FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS", time_limit,
-                       "saves and stops, with exit code 75, before this time is over")),
+    .options =
+        FX_OPTIONS(FX_OPTION_TEXT("--run", "DIR", run, "the run's folder; made where missing"),
+                   FX_OPTION_TEXT("--resume", "auto|never|must|PATH", resume,
+                                  "whether the run goes on from its newest checkpoint [default auto], "
+                                  "or the checkpoint or run it goes on from"),
+                   FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS", time_limit,
+                                  "saves and stops, with exit code 75, before this time is over")),
     .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,

@@ -26,6 +26,7 @@ typedef struct buffer {
 struct fx_loader {
     fx_pack_reader *pack; /* this and `order` belong to the thread once it runs */
     fx_order *order;
+    int64_t epoch; /* different samples of the order */
     int64_t samples, slot0, accumulate, side, cond, forecast_step;
     float scale;
     double condition_scale, wait;
@@ -157,6 +158,7 @@ static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config 
         .reynolds = &c->data_reynolds,
     };
     FX_TRY(fx_order_create(m, &options, &loader->order));
+    loader->epoch = fx_order_samples(loader->order);
     loader->samples = c->train_global_batch / parts;
     loader->slot0 = comm->rank * (c->train_global_batch / comm->size);
     loader->accumulate = c->train_accumulate;
@@ -230,6 +232,11 @@ double fx_loader_wait(const fx_loader *loader)
 double fx_loader_scale(const fx_loader *loader)
 {
     return loader->scale;
+}
+
+int64_t fx_loader_epoch(const fx_loader *loader)
+{
+    return loader->epoch;
 }
 
 void fx_loader_free(fx_loader **out)

@@ -2,6 +2,7 @@
 #include "latest.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "flexhpc/checkpoint.h"
@@ -67,6 +68,21 @@ fx_status fx_latest_prune(const char *folder, int keep)
 done:
     fx_free(names);
     return status;
+}
+
+int64_t fx_latest_step(const char *folder)
+{
+    char **names = NULL;
+    int count = 0;
+    int64_t newest = -1;
+    if (!fx_file_exists(folder) || fx_list_dir(folder, ".h5", &names, &count) != FX_OK) {
+        fx_error_clear();
+        return -1;
+    }
+    for (int i = 0; i < count; i++)
+        if (is_checkpoint_name(names[i]) && atoll(names[i] + 5) > newest) newest = atoll(names[i] + 5);
+    fx_free(names);
+    return newest;
 }
 
 static bool is_whole(const char *path)

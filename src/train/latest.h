@@ -4,6 +4,9 @@
 
 #include "flexhpc/str.h"
 
+/* The largest step that the folder has a checkpoint of, by their names; -1: none. */
+int64_t fx_latest_step(const char *folder);
+
 /* Makes `latest` name the checkpoint. */
 fx_status fx_latest_set(const char *folder, const char *name);
 

@@ -12,46 +12,28 @@
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
 #include "flexhpc/watchdog.h"
+#include "latest.h"
 #include "metrics.h"
+#include "run_folder.h"
 #include "settings.h"
 #include "signals.h"
+#include "ticker.h"
 
 typedef struct trainer {
     fx_comm *comm;
     const fx_config *config; /* with the data set's own values filled in */
     const fx_run_options *run;
-    char checkpoints[FX_PATH_MAX];
-    fx_lock *lock;
+    fx_run_folder folder;
     fx_watchdog *watchdog;
     fx_exec *exec;
     fx_trainee *trainee;
     fx_loader *loader;
     fx_metrics metrics;
+    fx_ticker ticker;
     fx_progress progress;
     int64_t saved;   /* step of the newest checkpoint; -1: none */
     double deadline; /* of fx_now(); infinite: none */
 } trainer;
-
-/* The folder, its lock, and the configuration beside the results. */
-static fx_status open_folder(trainer *t)
-{
-    fx_status status = FX_OK;
-    if (t->comm->rank == 0) status = fx_make_dirs(t->run->folder);
-    if (t->comm->rank == 0 && status == FX_OK) status = fx_lock_take(t->run->folder, &t->lock);
-    FX_TRY(fx_agree(t->comm, status));
-    return fx_path(t->checkpoints, "%s/ckpt", t->run->folder);
-}
-
-static fx_status write_config(const trainer *t)
-{
-    char path[FX_PATH_MAX], *text = NULL;
-    FX_TRY(fx_path(path, "%s/config.yaml", t->run->folder));
-    FX_TRY(FX_ALLOC(text, FX_CONFIG_TEXT_MAX));
-    fx_status status = fx_config_text(t->config, text, FX_CONFIG_TEXT_MAX);
-    if (status == FX_OK) status = fx_write_text(path, text, strlen(text));
-    fx_free(text);
-    return status;
-}
 
 static fx_status begin_afresh(trainer *t)
 {
@@ -64,23 +46,49 @@ static fx_status begin_afresh(trainer *t)
     return FX_OK;
 }
 
+/* The checkpoint that the user names, a file or a run folder's newest. */
+static fx_status find_named(const trainer *t, char path[FX_PATH_MAX])
+{
+    char checkpoints[FX_PATH_MAX];
+    FX_TRY(fx_path(checkpoints, "%s/ckpt", t->run->checkpoint));
+    int64_t is_run = t->comm->rank == 0 && fx_file_exists(checkpoints);
+    FX_TRY(fx_comm_max_i64(t->comm, &is_run));
+    if (!is_run) return fx_path(path, "%s", t->run->checkpoint);
+    FX_TRY(fx_checkpoint_find(t->comm, checkpoints, path));
+    FX_REQUIRE(path[0], FX_ECONFIG, "%s: no checkpoint to resume from", checkpoints);
+    return FX_OK;
+}
+
+/* Saves would prune, and the record lose, what a run has done after the checkpoint that it goes back
+ * to. */
+static fx_status nothing_is_lost(const trainer *t, const char *path)
+{
+    int64_t newest = t->comm->rank == 0 ? fx_latest_step(t->folder.checkpoints) : 0;
+    FX_TRY(fx_comm_max_i64(t->comm, &newest));
+    FX_REQUIRE(
+        newest <= 1000, FX_ECONFIG,
+        "%s: has a checkpoint of step %lld, later than %s: choose another --run, or move it away",
+        t->folder.checkpoints, (long long)newest, path);
+    return FX_OK;
+}
+
 static fx_status begin(trainer *t)
 {
     char path[FX_PATH_MAX];
-    if (t->run->checkpoint)
-        FX_TRY(fx_path(path, "%s", t->run->checkpoint));
-    else
-        FX_TRY(fx_checkpoint_find(t->comm, t->checkpoints, path));
+    FX_TRY(t->run->checkpoint ? find_named(t, path)
+                              : fx_checkpoint_find(t->comm, t->folder.checkpoints, path));
     FX_REQUIRE(path[0] || t->run->resume != FX_RESUME_MUST, FX_ECONFIG,
-               "%s: no checkpoint to resume from", t->checkpoints);
+               "%s: no checkpoint to resume from", t->folder.checkpoints);
     FX_REQUIRE(!path[0] || t->run->checkpoint || t->run->resume != FX_RESUME_NEVER, FX_ECONFIG,
-               "%s: the run has checkpoints already; --resume auto goes on with it", t->checkpoints);
+               "%s: the run has checkpoints already; --resume auto goes on with it",
+               t->folder.checkpoints);
     t->saved = -1;
     if (!path[0]) return begin_afresh(t);
     FX_TRY(fx_checkpoint_peek(t->comm, path, &t->progress));
+    if (t->run->checkpoint) FX_TRY(nothing_is_lost(t, path));
     FX_TRY(fx_settings_check(&t->progress.config, t->config, path));
     FX_TRY(fx_checkpoint_load(t->comm, t->trainee->params, t->exec, path, false));
-    t->saved = t->progress.step;
+    t->saved = t->run->checkpoint ? -1 : t->progress.step; /* a named one may be another run's */
     fx_log(FX_INFO, "resumed from %s: weights, EMA, moments, step %lld (written by %lld ranks)", path,
            (long long)t->progress.step, (long long)t->progress.ranks);
     return FX_OK;
@@ -92,7 +100,7 @@ static fx_status set_up(trainer *t)
     fx_status status = FX_OK;
     FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm->size, &options)));
     FX_TRY(fx_agree(t->comm, fx_exec_open(t->comm, t->config, &t->exec)));
-    FX_TRY(open_folder(t));
+    FX_TRY(fx_run_folder_open(t->comm, t->run->folder, &t->folder));
     FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));
     FX_TRY(fx_loader_create(t->comm, t->config, &t->loader));
     FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
@@ -100,15 +108,22 @@ static fx_status set_up(trainer *t)
     t->progress.config = *t->config;
     t->progress.ranks = t->comm->size;
     t->progress.data_scale = fx_loader_scale(t->loader);
-    if (t->comm->rank == 0) status = write_config(t);
-    if (t->comm->rank == 0 && status == FX_OK)
-        status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
+    FX_TRY(fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command));
+    if (t->comm->rank == 0) status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
     FX_TRY(fx_agree(t->comm, status));
     const fx_plan_summary s = fx_program_summary(t->trainee->step);
     fx_log(FX_INFO,
            "%lld parameters; a step: %d nodes, %.1f GFLOP a rank, %.1f MiB of activations, %d buckets",
            (long long)s.parameters, s.nodes, 1e-9 * s.flops, (double)s.arena_bytes / 1048576.0,
            t->trainee->buckets);
+    t->ticker = (fx_ticker){.steps = t->config->train_steps,
+                            .batch = t->config->train_global_batch,
+                            .epoch = fx_loader_epoch(t->loader),
+                            .every = t->config->run_log_every,
+                            .ranks = t->comm->size,
+                            .both = options.model.tasks == (FX_TASK_SR | FX_TASK_FC),
+                            .flop = s.flops,
+                            .deadline = t->deadline};
     return FX_OK;
 }
 
@@ -181,22 +196,15 @@ static fx_status one_step(trainer *t)
     if (t->comm->rank == 0)
         status =
             fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch);
-    FX_TRY(fx_agree(t->comm, status));
-    if ((s + 1) % c->run_log_every == 0 || s == 0 || s + 1 == c->train_steps)
-        fx_log(
-            FX_INFO,
-            "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.1f samples/s  wait %.0f %%  ETA %.0f s",
-            (long long)s + 1, (long long)c->train_steps, report.loss, report.norm, rate,
-            (double)c->train_global_batch / seconds, 100 * wait / seconds,
-            seconds * (double)(c->train_steps - s - 1));
-    return FX_OK;
+    fx_ticker_step(&t->ticker, s + 1, &report, rate, wait);
+    return fx_agree(t->comm, status);
 }
 
 static fx_status save(trainer *t)
 {
     if (t->saved == t->progress.step) return FX_OK;
-    fx_beat_phase(FX_PHASE_SAVE, t->checkpoints);
-    FX_TRY(fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->checkpoints,
+    fx_beat_phase(FX_PHASE_SAVE, t->folder.checkpoints);
+    FX_TRY(fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->folder.checkpoints,
                               (int)t->config->checkpoint_keep));
     t->saved = t->progress.step;
     return FX_OK;
@@ -219,6 +227,7 @@ static fx_status stop_wanted(trainer *t, bool *stop)
 static fx_status loop(trainer *t, bool *early)
 {
     const int64_t every = t->config->checkpoint_every;
+    fx_ticker_start(&t->ticker, t->progress.step);
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));
         if (every > 0 && t->progress.step % every == 0) FX_TRY(save(t));
@@ -247,6 +256,14 @@ static fx_status resolve(const fx_config *config, fx_config *out)
     return FX_OK;
 }
 
+/* A run that ended well is not a failure because its report is. */
+static void write_report(const char *folder)
+{
+    if (fx_run_report(folder) == FX_OK) return;
+    fx_log(FX_WARN, "no report: %s", fx_error_message());
+    fx_error_clear();
+}
+
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early)
 {
     fx_config resolved;
@@ -261,7 +278,8 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     fx_loader_free(&t.loader);
     fx_trainee_free(&t.trainee);
     if (t.exec) t.exec->backend->close(&t.exec);
-    fx_lock_release(&t.lock);
     fx_watchdog_stop(&t.watchdog);
+    if (status == FX_OK && comm->rank == 0) write_report(run->folder);
+    fx_run_folder_close(&t.folder);
     return status;
 }

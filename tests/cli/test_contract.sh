@@ -3,7 +3,8 @@
 # checkpoint, config, and how options are read.
 # Planted and caught: the last time of generate left out; the file's snapshots winning over --t-end; settings not compared,
 # or all taken for free; every file counted as agreeing; the file of --resume not read; an origin that is no comment; data_wait
-# under another name; --key=value that takes the next word too; an option taken for a value; at most 64 files; NaN kept.
+# under another name; --key=value that takes the next word too; an option taken for a value; at most 64 files; NaN kept; cmd.txt
+# written anew; secrets of the environment told; lines instead of one line on a terminal; a checkpoint gone back to.
 # Run: label full
 set -euo pipefail
 folder=$(mktemp -d)
@@ -92,8 +93,10 @@ data: {path: pack, patch: 16, factor: 4}
 train: {steps: 4, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}
 checkpoint: {every: 2}
 YAML
+export OMP_PLACES=cores OMP_SECRET_KEY=hush
 expect 0 train tiny.yaml --run run
-for file in config.yaml metrics.jsonl ckpt/step-00000002.h5 ckpt/step-00000004.h5 ckpt/latest; do
+says out '^step 4/4  epoch [0-9.]+  loss [0-9.]+ \(SR [0-9.]+, FC [0-9.]+\)  norm [0-9.]+  lr [0-9.e-]+  [0-9.]+ samples/s  '
+for file in config.yaml cmd.txt env.txt metrics.jsonl report.html ckpt/step-00000002.h5 ckpt/step-00000004.h5 ckpt/latest; do
     [ -s "run/$file" ] || fail "no run/$file"
 done
 [ "$(cat run/ckpt/latest)" = step-00000004.h5 ] || fail "latest: $(cat run/ckpt/latest)"
@@ -102,20 +105,38 @@ import json
 lines = [json.loads(line) for line in open("run/metrics.jsonl")]
 assert [line["step"] for line in lines] == [1, 2, 3, 4], lines
 wanted = {"step", "loss", "loss_sr", "loss_fc", "loss_contrastive", "lr", "grad_norm", "samples_per_s", "data_wait"}
-assert all(wanted <= set(line) for line in lines), wanted - set(lines[0])
+assert all(wanted <= set(line) and line["schema"] == 1 for line in lines), wanted - set(lines[0])
 PY
+grep -q "^OMP_PLACES=cores$" run/env.txt || fail "env.txt: $(cat run/env.txt)"
+grep -q "hush" run/env.txt && fail "env.txt tells a secret"
 cp -r run must
 expect 0 train tiny.yaml --run must --resume must
 expect 2 train tiny.yaml --run new --resume must
 says err 'no checkpoint to resume from'
 expect 2 train tiny.yaml --run run --resume never
 says err 'has checkpoints already'
+expect 2 train tiny.yaml --run run --resume run/ckpt/step-00000002.h5
+says err 'a checkpoint of step 4, later than run/ckpt/step-00000002\.h5'
+expect 0 train tiny.yaml --run "it's" --resume run
+says out '^resumed from run/ckpt/step-00000004\.h5'
+expect 0 train tiny.yaml --run "it's"
+says out "^resumed from it's/ckpt/step-00000004\.h5"
+[ "$(grep -c "flexhpc train tiny\.yaml --run 'it'..'s'" "it's/cmd.txt")" -eq 2 ] || fail "cmd.txt: $(cat "it's/cmd.txt")"
 expect 0 train tiny.yaml --run from --resume run/ckpt/step-00000002.h5
 [ "$(wc -l <from/metrics.jsonl)" -eq 2 ] || fail "steps after --resume FILE: $(cat from/metrics.jsonl)"
 expect 2 train tiny.yaml --run new --resume always
 says err 'none of auto, never, must, and no checkpoint'
 expect 0 report run
 [ -s run/report.html ] || fail "no report"
+
+# ---- On a terminal one line is written again and again; the last one stays.
+/usr/bin/python3 -c 'import pty, sys; pty.spawn(sys.argv[1:])' "$FLEXHPC" train tiny.yaml --run shown --set train.steps=12 \
+    --set run.log_every=100 </dev/null >out
+/usr/bin/python3 - <<'PY' || fail "the terminal's line"
+text = open("out", "rb").read()
+assert text.count(b"\rstep ") >= 1 and text.count(b"\r\nstep") == 0, text
+assert text.endswith(b"done\r\n") and text.count(b"\n") == 2, text
+PY
 
 # ---- sample: what xarray and h5py read.
 expect 0 sample tiny.yaml --run run --out samples.h5 --set eval.patches=3 --set eval.batch=2

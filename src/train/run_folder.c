@@ -1,0 +1,130 @@
+/* run_folder.c: what a run folder says about how it was made. No name that hints at a secret goes from
+ * the environment into env.txt. */
+#include "run_folder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "flexhpc/launch.h"
+#include "flexhpc/mem.h"
+
+fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out)
+{
+    fx_status status = FX_OK;
+    *out = (fx_run_folder){.path = path};
+    if (comm->rank == 0) status = fx_make_dirs(path);
+    if (comm->rank == 0 && status == FX_OK) status = fx_lock_take(path, &out->lock);
+    FX_TRY(fx_agree(comm, status));
+    return fx_path(out->checkpoints, "%s/ckpt", path);
+}
+
+void fx_run_folder_close(fx_run_folder *folder)
+{
+    fx_lock_release(&folder->lock);
+}
+
+static fx_status write_config(const fx_run_folder *folder, const fx_config *config)
+{
+    char path[FX_PATH_MAX], *text = NULL;
+    FX_TRY(fx_path(path, "%s/config.yaml", folder->path));
+    FX_TRY(FX_ALLOC(text, FX_CONFIG_TEXT_MAX));
+    fx_status status = fx_config_text(config, text, FX_CONFIG_TEXT_MAX);
+    if (status == FX_OK) status = fx_write_text(path, text, strlen(text));
+    fx_free(text);
+    return status;
+}
+
+/* "2026-01-31T23:59:59+0000" */
+static void date(char out[32])
+{
+    const time_t now = time(NULL);
+    struct tm local;
+    localtime_r(&now, &local);
+    if (strftime(out, 32, "%FT%T%z", &local) == 0) out[0] = '\0';
+}
+
+static fx_status finish(FILE *file, const char *path, fx_status status)
+{
+    const bool written = !ferror(file);
+    const bool closed = fclose(file) == 0;
+    if (status != FX_OK) return status;
+    FX_REQUIRE(written && closed, FX_EIO, "%s: write: %s", path, strerror(errno));
+    return FX_OK;
+}
+
+static fx_status add_command(const fx_run_folder *folder, int ranks, const char *command)
+{
+    char path[FX_PATH_MAX], when[32], where[FX_PATH_MAX];
+    FX_TRY(fx_path(path, "%s/cmd.txt", folder->path));
+    FILE *file = fopen(path, "ae");
+    FX_REQUIRE(file, FX_EIO, "%s: open: %s", path, strerror(errno));
+    date(when);
+    fprintf(file, "%s  %d %s  in %s  %s\n", when, ranks, ranks == 1 ? "rank" : "ranks",
+            getcwd(where, sizeof where) ? where : "?", command);
+    return finish(file, path, FX_OK);
+}
+
+static bool is_of_interest(const char *variable)
+{
+    static const char *const begins[] = {"OMP_",  "OMPI_", "UCX_",  "FI_",     "SLURM_",
+                                         "PALS_", "HDF5_", "DNNL_", "ONEDNN_", "FLEXHPC_",
+                                         "CUDA_", "NCCL_", "LD_",   "KMP_"};
+    static const char *const hidden[] = {
+        "KEY",  "TOKEN",  "SECRET", "PASS", "CRED",
+        "AUTH", "COOKIE", "_orte_", "_ess_" /* of this start alone, a key among them */};
+    const size_t length = strcspn(variable, "=");
+    char name[FX_NAME_MAX];
+    if (length >= sizeof name) return false;
+    memcpy(name, variable, length);
+    name[length] = '\0';
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (strstr(name, hidden[i])) return false;
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(name, begins[i], strlen(begins[i])) == 0) return true;
+    return false;
+}
+
+static void print_environment(FILE *out)
+{
+    for (char **variable = environ; *variable; variable++)
+        if (is_of_interest(*variable)) fprintf(out, "%s\n", *variable);
+}
+
+/* Rank 0 writes; the places of the ranks come from all of them. */
+static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm)
+{
+    char path[FX_PATH_MAX], part[FX_PATH_MAX], when[32], backend[256];
+    FILE *file = NULL;
+    fx_status status = fx_path(path, "%s/env.txt", folder->path);
+    if (status == FX_OK) status = fx_path(part, "%s.part", path);
+    if (status == FX_OK && comm->rank == 0)
+        status = exec->backend->describe(exec, backend, sizeof backend);
+    if (status == FX_OK && comm->rank == 0 && !(file = fopen(part, "we")))
+        status = fx_fail(FX_EIO, "%s: open: %s", part, strerror(errno));
+    FX_TRY(fx_agree(comm, status));
+    if (file) {
+        date(when);
+        fprintf(file, "%s\nflexhpc %s, backend %s\n", when, FX_VERSION, backend);
+    }
+    status = fx_comm_placement(comm, file);
+    if (file) {
+        print_environment(file);
+        status = finish(file, part, status);
+        if (status == FX_OK) status = fx_commit(part, path);
+    }
+    return fx_agree(comm, status);
+}
+
+fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
+                                 const fx_config *config, const char *command)
+{
+    fx_status status = FX_OK;
+    if (comm->rank == 0) status = write_config(folder, config);
+    if (comm->rank == 0 && status == FX_OK && command)
+        status = add_command(folder, comm->size, command);
+    FX_TRY(fx_agree(comm, status));
+    return write_environment(folder, exec, comm);
+}

@@ -1,0 +1,24 @@
+/* run_folder.h: the folder of a run, and what stands in it beside the results: run.lock, config.yaml,
+ * cmd.txt (a line a start), env.txt (where the newest start ran). Private to src/train. */
+#ifndef FX_RUN_FOLDER_H
+#define FX_RUN_FOLDER_H
+
+#include "flexhpc/io.h"
+#include "flexhpc/program.h"
+#include "flexhpc/train.h"
+
+typedef struct fx_run_folder {
+    const char *path; /* not owned */
+    char checkpoints[FX_PATH_MAX];
+    fx_lock *lock; /* rank 0's */
+} fx_run_folder;
+
+/* Makes the folder where missing and takes its lock. Collective. */
+fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out);
+void fx_run_folder_close(fx_run_folder *folder);
+
+/* Writes config.yaml and env.txt, and adds `command` (NULL: none) to cmd.txt. Collective. */
+fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
+                                 const fx_config *config, const char *command);
+
+#endif

@@ -1,0 +1,87 @@
+/* ticker.c: the line of progress: where the run is, its loss, its speed, and when it will end. Speeds
+ * are those of the wall clock since the line before, saves included; the time left follows from the
+ * newest lines, the first of which, when memory is touched for the first time, is soon forgotten. */
+#include "ticker.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "flexhpc/log.h"
+#include "flexhpc/str.h"
+
+static const double LONG = 60, SHORT = 0.2; /* seconds between lines: at most; at least on a terminal */
+static const double MEMORY = 0.7;           /* weight of the lines before in `recent` */
+
+void fx_ticker_start(fx_ticker *t, int64_t step)
+{
+    t->step = step;
+    t->told = fx_now();
+    t->waited = t->recent = 0;
+    t->lines = 0;
+}
+
+static bool is_due(const fx_ticker *t, int64_t step, double passed)
+{
+    if (step == t->steps || t->lines == 0 || passed > LONG) return true;
+    return fx_log_on_terminal() ? passed > SHORT : step % t->every == 0;
+}
+
+static double resident_mib(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024 : NAN;
+}
+
+/* "1:02:03, ends 14:05"; with the day when that is not today's. */
+static void ending(const fx_ticker *t, double left, char *out, size_t size)
+{
+    char clock[48];
+    const long s = lround(left);
+    const time_t now = time(NULL), end = now + (time_t)s;
+    struct tm today, then;
+    localtime_r(&now, &today);
+    localtime_r(&end, &then);
+    const bool same_day = today.tm_yday == then.tm_yday && today.tm_year == then.tm_year;
+    if (strftime(clock, sizeof clock, same_day ? "%H:%M" : "%F %H:%M", &then) == 0) clock[0] = '\0';
+    snprintf(out, size, "%ld:%02ld:%02ld left, ends %s%s", s / 3600, s / 60 % 60, s % 60, clock,
+             fx_now() + left > t->deadline ? ", after the time limit" : "");
+}
+
+static void print(const fx_ticker *t, int64_t step, const fx_step_report *r, double rate,
+                  double seconds)
+{
+    char tasks[64] = "", share[48] = "", end[96];
+    const double samples = (double)t->batch / seconds;
+    const bool last = step == t->steps;
+    if (t->both) snprintf(tasks, sizeof tasks, " (SR %.4f, FC %.4f)", r->loss_task[0], r->loss_task[1]);
+    if (t->ranks > 1) snprintf(share, sizeof share, " (%.1f a rank)", samples / t->ranks);
+    ending(t, t->recent * (double)(t->steps - step), end, sizeof end);
+    char line[512];
+    snprintf(line, sizeof line,
+             "step %lld/%lld  epoch %.2f  loss %.4f%s  norm %.3f  lr %.2e  %.1f samples/s%s  %.0f ms  "
+             "wait %.0f %%  %.0f MiB  %.1f GFLOP/s a rank  %s",
+             (long long)step, (long long)t->steps, (double)(step * t->batch) / (double)t->epoch,
+             r->loss, tasks, r->norm, rate, samples, share, 1e3 * seconds,
+             100 * t->waited / (seconds * (double)(step - t->step)), resident_mib(),
+             1e-9 * t->flop / seconds, last ? "done" : end);
+    if (last)
+        fx_log(FX_INFO, "%s", line);
+    else
+        fx_log_progress("%s", line);
+}
+
+void fx_ticker_step(fx_ticker *t, int64_t step, const fx_step_report *report, double rate, double wait)
+{
+    const double now = fx_now(), passed = now - t->told;
+    t->waited += wait;
+    if (!is_due(t, step, passed)) return;
+    const double seconds = passed / (double)(step - t->step);
+    t->recent = t->lines < 2 ? seconds : MEMORY * t->recent + (1 - MEMORY) * seconds;
+    t->lines++;
+    print(t, step, report, rate, seconds);
+    t->step = step;
+    t->told = now;
+    t->waited = 0;
+}
