@@ -66,15 +66,25 @@ typedef struct fx_command {
     fx_status (*run)(fx_cli *cli);
 } fx_command;
 
-#define FX_COMMANDS(X)                                                                                 \
-    X(generate)                                                                                        \
-    X(data_info)                                                                                       \
-    X(pack)                                                                                            \
-    X(train)                                                                                           \
-    X(eval)                                                                                            \
-    X(sample)                                                                                          \
-    X(report) X(plan) X(verify) X(config_show) X(config_keys) X(checkpoint_verify)                     \
-        X(checkpoint_compare) X(bench) X(profile) X(info)
+/* clang-format off */
+#define FX_COMMANDS(X)                                                                             \
+    X(generate)                                                                                    \
+    X(data_info)                                                                                   \
+    X(pack)                                                                                        \
+    X(train)                                                                                       \
+    X(eval)                                                                                        \
+    X(sample)                                                                                      \
+    X(report)                                                                                      \
+    X(plan)                                                                                        \
+    X(verify)                                                                                      \
+    X(config_show)                                                                                 \
+    X(config_keys)                                                                                 \
+    X(checkpoint_verify)                                                                           \
+    X(checkpoint_compare)                                                                          \
+    X(bench)                                                                                       \
+    X(profile)                                                                                     \
+    X(info)
+/* clang-format on */
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
 #undef FX_DECLARE

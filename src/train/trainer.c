@@ -66,7 +66,7 @@ static fx_status nothing_is_lost(const trainer *t, const char *path)
     int64_t newest = t->comm->rank == 0 ? fx_latest_step(t->folder.checkpoints) : 0;
     FX_TRY(fx_comm_max_i64(t->comm, &newest));
     FX_REQUIRE(
-        newest <= 1000, FX_ECONFIG,
+        newest <= t->progress.step, FX_ECONFIG,
         "%s: has a checkpoint of step %lld, later than %s: choose another --run, or move it away",
         t->folder.checkpoints, (long long)newest, path);
     return FX_OK;
