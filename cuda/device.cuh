@@ -145,8 +145,23 @@ FX_DEVICE void fx_set_wide(fx_bf16 *p, const float v[8])
                              fx_pack_bf16(v[4], v[5]), fx_pack_bf16(v[6], v[7]));
 }
 
+/* The same near the end of an array: of the elements from p on, `left` exist; the rest are 0, and not
+ * stored. */
+template <typename T> FX_DEVICE void fx_get_wide(const T *p, int64_t left, float *v)
+{
+    if (left >= fx_wide<T>::COUNT) return fx_get_wide(p, v);
+    for (int i = 0; i < fx_wide<T>::COUNT; i++)
+        v[i] = i < left ? fx_get(p + i) : 0.0f;
+}
+template <typename T> FX_DEVICE void fx_set_wide(T *p, int64_t left, const float *v)
+{
+    if (left >= fx_wide<T>::COUNT) return fx_set_wide(p, v);
+    for (int i = 0; i < left; i++)
+        fx_set(p + i, v[i]);
+}
+
 /* Sum over the warp, the same bits on every lane. */
-FX_DEVICE float fx_warp_sum(float v)
+template <typename T> FX_DEVICE T fx_warp_sum(T v)
 {
     for (int mask = FX_WARP / 2; mask > 0; mask /= 2)
         v += fx_shuffle_xor(v, mask);
@@ -161,14 +176,14 @@ FX_DEVICE float fx_warp_max(float v)
     return v;
 }
 
-/* Sum over the block, the same bits on every thread. `shared`: one float a warp; free again after the
+/* Sum over the block, the same bits on every thread. `shared`: one value a warp; free again after the
  * call. */
-FX_DEVICE float fx_block_sum(float v, float *shared)
+template <typename T> FX_DEVICE T fx_block_sum(T v, T *shared)
 {
-    const float own = fx_warp_sum(v);
+    const T own = fx_warp_sum(v);
     if (fx_lane() == 0) shared[fx_warp()] = own;
     fx_sync();
-    float sum = 0;
+    T sum = 0;
     for (int w = 0; w < (fx_threads() + FX_WARP - 1) / FX_WARP; w++)
         sum += shared[w];
     fx_sync();

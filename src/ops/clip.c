@@ -53,6 +53,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 static const fx_op_case cases[] = {
     {.name = "clipped", .attrs = {.clip = {1.0f}}, .dim = {{1000}}},
     {.name = "not", .attrs = {.clip = {0.0f}}, .dim = {{3}}},
+    {.name = "many", .attrs = {.clip = {1000.0f}}, .dim = {{70001}}},
     {0},
 };
 

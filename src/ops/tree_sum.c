@@ -55,6 +55,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "three samples", .dim = {{3, 7}}},
+    {.name = "thirteen samples", .dim = {{13, 300}}},
     {0},
 };
 

@@ -86,6 +86,9 @@ static const fx_op_case cases[] = {
     {.name = "adamw",
      .attrs = {.update = {FX_ADAMW, 0.9, 0.999, 1e-8, 0.01}},
      .dim = {{50}, {50}, {50}, {50}, {50}, {4}}},
+    {.name = "no average",
+     .attrs = {.update = {FX_ADAMW, 0.9, 0.999, 1e-8, 0.01}},
+     .dim = {{9001}, {9001}, {9001}, {9001}, {0}, {4}}},
     {0},
 };
 

@@ -162,7 +162,7 @@ FX_KERNEL void early_exit(float *out)
 
 FX_KERNEL void half_a_warp(float *out)
 {
-    if (fx_lane() < 16) out[fx_thread()] = fx_warp_sum(1);
+    if (fx_lane() < 16) out[fx_thread()] = fx_warp_sum(1.0f);
 }
 
 FX_KERNEL void warp_and_block(float *out)

@@ -1,5 +1,5 @@
-/* by_hand.h: one node with tensors over arrays of the test, run on the CPU outside any tape: for the
- * ops that the registry-driven tests can't judge. */
+/* by_hand.h: one node with tensors over arrays of the test, run outside any tape: for the ops that the
+ * registry-driven tests can't judge. */
 #ifndef FX_TEST_BY_HAND_H
 #define FX_TEST_BY_HAND_H
 
@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "flexhpc/backend.h"
@@ -52,16 +53,79 @@ static inline void by_hand_room(fx_tensor **t)
         assert_non_null((*t)->data = fx_calloc(fx_tensor_bytes(*t), 1));
 }
 
+/* One pass on the backend that FX_TEST_BACKEND names, without it the CPU's. There the node stands over
+ * copies of its tensors, which come back when the pass is done, and joined where it communicates. */
+typedef struct by_hand_copy {
+    fx_exec *exec;
+    fx_node node;
+    fx_tensor tensor[BY_HAND_TENSORS];
+    fx_tensor *original[BY_HAND_TENSORS];
+    int tensors;
+} by_hand_copy;
+
+static inline fx_status by_hand_there(by_hand_copy *c, fx_tensor **slots, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (!slots[i]) continue;
+        fx_tensor *t = &c->tensor[c->tensors];
+        *t = *slots[i];
+        t->data = NULL;
+        c->original[c->tensors++] = slots[i];
+        slots[i] = t;
+        const size_t bytes = fx_tensor_bytes(t);
+        FX_TRY(c->exec->backend->allocate(c->exec, bytes, &t->data));
+        FX_TRY(c->exec->backend->upload(c->exec, t->data, c->original[c->tensors - 1]->data, bytes));
+    }
+    return FX_OK;
+}
+
+static inline fx_status by_hand_back(by_hand_copy *c, fx_status status)
+{
+    for (int i = 0; i < c->tensors; i++) {
+        const size_t bytes = fx_tensor_bytes(&c->tensor[i]);
+        if (status == FX_OK)
+            status =
+                c->exec->backend->download(c->exec, c->original[i]->data, c->tensor[i].data, bytes);
+        c->exec->backend->release(c->exec, c->tensor[i].data, bytes);
+    }
+    return status;
+}
+
+static inline fx_status by_hand_pass(by_hand_copy *c, const fx_step *step, bool backward)
+{
+    const fx_backend *backend = c->exec->backend;
+    const fx_kernel *kernel = backend->kernels[c->node.id];
+    size_t bytes = 0;
+    void *scratch = NULL;
+    FX_TRY(by_hand_there(c, c->node.in, FX_MAX_IN));
+    FX_TRY(by_hand_there(c, c->node.out, FX_MAX_OUT));
+    FX_TRY(by_hand_there(c, c->node.saved, FX_MAX_SAVED));
+    FX_TRY(by_hand_there(c, c->node.din, FX_MAX_IN));
+    FX_TRY(by_hand_there(c, c->node.dout, FX_MAX_OUT));
+    if (kernel->prepare) FX_TRY(kernel->prepare(c->exec, &c->node, backward, &bytes));
+    if (bytes == 0) bytes = 1;
+    FX_TRY(backend->allocate(c->exec, bytes, &scratch));
+    fx_node join = {.op = fx_ops[FX_OP_join], .id = FX_OP_join, .name = "join"};
+    const fx_entry entries[] = {
+        {.node = &c->node, .pass = backward ? FX_BACKWARD : FX_FORWARD, .scratch_bytes = bytes},
+        {.node = &join, .pass = FX_FORWARD}};
+    const int count = c->node.op->communicates ? 2 : 1;
+    fx_status status = backend->run(c->exec, entries, count, step, scratch, NULL);
+    if (status == FX_OK) status = backend->wait(c->exec);
+    backend->forget(c->exec, entries);
+    backend->release(c->exec, scratch, bytes);
+    return status;
+}
+
 static inline fx_status by_hand_run(by_hand *h, bool backward)
 {
-    const fx_backend *cpu = NULL;
-    size_t bytes = 0;
-    FX_TRY(fx_backend_find("cpu", &cpu));
-    const fx_kernel *kernel = cpu->kernels[h->node.id];
-    if (kernel->prepare) FX_TRY(kernel->prepare(&h->exec, &h->node, backward, &bytes));
-    h->exec.scratch = fx_calloc(bytes, 1);
-    const fx_status status = (backward ? kernel->backward : kernel->forward)(&h->exec, &h->node);
-    fx_free(h->exec.scratch);
+    const fx_backend *backend = NULL;
+    const char *name = getenv("FX_TEST_BACKEND");
+    by_hand_copy c = {.node = h->node};
+    FX_TRY(fx_backend_find(name ? name : "cpu", &backend));
+    FX_TRY(backend->open(&h->exec.options, &c.exec));
+    const fx_status status = by_hand_back(&c, by_hand_pass(&c, &h->step, backward));
+    backend->close(&c.exec);
     return status;
 }
 

@@ -40,8 +40,13 @@ static inline void fx_test_fatal(const fx_op_run *r, const char *what)
     exit(1);
 }
 
-static const fx_step FX_TEST_STEP = {
-    .seed = 7, .step = 3, .gradient_scale = 1, .update = 1, .dropout = true};
+static const fx_step FX_TEST_STEP = {.seed = 7,
+                                     .step = 3,
+                                     .gradient_scale = 2,
+                                     .learning_rate = 0.125f,
+                                     .ema_decay = 0.75f,
+                                     .update = 2,
+                                     .dropout = true};
 
 static inline fx_test fx_test_begin(const char *backend_name)
 {

@@ -8,11 +8,19 @@
 
 #include "harness.h"
 
+/* An op without outputs works in place. */
+static fx_tensor *worked_on(const fx_op_run *r, int i)
+{
+    return r->node.out[0] ? NULL : r->node.in[i];
+}
+
 static size_t output_bytes(const fx_op_run *r)
 {
     size_t bytes = 0;
     for (int i = 0; i < FX_MAX_OUT; i++)
         bytes += r->node.out[i] ? fx_tensor_bytes(r->node.out[i]) : 0;
+    for (int i = 0; i < FX_MAX_IN; i++)
+        bytes += worked_on(r, i) ? fx_tensor_bytes(worked_on(r, i)) : 0;
     for (int i = 0; i < FX_MAX_IN; i++)
         bytes += r->node.din[i] ? fx_tensor_bytes(r->node.din[i]) : 0;
     return bytes;
@@ -38,6 +46,8 @@ static void run_all(fx_test *t, fx_op_run *r, char *bits)
     if (r->node.dout[0]) fx_test_backward(t, r, 0);
     for (int i = 0; i < FX_MAX_OUT; i++)
         bits = append(bits, r->node.out[i]);
+    for (int i = 0; i < FX_MAX_IN; i++)
+        bits = append(bits, worked_on(r, i));
     for (int i = 0; i < FX_MAX_IN; i++)
         bits = append(bits, r->node.din[i]);
 }

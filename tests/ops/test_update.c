@@ -1,5 +1,7 @@
 /* test_update.c: clip and the optimizers against a plain re-computation in double, over several
  * updates.
+ *
+ * Run: standin
  * Planted and caught: in update.c Lion's m updated before the sign is taken, d for 1 - d in the EMA,
  * AdamW without the bias correction of v, decay left out, the test of the finite flag left out; in
  * clip.c the last block left out, the factor without the gradient scale. */
