@@ -160,6 +160,32 @@ template <typename T> FX_DEVICE void fx_set_wide(T *p, int64_t left, const float
         fx_set(p + i, v[i]);
 }
 
+/* WIDTH consecutive elements: one at a time, or a multiple of fx_wide<T>::COUNT, wide. */
+template <int WIDTH, typename T> FX_DEVICE void fx_get_all(const T *p, float *v)
+{
+    if constexpr (WIDTH == 1)
+        v[0] = fx_get(p);
+    else
+        for (int i = 0; i < WIDTH; i += fx_wide<T>::COUNT)
+            fx_get_wide(p + i, v + i);
+}
+template <int WIDTH, typename T> FX_DEVICE void fx_set_all(T *p, const float *v)
+{
+    if constexpr (WIDTH == 1)
+        fx_set(p, v[0]);
+    else
+        for (int i = 0; i < WIDTH; i += fx_wide<T>::COUNT)
+            fx_set_wide(p + i, v + i);
+}
+template <int WIDTH, typename T> FX_DEVICE void fx_put_all(T *p, const float *v, bool add)
+{
+    float sum[WIDTH];
+    if (add) fx_get_all<WIDTH>(p, sum);
+    for (int i = 0; i < WIDTH; i++)
+        sum[i] = add ? sum[i] + v[i] : v[i];
+    fx_set_all<WIDTH>(p, sum);
+}
+
 /* Sum over the warp, the same bits on every lane. */
 template <typename T> FX_DEVICE T fx_warp_sum(T v)
 {

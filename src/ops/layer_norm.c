@@ -108,6 +108,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 static const fx_op_case cases[] = {
     {.name = "tokens", .attrs = {.layer_norm = {1e-6f}}, .dim = {{2, 5, 24}, {24}, {24}}},
     {.name = "several blocks", .attrs = {.layer_norm = {1e-5f}}, .dim = {{3, 50, 7}, {7}, {7}}},
+    {.name = "wide", .attrs = {.layer_norm = {1e-5f}}, .dim = {{1, 5, 1100}, {1100}, {1100}}},
     {.name = "small values",
      .attrs = {.layer_norm = {1e-6f}},
      .dim = {{2, 3, 40}, {40}, {40}},
