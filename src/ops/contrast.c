@@ -145,6 +145,7 @@ static const fx_op_case cases[] = {
     {.name = "all own", .attrs = {.contrast = {0.5f, 3, 0}}, .dim = {{6, 2, 4}, {3, 2, 2, 4}}},
     {.name = "some own", .attrs = {.contrast = {0.2f, 4, 1}}, .dim = {{4, 3, 5}, {8, 2, 3, 5}}},
     {.name = "one sample", .attrs = {.contrast = {0.01f, 1, 0}}, .dim = {{2, 2, 4}, {1, 2, 2, 4}}},
+    {.name = "many", .attrs = {.contrast = {0.1f, 70, 3}}, .dim = {{20, 3, 100}, {70, 2, 3, 100}}},
     {0},
 };
 

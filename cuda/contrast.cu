@@ -1,0 +1,294 @@
+/* CUDA twin of src/ops/contrast.c: every rank computes all G^2 logits. The products are cut along the
+ * latents into slices, so that a small batch fills the device too; 32 terms are summed in fp32, which
+ * the hardware does at full speed, the sums in double. An own kernel, no library: at G = 512 and 257 x
+ * 256 numbers a latent it has 34 GFLOP, the rest of the step 20000. A number of a latent costs 8 G
+ * bytes for the norms, 8 G for the products (more than 64 samples: again for every 64, from L2), and
+ * backward 8 G for every 8 own samples. Memory binds up to G = 64, beyond it the products, 2 G^2
+ * operations a number; with some thousand samples they should not be computed whole on every rank. */
+#include "launch.cuh"
+
+enum { E, ALL };          /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
+enum { WEIGHT, INVERSE }; /* saved[]: (G,G) W; (2,G) 1 / norm */
+enum { THREADS = 256, WARPS = THREADS / FX_WARP };
+enum { TILE = 64, CHUNK = 32, PITCH = TILE + 4, OWN = 4 }; /* of the products */
+enum { ROWS = 8, OTHERS = 32 }; /* of backward: own samples and others that a block has at a time */
+enum { SLICE_LEAST = 8 * CHUNK, BLOCKS_WANTED = 2 * 132 };
+#define SMALLEST 1e-12 /* norm */
+
+typedef struct view {
+    int64_t B, G, size, first; /* size: elements of one latent; first: global slot of local sample 0 */
+    const float *e, *all;
+    bool wide; /* latents start at 16 bytes */
+} view;
+
+static view view_of(const fx_exec *exec, const fx_node *n)
+{
+    const fx_contrast_attrs *a = &n->attrs.contrast;
+    const int64_t *d = n->in[E]->dim, size = d[1] * d[2];
+    return view{d[0] / 2,
+                n->in[ALL]->dim[0],
+                size,
+                exec->options.comm->rank * a->stride + a->offset,
+                fx_f32(n->in[E]),
+                fx_f32(n->in[ALL]),
+                size % 4 == 0};
+}
+
+FX_DEVICE const float *latent(const view &v, int task, int64_t slot)
+{
+    const int64_t i = slot - v.first;
+    return i >= 0 && i < v.B ? v.e + (task * v.B + i) * v.size : v.all + (2 * slot + task) * v.size;
+}
+
+/* Of the forward products. Shapes alone decide, so all devices sum in one order. */
+static int64_t tiles(const view &v)
+{
+    return (v.G + TILE - 1) / TILE;
+}
+static int64_t slices(const view &v)
+{
+    const int64_t most = (v.size + SLICE_LEAST - 1) / SLICE_LEAST;
+    const int64_t wanted = BLOCKS_WANTED / (tiles(v) * tiles(v));
+    return wanted < 1 ? 1 : wanted < most ? wanted : most;
+}
+static int64_t column_blocks(const view &v)
+{
+    return (v.size + THREADS - 1) / THREADS;
+}
+
+/* In doubles. forward: (slices,G,G) products, of which the first becomes the logits, (2,G) norms, (2,G)
+ * log-sums of rows and columns; backward: (2B,T D) sums over the other task, (2B,column_blocks) parts
+ * of their products with the own latent. */
+static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+{
+    const view v = view_of(exec, n);
+    const int64_t count =
+        backward ? 2 * v.B * (v.size + column_blocks(v)) : slices(v) * v.G * v.G + 4 * v.G;
+    *scratch_bytes = sizeof(double) * (size_t)count;
+    return FX_OK;
+}
+
+/* A block a latent, SR's first. */
+FX_KERNEL void FX_BOUNDS(THREADS) norms(view v, double *norm, float *inverse)
+{
+    FX_SHARED(bytes);
+    const int64_t k = fx_block();
+    const float *x = latent(v, (int)(k / v.G), k % v.G);
+    double sum = 0;
+    for (int64_t i = fx_thread(); i < v.size; i += THREADS)
+        sum += (double)x[i] * (double)x[i];
+    sum = fmax(sqrt(fx_block_sum(sum, (double *)bytes)), SMALLEST);
+    if (fx_thread() > 0) return;
+    norm[k] = sum;
+    inverse[k] = (float)(1 / sum);
+}
+
+FX_DEVICE void load_four(const float *p, int64_t left, bool wide, float x[4])
+{
+    if (wide) return fx_get_wide(p, left, x);
+    for (int c = 0; c < 4; c++)
+        x[c] = c < left ? p[c] : 0.0f;
+}
+
+/* Features k .. k + CHUNK - 1, below `end`, of the task's latents from `slot` on, transposed: [feature]
+ * [latent]. */
+FX_DEVICE void load_tile(const view &v, int task, int64_t slot, int64_t k, int64_t end, float *tile)
+{
+    const int row = fx_thread() % TILE;
+    for (int c = 4 * (fx_thread() / TILE); c < CHUNK; c += 4 * (THREADS / TILE)) {
+        float x[4] = {0, 0, 0, 0};
+        if (slot + row < v.G) load_four(latent(v, task, slot + row) + k + c, end - k - c, v.wide, x);
+        for (int i = 0; i < 4; i++)
+            tile[(c + i) * PITCH + row] = x[i];
+    }
+}
+
+FX_DEVICE void multiply_tiles(const float *a, const float *b, float sum[OWN][OWN])
+{
+    for (int k = 0; k < CHUNK; k++) {
+        float x[OWN], y[OWN];
+        fx_get_wide(a + k * PITCH, x);
+        fx_get_wide(b + k * PITCH, y);
+        for (int i = 0; i < OWN; i++)
+            for (int j = 0; j < OWN; j++)
+                sum[i][j] += x[i] * y[j];
+    }
+}
+
+/* Block (t, s): a tile of the products over slice s. A thread has OWN x OWN of them. */
+FX_KERNEL void FX_BOUNDS(THREADS) products(view v, int64_t tiles_a_row, int64_t span, double *out)
+{
+    FX_SHARED(bytes);
+    float *a = (float *)bytes, *b = a + CHUNK * PITCH;
+    const int64_t i0 = fx_block() / tiles_a_row * TILE, j0 = fx_block() % tiles_a_row * TILE;
+    const int64_t begin = fx_block_y() * span, stop = begin + span < v.size ? begin + span : v.size;
+    const int row = OWN * (fx_thread() / (TILE / OWN)), column = OWN * (fx_thread() % (TILE / OWN));
+    double total[OWN][OWN] = {};
+    for (int64_t k = begin; k < stop; k += CHUNK) {
+        float sum[OWN][OWN] = {};
+        load_tile(v, 0, i0, k, stop, a);
+        load_tile(v, 1, j0, k, stop, b);
+        fx_sync();
+        multiply_tiles(a + row, b + column, sum);
+        fx_sync();
+        for (int i = 0; i < OWN; i++)
+            for (int j = 0; j < OWN; j++)
+                total[i][j] += (double)sum[i][j];
+    }
+    for (int i = 0; i < OWN; i++)
+        for (int j = 0; j < OWN; j++) {
+            const int64_t r = i0 + row + i, c = j0 + column + j;
+            if (r < v.G && c < v.G) out[(fx_block_y() * v.G + r) * v.G + c] = total[i][j];
+        }
+}
+
+/* The first slice becomes the logits. */
+FX_KERNEL void FX_BOUNDS(THREADS)
+    logits(double *product, int64_t count, int64_t G, const double *norm, double temperature)
+{
+    const int64_t k = fx_index();
+    if (k >= G * G) return;
+    double sum = 0;
+    for (int64_t s = 0; s < count; s++)
+        sum += product[s * G * G + k];
+    product[k] = sum / (norm[k / G] * norm[G + k % G]) / temperature;
+}
+
+FX_DEVICE double warp_max(double v)
+{
+    for (int mask = FX_WARP / 2; mask > 0; mask /= 2)
+        v = fmax(v, fx_shuffle_xor(v, mask));
+    return v;
+}
+
+/* ln sum exp of a row a warp, then of a column a warp. */
+FX_KERNEL void FX_BOUNDS(THREADS) log_sums(const double *logit, int64_t G, double *out)
+{
+    const int64_t k = (int64_t)fx_block() * WARPS + fx_warp();
+    if (k >= 2 * G) return;
+    const double *x = k < G ? logit + k * G : logit + k - G;
+    const int64_t stride = k < G ? 1 : G;
+    double most = -INFINITY, sum = 0;
+    for (int64_t j = fx_lane(); j < G; j += FX_WARP)
+        most = fmax(most, x[j * stride]);
+    most = warp_max(most);
+    for (int64_t j = fx_lane(); j < G; j += FX_WARP)
+        sum += exp(x[j * stride] - most);
+    sum = fx_warp_sum(sum);
+    if (fx_lane() == 0) out[k] = most + log(sum);
+}
+
+/* W; the first block also sums the loss. */
+FX_KERNEL void FX_BOUNDS(THREADS)
+    weights(const double *logit, const double *log_sum, int64_t G, float *weight, float *loss)
+{
+    FX_SHARED(bytes);
+    const int64_t k = fx_index(), i = k / G, j = k % G;
+    const double *row = log_sum, *column = log_sum + G;
+    if (k < G * G) {
+        const double w = exp(logit[k] - row[i]) + exp(logit[k] - column[j]) - (i == j ? 2.0 : 0.0);
+        weight[k] = (float)(w / (2 * (double)G));
+    }
+    if (fx_block() > 0) return;
+    double sum = 0;
+    for (int64_t d = fx_thread(); d < G; d += THREADS)
+        sum += row[d] + column[d] - 2 * logit[d * G + d];
+    sum = fx_block_sum(sum, (double *)bytes);
+    if (fx_thread() == 0) *loss = G < 2 ? 0.0f : (float)(sum / (2 * (double)G));
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(exec, n);
+    const int64_t G = v.G, S = slices(v), T = tiles(v);
+    const int64_t span = ((v.size + S - 1) / S + CHUNK - 1) / CHUNK * CHUNK;
+    double *logit = (double *)fx_scratch(exec), *norm = logit + S * G * G, *log_sum = norm + 2 * G;
+    const size_t sums = sizeof(double) * WARPS;
+    FX_LAUNCH(exec, n, norms, (unsigned)(2 * G), THREADS, sums, v, norm, fx_f32(n->saved[INVERSE]));
+    FX_LAUNCH(exec, n, products, dim3((unsigned)(T * T), (unsigned)S), THREADS,
+              sizeof(float) * 2 * CHUNK * PITCH, v, T, span, logit);
+    FX_LAUNCH(exec, n, logits, fx_grid(G * G, THREADS), THREADS, 0, logit, S, G, norm,
+              (double)n->attrs.contrast.temperature);
+    FX_LAUNCH(exec, n, log_sums, fx_grid(2 * G, WARPS), THREADS, 0, logit, G, log_sum);
+    FX_LAUNCH(exec, n, weights, fx_grid(G * G, THREADS), THREADS, sums, logit, log_sum, G,
+              fx_f32(n->saved[WEIGHT]), fx_f32(n->out[0]));
+    return FX_OK;
+}
+
+/* Backward, with u_k = 1/tau sum_j W_kj b_j (for b_k: over columns), y_k the unit vector, r_k = 1 /
+ * norm: dx_k = r_k (u_k - y_k (y_k . u_k)), without the second term where the norm is at its floor */
+typedef struct factors {
+    const float *weight, *inverse, *dloss;
+    double temperature;
+} factors;
+
+/* What the other task's latent j is multiplied with, times dloss, in u of own sample k. */
+FX_DEVICE double factor(const view &v, const factors &f, int task, int64_t k, int64_t j)
+{
+    const int64_t slot = v.first + k;
+    if (k >= v.B || j >= v.G) return 0;
+    const float w = f.weight[task == 0 ? slot * v.G + j : j * v.G + slot];
+    return (double)*f.dloss / f.temperature * (double)w * (double)f.inverse[(1 - task) * v.G + j];
+}
+
+/* Block (c, y): column c, for ROWS own samples of one task. u, and this block's part of u . x. */
+FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view v, factors f, int groups, double *u, double *part)
+{
+    FX_SHARED(bytes);
+    double *scale = (double *)bytes, *shared = scale + OTHERS * ROWS;
+    const int task = fx_block_y() / groups;
+    const int64_t k0 = (int64_t)(fx_block_y() % groups) * ROWS, i = fx_index();
+    double sum[ROWS] = {};
+    for (int64_t j0 = 0; j0 < v.G; j0 += OTHERS) {
+        scale[fx_thread()] = factor(v, f, task, k0 + fx_thread() % ROWS, j0 + fx_thread() / ROWS);
+        fx_sync();
+        for (int j = 0; j < OTHERS && j0 + j < v.G && i < v.size; j++) {
+            const double y = (double)latent(v, 1 - task, j0 + j)[i];
+            for (int r = 0; r < ROWS; r++)
+                sum[r] += scale[j * ROWS + r] * y;
+        }
+        fx_sync();
+    }
+    for (int r = 0; r < ROWS; r++) {
+        const int64_t k = task * v.B + k0 + r;
+        if (k0 + r >= v.B) return;
+        if (i < v.size) u[k * v.size + i] = sum[r];
+        const double x = i < v.size ? (double)v.e[k * v.size + i] : 0;
+        const double along = fx_block_sum(sum[r] * x, shared);
+        if (fx_thread() == 0) part[k * fx_blocks() + fx_block()] = along;
+    }
+}
+
+/* Block (c, k): column c of own row k. */
+FX_KERNEL void FX_BOUNDS(THREADS)
+    project(view v, const float *inverse, const double *u, const double *part, float *dx, bool add)
+{
+    FX_SHARED(bytes);
+    const int64_t k = fx_block_y(), i = fx_index();
+    double along = 0;
+    for (int c = fx_thread(); c < fx_blocks(); c += THREADS)
+        along += part[k * fx_blocks() + c];
+    along = fx_block_sum(along, (double *)bytes);
+    if (i >= v.size) return;
+    const double r = (double)inverse[k / v.B * v.G + v.first + k % v.B];
+    along = r < 1 / SMALLEST ? along * r * r : 0;
+    const int64_t at = k * v.size + i;
+    fx_put(dx + at, (float)(r * (u[at] - along * (double)v.e[at])), add);
+}
+
+static fx_status backward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(exec, n);
+    const factors f = {fx_f32(n->saved[WEIGHT]), fx_f32(n->saved[INVERSE]), fx_f32(n->dout[0]),
+                       (double)n->attrs.contrast.temperature};
+    const int groups = (int)((v.B + ROWS - 1) / ROWS);
+    const unsigned columns = (unsigned)column_blocks(v);
+    double *u = (double *)fx_scratch(exec), *part = u + 2 * v.B * v.size;
+    FX_LAUNCH(exec, n, other_sums, dim3(columns, (unsigned)(2 * groups)), THREADS,
+              sizeof(double) * (OTHERS * ROWS + WARPS), v, f, groups, u, part);
+    FX_LAUNCH(exec, n, project, dim3(columns, (unsigned)(2 * v.B)), THREADS, sizeof(double) * WARPS, v,
+              fx_f32(n->saved[INVERSE]), u, part, fx_f32(n->din[E]), fx_adds(n, E));
+    return FX_OK;
+}
+
+const fx_kernel fx_cuda_contrast = {prepare, forward, backward};
