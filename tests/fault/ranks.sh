@@ -16,13 +16,13 @@ faulty_job() {
         "${#victim[@]}" "${victim[@]}" "$FLEXHPC" "$@")
 }
 
-# Processes of this test's jobs that are still there.
+# Processes of this test's jobs that are still there. No process is started for it: a hundred lie in /proc.
 left_over() {
     local process
     for process in /proc/[0-9]*; do
-        [ "$(readlink "$process/exe")" = "$FLEXHPC" ] || continue
-        [ "$(readlink "$process/cwd")" != "$scratch" ] || printf '%s ' "${process#/proc/}"
+        [ "$process/exe" -ef "$FLEXHPC" ] && [ "$process/cwd" -ef "$scratch" ] && printf '%s ' "${process#/proc/}"
     done
+    return 0
 }
 
 # Waits at most SECONDS until none is.
@@ -37,16 +37,20 @@ all_gone() {
 
 # The pids of a running job's ranks, in the order of ranks.
 pids_of_ranks() {
-    local pid
+    local pid word
     for pid in $(left_over); do
-        tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n "s/^OMPI_COMM_WORLD_RANK=\([0-9]*\)$/\1 $pid/p"
+        while IFS= read -r -d '' word; do
+            [[ $word != OMPI_COMM_WORLD_RANK=* ]] || printf '%s %s\n' "${word#*=}" "$pid"
+        done 2>/dev/null <"/proc/$pid/environ" || true
     done | sort -n | cut -d ' ' -f 2
 }
 
 # The pid of a rank that is stopped; nothing when none is.
 stopped_rank() {
-    local pid
+    local pid word state
     for pid in $(left_over); do
-        ! grep -qs '^State:[[:space:]]*T' "/proc/$pid/status" || printf '%s' "$pid"
+        while read -r word state _; do
+            [ "$word $state" != "State: T" ] || printf '%s' "$pid"
+        done 2>/dev/null <"/proc/$pid/status" || true
     done
 }

@@ -41,7 +41,7 @@ refused 2 "wrong.yaml:4: train.learnin_rate: no such key; did you mean train.lea
 refused 2 "command line: train.step: no such key; did you mean train.steps?" "$fx" plan tiny.yaml --set train.step=3
 refused 2 'train.steps: "many"' "$fx" train tiny.yaml --run here --set train.steps=many
 refused 2 "train.global_batch: 5 does not divide into 2 ranks" "${fx2[@]}" train tiny.yaml --run here --set train.global_batch=5
-refused 2 "data.patch" "$fx" train tiny.yaml --run here --set data.patch=18
+refused 2 "data.patch" "$fx" train tiny.yaml --run here --set data.patch=18 --set model.channels=32,32 --set model.blocks=1,1
 refused 2 "data.path" "$fx" train tiny.yaml --run here --set data.path=
 refused 2 "generate.path" "$fx" generate tiny.yaml --set generate.path=
 refused 2 "pack.source" "$fx" pack tiny.yaml --set pack.source=
@@ -85,7 +85,7 @@ refused 1 "$shard" "$fx" checkpoint verify "$shard"
 refused 1 "tiny.yaml" "$fx" verify tiny.yaml
 
 # ---- A disk that is full during a save: here a limit on the size of a file, which any user can set.
-limited=(bash -c 'trap "" XFSZ; ulimit -f 7000; exec "$@"' limited)
+limited=(bash -c 'trap "" XFSZ; ulimit -f 4000; exec "$@"' limited)
 
 cut=(train tiny.yaml --run cut --set train.steps=4)
 expect 75 "$fx" "${cut[@]}" --time-limit 0.01
@@ -104,7 +104,7 @@ fi
 trap 'umount "$scratch/full" || true; rm -rf "$scratch"' EXIT
 expect 75 "$fx" train tiny.yaml --run full/run --time-limit 0.01
 saved=$(sha256sum full/run/ckpt/*)
-dd if=/dev/zero of=full/ballast bs=1M count=40 2>/dev/null
+dd if=/dev/zero of=full/ballast bs=1M count=48 2>/dev/null
 refused 1 "full/run/ckpt: a checkpoint needs" "${fx2[@]}" train tiny.yaml --run full/run --set train.steps=24
 [ "$(sha256sum full/run/ckpt/*)" = "$saved" ] || fail "a save without room changed what was there"
 rm full/ballast

@@ -22,7 +22,7 @@ row() {
     [ "$(our_lines | grep -vc 'flexhpc: warning: ')" -eq 1 ] || fail "not one line: rank $rank, $plan: $*"
     our_lines | grep -qF -- "$said" || fail "the line does not say \"$said\": rank $rank, $plan: $*"
     our_lines | grep -q "rank $rank/2 on" || fail "rank $rank is not named: $plan: $*"
-    ! grep -qx 0 codes 2>/dev/null || fail "a rank ends with 0: rank $rank, $plan: $*"
+    ! grep -qsx 0 codes || fail "a rank ends with 0: rank $rank, $plan: $*"
     all_gone 5 || fail "left over $(left_over): rank $rank, $plan: $*"
     rows=$((rows + 1))
 }
@@ -52,22 +52,20 @@ row 0 "open run/metrics.jsonl 1 ENOSPC" run/metrics.jsonl "${train[@]}"
 # ---- Data, read by the thread that runs ahead.
 row 1 "open pack/shard- 1 ENOENT" pack/shard- "${train[@]}"
 row 0 "read pack/shard- 5 EIO" pack/shard- "${train[@]}"
-reads=$(calls_of 1 "read pack/shard-" train tiny.yaml --run counted --set train.steps=8)
+reads=$(calls_of 1 "read pack/shard-" train tiny.yaml --run counted --set train.steps=8 --set checkpoint.every=0)
 row 1 "read pack/shard- $((reads / 2)) EIO" pack/shard- "${train[@]}"
 
 # ---- A save: after it the run has the checkpoint that it had.
 [ ! -e run/ckpt ] || fail "a checkpoint where none was made: $(ls run/ckpt)"
-[ "$(calls_of 1 "write step-00000004.h5" "${train[@]}")" -gt 0 ] || fail "rank 1 writes nothing of a checkpoint"
-mv run unbroken
+rm -rf run
 "$FLEXHPC" train tiny.yaml --run run --set train.steps=8 --time-limit 0.01 >out 2>err || [ $? -eq 75 ] || fail "first step"
 saved=$(sha256sum run/ckpt/*)
+writes=$(calls_of 1 "write step-00000004.h5" train tiny.yaml --run other --set train.steps=4)
+echo "rank 1 writes $writes times in a save"
+[ "$writes" -gt 100 ] || fail "rank 1 writes $writes times in a save"
+# Data comes first. Of the last writes, HDF5's own blocks at the end, some leave the ranks in different collective calls
+# inside H5Fflush or H5Fclose, until the watchdog's deadline of a save (docs/DECISIONS.md).
 for rank in 0 1; do
-    rm -rf other
-    cp -r run other
-    writes=$(calls_of $rank "write step-00000004.h5" train tiny.yaml --run other --set train.steps=8)
-    echo "rank $rank writes $writes times in a save"
-    # Data comes first. Of the last writes, HDF5's own blocks at the end, some leave the ranks in different collective
-    # calls inside H5Fflush or H5Fclose, until the watchdog's deadline of a save (docs/DECISIONS.md).
     for n in 1 $((1 + RANDOM % (writes / 2))) $((writes / 2)); do
         row $rank "write step-00000004.h5 $n EIO" run/ckpt/step-00000004.h5 "${train[@]}"
     done

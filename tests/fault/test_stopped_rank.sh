@@ -7,7 +7,7 @@
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh
 source "$FX_TESTS_DIR/fault/ranks.sh"
-DEADLINE=3
+DEADLINE=2
 train=(train tiny.yaml --run run --set data.path=pack12 --set "run.timeout=$DEADLINE" --set train.steps=100000)
 
 # The job `$job` has had rank RANK of RANKS, process PID, stopped a moment ago.
