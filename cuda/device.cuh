@@ -67,6 +67,11 @@ FX_DEVICE float fx_float_of_bits(uint32_t bits)
 {
     return __uint_as_float(bits);
 }
+/* Sine and cosine of 2 pi `turns`. */
+FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
+{
+    sincospi(2.0 * turns, sine, cosine);
+}
 #endif
 
 FX_DEVICE int fx_lane(void)

@@ -48,6 +48,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "shared embedding", .dim = {{4, 3, 5}, {2, 5}}},
+    {.name = "four at once", .dim = {{4, 3, 8}, {2, 8}}},
     {.name = "only token 0", .dim = {{2, 1, 6}, {2, 6}}},
     {0},
 };

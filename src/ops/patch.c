@@ -63,6 +63,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 static const fx_op_case cases[] = {
     {.name = "to patches", .attrs = {.patch = {2, false}}, .dim = {{2, 4, 6, 3}}},
     {.name = "to pixels", .attrs = {.patch = {2, true}}, .dim = {{2, 2, 3, 8}}},
+    {.name = "wide band", .attrs = {.patch = {2, false}}, .dim = {{2, 4, 66, 4}}},
     {.name = "odd size", .attrs = {.patch = {3, false}}, .dim = {{1, 3, 6, 1}}},
     {0},
 };

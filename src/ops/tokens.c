@@ -61,6 +61,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "shared embedding", .dim = {{4, 2, 3, 5}, {2, 5}, {1, 7, 5}}},
+    {.name = "many rows", .dim = {{6, 5, 7, 16}, {3, 16}, {1, 36, 16}}},
     {.name = "one pixel", .dim = {{1, 1, 1, 8}, {1, 8}, {1, 2, 8}}},
     {0},
 };

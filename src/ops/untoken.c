@@ -44,6 +44,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "wide", .attrs = {.untoken = {2}}, .dim = {{3, 7, 5}}},
+    {.name = "many tokens", .attrs = {.untoken = {5}}, .dim = {{2, 36, 16}}},
     {.name = "one pixel", .attrs = {.untoken = {1}}, .dim = {{1, 2, 4}}},
     {0},
 };

@@ -99,6 +99,13 @@ FX_DEVICE float fx_float_of_bits(uint32_t bits)
     return v;
 }
 
+FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
+{
+    const double angle = turns * 6.283185307179586;
+    *sine = std::sin(angle);
+    *cosine = std::cos(angle);
+}
+
 /* A kernel's pointers must be the device's. */
 void fx_simt_check_pointer(const char *kernel, const char *node, const void *argument);
 

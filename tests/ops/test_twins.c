@@ -27,7 +27,7 @@ static void compare(fx_test *t, fx_op_run *cuda, const fx_tensor *got, const fx_
     for (int64_t i = 0; i < fx_count(want); i++) {
         const double off = fabs((double)a[i] - (double)b[i]);
         largest = fmax(largest, fabs((double)b[i]));
-        if (!(off <= worst)) worst = off; /* a NaN stays */
+        if (off > worst || isnan(off)) worst = off; /* a NaN stays */
     }
     char text[160];
     snprintf(text, sizeof text, "%s[%d] is off by %.2g, its largest element is %.2g", what, index,
