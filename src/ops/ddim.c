@@ -46,6 +46,9 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 static const fx_op_case cases[] = {
     {.name = "v", .attrs = {.ddim = {FX_PREDICT_V, 1.0, 1.0, 0.5}}, .dim = {IMAGE, IMAGE}},
     {.name = "x", .attrs = {.ddim = {FX_PREDICT_X, 0.5, 0.5, 0.0}}, .dim = {IMAGE, IMAGE}},
+    {.name = "eps",
+     .attrs = {.ddim = {FX_PREDICT_EPS, 0.8, 0.75, 0.25}},
+     .dim = {{2, 4, 4, 1}, {2, 4, 4, 1}}},
     {0},
 };
 

@@ -93,6 +93,9 @@ static const fx_op_case cases[] = {
     {.name = "eps, FC",
      .attrs = {.diffuse = {FX_PREDICT_EPS, 0.5, true, -1.0}},
      .dim = {{2}, IMAGE, {0}, IMAGE2, IMAGE}},
+    {.name = "v, four pixels at once",
+     .attrs = {.diffuse = {FX_PREDICT_V, 0.8, false, 0.0}},
+     .dim = {{2}, {2, 4, 4, 1}, {2, 4, 4, 1}, {2, 4, 4, 3}, {2, 4, 4, 1}}},
     {0},
 };
 

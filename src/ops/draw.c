@@ -32,6 +32,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "three samples", .attrs = {.draw = {3, 4}}, .rows = {.samples = 3}},
+    {.name = "odd side", .attrs = {.draw = {2, 5}}, .rows = {.samples = 2, .slot0 = 3}},
     {0},
 };
 

@@ -101,6 +101,9 @@ static const fx_op_case cases[] = {
     {.name = "l1 eps",
      .attrs = {.loss = {FX_L1, FX_PREDICT_EPS}},
      .dim = {IMAGE, IMAGE, IMAGE, {1, 4}}},
+    {.name = "mse eps, many pixels",
+     .attrs = {.loss = {FX_MSE, FX_PREDICT_EPS}},
+     .dim = {{2, 72, 72, 1}, {2, 72, 72, 1}, {2, 72, 72, 1}, {2, 4}}},
     {0},
 };
 

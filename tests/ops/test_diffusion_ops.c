@@ -1,4 +1,5 @@
 /* test_diffusion_ops.c: draw, diffuse, loss and ddim, each against its formula or against the others.
+ * Run: standin
  * Planted and caught: in draw.c the sample's number left out of the slot; in diffuse.c the first
  * snapshot for the last, FC rows read as SR rows, the signs of the residual; in loss.c the schedule of
  * row r for that of row r % B, eps without sigma z; in ddim.c e = (x - alpha mean), sigma of the wrong
