@@ -60,6 +60,7 @@ static void close_cuda(fx_exec **base)
     fx_conv_close(exec);
     if (exec->base.close_library) exec->base.close_library(exec->base.library);
     if (exec->step) cudaFree(exec->step);
+    if (exec->order) cudaEventDestroy(exec->order);
     if (exec->comm) cudaStreamDestroy(exec->comm);
     if (exec->stream) cudaStreamDestroy(exec->stream);
     fx_free(exec);
@@ -83,6 +84,8 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
         cudaStreamCreateWithPriority(&exec->stream, cudaStreamNonBlocking, lowest), "stream", NULL));
     FX_TRY_DONE(fx_cuda_check(cudaStreamCreateWithPriority(&exec->comm, cudaStreamNonBlocking, highest),
                               "stream", NULL));
+    FX_TRY_DONE(
+        fx_cuda_check(cudaEventCreateWithFlags(&exec->order, cudaEventDisableTiming), "event", NULL));
     FX_TRY_DONE(fx_cuda_check(cudaMalloc((void **)&exec->step, sizeof *exec->step), "step", NULL));
     FX_TRY_DONE(fx_cuda_staging_create(&exec->staging));
 done:

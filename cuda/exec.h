@@ -18,6 +18,8 @@ typedef struct fx_cuda {
     int device;
     cudaStream_t stream; /* of the kernels; everything here is ordered on it but communication */
     cudaStream_t comm;   /* of NCCL, higher priority */
+    cudaEvent_t order;   /* join.cu's, between the two */
+    bool forked;         /* the communication has work that no join came after */
     fx_step *step; /* device memory: the present run's fx_step. Kernels read it at execution, so that a
                       captured graph can be replayed; base.step is the host's copy and must not be read
                       by a kernel's host code */
@@ -59,6 +61,10 @@ fx_status fx_cuda_staging_create(fx_cuda_staging **out);
 void fx_cuda_staging_free(fx_cuda_staging **staging);
 fx_status fx_cuda_upload(fx_cuda *exec, void *device, const void *host, size_t bytes);
 fx_status fx_cuda_download(fx_cuda *exec, void *host, const void *device, size_t bytes);
+
+/* What is put into exec->comm after this comes after all that exec->stream holds. An op that starts
+ * communication calls it first; the op `join` is the way back. Not collective, does not wait. */
+fx_status fx_cuda_fork(fx_cuda *exec);
 
 /* Starts the copy of `step` to exec->step; it is taken by value. */
 fx_status fx_cuda_store_step(fx_cuda *exec, const fx_step *step);

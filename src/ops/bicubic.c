@@ -69,6 +69,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "factor 2", .attrs = {.bicubic = {2}}, .dim = {{2, 8, 8, 2}}},
+    {.name = "long rows", .attrs = {.bicubic = {2}}, .dim = {{1, 4, 132, 1}}},
     {.name = "factor 4", .attrs = {.bicubic = {4}}, .dim = {{1, 8, 8, 1}}},
     {0},
 };

@@ -1,4 +1,5 @@
 /* test_bicubic.c: the low-resolution input against the golden file (spec 9) at factors 2, 4 and 8.
+ * Run: standin
  * Planted and caught (bicubic.c): A = -0.5; the last row of source pixels clamped one too early. */
 #include "by_hand.h"
 

@@ -1,0 +1,30 @@
+/* CUDA twin of src/ops/join.c: the order between the kernels' stream and the communication's. The host
+ * waits for nothing: an event holds the one stream until the other has come to it, which a captured
+ * graph keeps as an edge. */
+#include "launch.cuh"
+
+static fx_status follow(fx_cuda *exec, cudaStream_t first, cudaStream_t then)
+{
+    FX_CUDA(cudaEventRecord(exec->order, first));
+    FX_CUDA(cudaStreamWaitEvent(then, exec->order, 0));
+    return FX_OK;
+}
+
+fx_status fx_cuda_fork(fx_cuda *exec)
+{
+    exec->forked = true;
+    return follow(exec, exec->stream, exec->comm);
+}
+
+/* Nothing to wait for where nothing was started: a capture would refuse to wait for a stream that is no
+ * part of it. */
+static fx_status forward(fx_exec *base, const fx_node *n)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    (void)n;
+    if (!exec->forked) return FX_OK;
+    exec->forked = false;
+    return follow(exec, exec->comm, exec->stream);
+}
+
+const fx_kernel fx_cuda_join = {NULL, forward, NULL};
