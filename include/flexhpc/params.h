@@ -40,7 +40,7 @@ typedef struct fx_param {
     uint32_t stream;  /* crc32 of the name */
     fx_init init;
     bool trained;   /* false: a buffer */
-    int64_t offset; /* elements, the same in every slab; -1 until fx_params_allocate */
+    int64_t offset; /* elements, the same in every slab; -1 until fx_params_lay_out */
     fx_tensor value, ema;
     fx_tensor *gradient; /* one a replica (see fx_params_replicas) */
 } fx_param;
@@ -65,16 +65,21 @@ fx_param *fx_params_find(fx_params *params, const char *name);     /* NULL: no s
 int64_t fx_params_elements(const fx_params *params, bool trained); /* trained only, or buffers only */
 
 /* Gives the trained parameters their places in the slabs, in the given order (NULL: order of creation),
- * each start a multiple of 16 elements; buffers come last. `slabs`: bits 1 << fx_slab. Values are zero.
- * Local. */
+ * each start a multiple of 16 elements; buffers come last. `slabs`: bits 1 << fx_slab. Once; no memory
+ * is taken, which is enough for a plan. Local. */
+fx_status fx_params_lay_out(fx_params *params, fx_param *const *order, unsigned slabs);
+
+/* Lays the slabs out and takes their memory, which is zero. FX_ENOMEM. Local. */
 fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *order, unsigned slabs);
 
-/* The whole trained part of a slab as one tensor (n); of replica r for gradients. NULL when not
- * allocated. */
+/* The whole trained part of a slab as one tensor (n); of replica r for gradients. NULL when the layout
+ * has no such slab; its data is NULL until fx_params_allocate. */
 fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica);
-/* All replicas of the gradient slab as one tensor (replicas, n); NULL when not allocated. */
+/* All replicas of the gradient slab as one tensor (replicas, n); NULL as fx_params_slab. */
 fx_tensor *fx_params_gradients(fx_params *params);
-size_t fx_params_bytes(const fx_params *params); /* of all slabs allocated */
+/* Bytes of a slab, all its replicas; 0 when the layout has none. Then of all slabs. */
+size_t fx_params_slab_bytes(const fx_params *params, fx_slab slab);
+size_t fx_params_bytes(const fx_params *params);
 
 /* Initial values from (seed, name); EMA starts as a copy of the values, moments and gradients as 0.
  * Local. */

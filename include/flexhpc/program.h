@@ -17,8 +17,8 @@ typedef struct fx_plan_summary {
     size_t tensor_bytes; /* the same tensors without reuse */
     size_t kept_bytes;   /* inputs and outputs of the host */
     size_t saved_bytes;  /* planned tensors alive when forward ends: what backward waits for */
-    size_t peak_by_role[FX_ROLES]; /* at the peak entry */
-    size_t peak_scratch;
+    size_t peak_bytes;   /* alive at the peak entry: at most arena_bytes */
+    size_t peak_by_role[FX_ROLES], peak_scratch; /* what they are */
     const char *peak_node;
     int64_t parameters; /* trained and buffers */
     double flops;       /* of one run: 2 per multiply-add of convolutions, products and attention */

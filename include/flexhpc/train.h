@@ -56,10 +56,15 @@ typedef struct fx_trainee {
 } fx_trainee;
 
 /* Records, plans and allocates. Parameters are zero: fx_params_initialize or a checkpoint fills them.
- * Local, though all ranks must use equal options. */
+ * With `plan_only` nothing is allocated, and no step can run. Local, though all ranks must use equal
+ * options. */
 fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool plan_only,
                             fx_trainee **out);
 void fx_trainee_free(fx_trainee **trainee);
+
+/* Bytes of the backend's memory that a step needs on this rank: arena, kept tensors, parameters. Local.
+ */
+size_t fx_trainee_bytes(const fx_trainee *trainee);
 
 /* What one step reports, over the global batch. */
 typedef struct fx_step_report {

@@ -1,53 +1,113 @@
-/* flexhpc plan CONFIG: what a training step will hold and do, without doing it. Local. */
+/* flexhpc plan CONFIG: what a training step will hold and do, without doing it or taking its memory.
+ * Local. */
 #include "cli.h"
 #include "flexhpc/train.h"
 
-static double mib(size_t bytes)
+enum { OPTIONS = FX_RECOMPUTE_ALL + 1 }; /* of model.recompute: the table's columns */
+
+static const char *const option_names[OPTIONS] = {[FX_RECOMPUTE_NONE] = "none",
+                                                  [FX_RECOMPUTE_CHEAP] = "cheap",
+                                                  [FX_RECOMPUTE_RESBLOCK] = "resblock",
+                                                  [FX_RECOMPUTE_ALL] = "all"};
+static const char *const role_names[FX_ROLES] = {[FX_ACTIVATION] = "activation",
+                                                 [FX_STATISTIC] = "statistic",
+                                                 [FX_GRADIENT] = "gradient",
+                                                 [FX_RECOMPUTED] = "recomputed"};
+static const char *const slab_names[FX_SLABS] = {[FX_SLAB_VALUE] = "values",
+                                                 [FX_SLAB_GRADIENT] = "gradients",
+                                                 [FX_SLAB_MOMENT1] = "first moments",
+                                                 [FX_SLAB_MOMENT2] = "second moments",
+                                                 [FX_SLAB_EMA] = "EMA"};
+
+typedef struct column {
+    fx_trainee *trainee;
+    fx_plan_summary plan;
+} column;
+
+static void print_head(const column *c)
 {
-    return (double)bytes / 1048576.0;
+    const fx_plan_summary *s = &c->plan;
+    printf("model.recompute %s\n", option_names[c->trainee->options.recompute]);
+    printf("parameters %16lld\n", (long long)s->parameters);
+    printf("nodes      %16d   forward %d, backward %d, recomputed %d, communication %d\n", s->nodes,
+           s->forward, s->backward, s->recomputed, s->communication);
+    printf("work       %16.1f   GFLOP a step and rank\n", 1e-9 * s->flops);
+    printf("arena      %16.1f   MiB; %.1f without reuse; %.1f wait for backward\n",
+           (double)s->arena_bytes / 1048576, (double)s->tensor_bytes / 1048576,
+           (double)s->saved_bytes / 1048576);
 }
 
-static void print(const fx_trainee *t)
+static void print_row(const char *group, const char *name, const double values[OPTIONS])
 {
-    static const char *const roles[FX_ROLES] = {"activations", "statistics", "gradients", "recomputed"};
-    const fx_plan_summary s = fx_program_summary(t->step);
-    printf("parameters    %13lld\n", (long long)s.parameters);
-    printf("nodes         %13d   forward %d, backward %d, recomputed %d, communication %d\n", s.nodes,
-           s.forward, s.backward, s.recomputed, s.communication);
-    printf("work          %13.1f   GFLOP a step and rank\n", 1e-9 * s.flops);
-    printf("weights, gradient, moments, EMA %.1f MiB\n", mib(fx_params_bytes(t->params)));
-    printf("inputs        %13.1f MiB\n", mib(s.kept_bytes));
-    printf("arena         %13.1f MiB   %.1f MiB without reuse; %.1f MiB wait for backward\n",
-           mib(s.arena_bytes), mib(s.tensor_bytes), mib(s.saved_bytes));
-    printf("at its peak, %s:\n", s.peak_node);
+    printf("%-11s%-15s", group, name);
+    for (int i = 0; i < OPTIONS; i++)
+        printf("%12.1f", values[i]);
+    printf("\n");
+}
+
+/* One row: `bytes` is a size_t expression of the column c. */
+#define PRINT_BYTES(group, name, bytes)                                                                \
+    do {                                                                                               \
+        double row_[OPTIONS];                                                                          \
+        for (const column *c = columns; c < columns + OPTIONS; c++)                                    \
+            row_[c - columns] = (double)(bytes) / 1048576;                                             \
+        print_row(group, name, row_);                                                                  \
+    } while (0)
+
+/* What is alive at the entry where most is; gaps are the arena's bytes that nothing uses then. The rows
+ * add up to the last one. */
+static void print_table(const column columns[OPTIONS])
+{
+    double work[OPTIONS];
+    printf("\nMiB a rank, at the arena's peak");
+    printf("%7s%12s%12s%12s   by model.recompute\n", option_names[0], option_names[1], option_names[2],
+           option_names[3]);
     for (int r = 0; r < FX_ROLES; r++)
-        printf("  %-12s%13.1f MiB\n", roles[r], mib(s.peak_by_role[r]));
-    printf("  %-12s%13.1f MiB\n", "scratch", mib(s.peak_scratch));
-    printf("a rank in all %13.1f MiB\n",
-           mib(s.arena_bytes + s.kept_bytes + fx_params_bytes(t->params)));
+        PRINT_BYTES("arena", role_names[r], c->plan.peak_by_role[r]);
+    PRINT_BYTES("arena", "scratch", c->plan.peak_scratch);
+    PRINT_BYTES("arena", "gaps", c->plan.arena_bytes - c->plan.peak_bytes);
+    for (int s = 0; s < FX_SLABS; s++)
+        PRINT_BYTES("parameters", slab_names[s], fx_params_slab_bytes(c->trainee->params, (fx_slab)s));
+    PRINT_BYTES("kept", "in and out", c->plan.kept_bytes);
+    PRINT_BYTES("in all", "", fx_trainee_bytes(c->trainee));
+    for (int i = 0; i < OPTIONS; i++)
+        work[i] = 1e-9 * columns[i].plan.flops;
+    print_row("work", "GFLOP a step", work);
+    for (int i = 0; i < OPTIONS; i++)
+        printf("peak of %-8s  at %s\n", option_names[i], columns[i].plan.peak_node);
+}
+
+static fx_status write_nodes(const fx_trainee *t, const char *file)
+{
+    FILE *out = fopen(file, "we");
+    FX_REQUIRE(out, FX_EIO, "%s: can't be written", file);
+    fx_status status = fx_program_dump(t->step, out);
+    if (fclose(out) != 0 && status == FX_OK) status = fx_fail(FX_EIO, "%s: can't be written", file);
+    return status;
 }
 
 static fx_status run(fx_cli *cli)
 {
     fx_config config;
     fx_step_options options;
-    fx_trainee *t = NULL;
+    column columns[OPTIONS] = {0};
     fx_exec *exec = NULL;
     fx_status status = FX_OK;
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_step_options_from_config(&config, cli->comm->size, &options));
+    const column *chosen = &columns[options.recompute];
     FX_TRY_DONE(fx_exec_open(cli->comm, &config, &exec));
-    FX_TRY_DONE(fx_trainee_create(exec, &options, true, &t));
-    print(t);
-    if (cli->out) {
-        FILE *out = fopen(cli->out, "we");
-        FX_REQUIRE_DONE(out, FX_EIO, "%s: can't be written", cli->out);
-        status = fx_program_dump(t->step, out);
-        if (fclose(out) != 0 && status == FX_OK)
-            status = fx_fail(FX_EIO, "%s: can't be written", cli->out);
+    for (int i = 0; i < OPTIONS; i++) {
+        options.recompute = (fx_recompute)i;
+        FX_TRY_DONE(fx_trainee_create(exec, &options, true, &columns[i].trainee));
+        columns[i].plan = fx_program_summary(columns[i].trainee->step);
     }
+    print_head(chosen);
+    print_table(columns);
+    if (cli->out) status = write_nodes(chosen->trainee, cli->out);
 done:
-    fx_trainee_free(&t);
+    for (int i = 0; i < OPTIONS; i++)
+        fx_trainee_free(&columns[i].trainee);
     if (exec) exec->backend->close(&exec);
     return status;
 }

@@ -17,10 +17,10 @@ struct fx_params {
     size_t count, capacity;
     int replicas;
 
-    fx_exec *exec; /* of the slabs */
-    fx_tensor slab[FX_SLABS];
-    fx_tensor *gradient; /* one a replica, in one block */
-    fx_tensor gradients; /* the block: (replicas, n) */
+    fx_exec *exec;            /* of the slabs' memory; NULL: none yet */
+    unsigned slabs;           /* laid out: bits 1 << fx_slab */
+    fx_tensor slab[FX_SLABS]; /* (n); gradients (replicas, n) */
+    fx_tensor *gradient;      /* one a replica, in that block */
     size_t slab_bytes[FX_SLABS];
     int64_t trained_elements, all_elements; /* with alignment gaps */
 };
@@ -41,18 +41,8 @@ fx_status fx_params_create(fx_params **out)
 
 static void release_slabs(fx_params *params)
 {
-    if (!params->exec) return;
-    const fx_backend *backend = params->exec->backend;
-    for (int s = 0; s < FX_SLABS; s++) {
-        if (s != FX_SLAB_GRADIENT)
-            backend->release(params->exec, params->slab[s].data, params->slab_bytes[s]);
-        params->slab[s].data = NULL;
-    }
-    backend->release(params->exec, params->gradients.data,
-                     params->slab_bytes[FX_SLAB_GRADIENT] * (size_t)params->replicas);
-    params->gradients.data = NULL;
-    params->gradient = NULL; /* the array is the pool's */
-    params->exec = NULL;
+    for (int s = 0; params->exec && s < FX_SLABS; s++)
+        params->exec->backend->release(params->exec, params->slab[s].data, params->slab_bytes[s]);
 }
 
 void fx_params_free(fx_params **params)
@@ -122,7 +112,7 @@ fx_status fx_params_get(fx_params *params, const char *name, fx_init init, int r
 {
     fx_param *p = fx_params_find(params, name);
     if (!p) {
-        FX_REQUIRE(!params->exec, FX_EARG, "%s: a new parameter after the slabs were allocated", name);
+        FX_REQUIRE(!params->slabs, FX_EARG, "%s: a new parameter after the slabs were laid out", name);
         return add(params, name, init, rank, dim, out);
     }
     FX_REQUIRE(fx_has_shape(&p->value, rank, dim), FX_EARG, "%s has shape %s on another tape", name,
@@ -166,7 +156,7 @@ static int64_t place(fx_param *p, int64_t at)
     return (end + ALIGN_ELEMENTS - 1) / ALIGN_ELEMENTS * ALIGN_ELEMENTS;
 }
 
-static fx_status lay_out(fx_params *params, fx_param *const *order)
+static fx_status place_all(fx_params *params, fx_param *const *order)
 {
     int64_t at = 0;
     size_t placed = 0;
@@ -192,28 +182,28 @@ static fx_tensor slab_of(int rank, int64_t rows, int64_t elements)
     return slab;
 }
 
-static fx_status allocate(fx_params *params, fx_slab s)
+fx_status fx_params_lay_out(fx_params *params, fx_param *const *order, unsigned slabs)
 {
-    const int64_t n = s == FX_SLAB_VALUE ? params->all_elements : params->trained_elements;
-    params->slab_bytes[s] = (size_t)n * sizeof(float);
-    params->slab[s] = slab_of(1, 1, params->trained_elements);
-    return params->exec->backend->allocate(params->exec, params->slab_bytes[s], &params->slab[s].data);
-}
-
-static fx_status allocate_gradients(fx_params *params)
-{
+    const int64_t replicas = params->replicas;
+    FX_REQUIRE(!params->slabs, FX_EARG, "slabs are laid out already");
+    FX_REQUIRE(params->count > 0, FX_EARG, "no parameters to lay out");
+    FX_TRY(place_all(params, order));
     const int64_t n = params->trained_elements;
-    const size_t bytes = (size_t)n * sizeof(float);
-    params->slab_bytes[FX_SLAB_GRADIENT] = bytes;
-    params->gradients = slab_of(2, params->replicas, n);
-    params->gradient = fx_pool_calloc(params->pool, (size_t)params->replicas, sizeof *params->gradient);
-    if (!params->gradient) return FX_ENOMEM;
-    FX_TRY(params->exec->backend->allocate(params->exec, bytes * (size_t)params->replicas,
-                                           &params->gradients.data));
-    for (int r = 0; r < params->replicas; r++) {
-        params->gradient[r] = slab_of(1, 1, n);
-        params->gradient[r].data = (char *)params->gradients.data + (size_t)r * bytes;
+    for (fx_slab s = 0; s < FX_SLABS; s++) {
+        if (!(slabs & (1u << s))) continue;
+        const int64_t held = s == FX_SLAB_VALUE      ? params->all_elements
+                             : s == FX_SLAB_GRADIENT ? replicas * n
+                                                     : n;
+        params->slab[s] = slab_of(s == FX_SLAB_GRADIENT ? 2 : 1, replicas, n);
+        params->slab_bytes[s] = (size_t)held * sizeof(float);
     }
+    if (slabs & (1u << FX_SLAB_GRADIENT)) {
+        params->gradient = fx_pool_calloc(params->pool, (size_t)replicas, sizeof *params->gradient);
+        if (!params->gradient) return FX_ENOMEM;
+        for (int r = 0; r < replicas; r++)
+            params->gradient[r] = slab_of(1, 1, n);
+    }
+    params->slabs = slabs;
     return FX_OK;
 }
 
@@ -224,13 +214,15 @@ static void bind(const fx_tensor *slab, const fx_param *p, fx_tensor *t)
 
 fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *order, unsigned slabs)
 {
-    FX_REQUIRE(!params->exec, FX_EARG, "slabs are allocated already");
-    FX_REQUIRE(params->count > 0, FX_EARG, "no parameters to allocate");
-    FX_TRY(lay_out(params, order));
+    FX_TRY(fx_params_lay_out(params, order, slabs));
     params->exec = exec;
     for (fx_slab s = 0; s < FX_SLABS; s++)
-        if ((slabs & (1u << s)) && s != FX_SLAB_GRADIENT) FX_TRY(allocate(params, s));
-    if (slabs & (1u << FX_SLAB_GRADIENT)) FX_TRY(allocate_gradients(params));
+        if (slabs & (1u << s))
+            FX_TRY_CTX(exec->backend->allocate(exec, params->slab_bytes[s], &params->slab[s].data),
+                       "parameters");
+    for (int r = 0; params->gradient && r < params->replicas; r++)
+        params->gradient[r].data =
+            fx_f32(&params->slab[FX_SLAB_GRADIENT]) + r * params->trained_elements;
     for (size_t i = 0; i < params->count; i++) {
         fx_param *p = params->list[i];
         bind(&params->slab[FX_SLAB_VALUE], p, &p->value);
@@ -244,29 +236,33 @@ fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *
 
 fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica)
 {
-    if (slab == FX_SLAB_GRADIENT)
-        return params->gradient && replica < params->replicas ? &params->gradient[replica] : NULL;
-    return params->slab[slab].data ? &params->slab[slab] : NULL;
+    if (!(params->slabs & (1u << slab)) || replica >= params->replicas) return NULL;
+    return slab == FX_SLAB_GRADIENT ? &params->gradient[replica] : &params->slab[slab];
 }
 
 fx_tensor *fx_params_gradients(fx_params *params)
 {
-    return params->gradient ? &params->gradients : NULL;
+    return params->gradient ? &params->slab[FX_SLAB_GRADIENT] : NULL;
+}
+
+size_t fx_params_slab_bytes(const fx_params *params, fx_slab slab)
+{
+    return params->slab_bytes[slab];
 }
 
 size_t fx_params_bytes(const fx_params *params)
 {
-    size_t bytes =
-        params->gradient ? params->slab_bytes[FX_SLAB_GRADIENT] * (size_t)params->replicas : 0;
+    size_t bytes = 0;
     for (int s = 0; s < FX_SLABS; s++)
-        if (params->slab[s].data) bytes += params->slab_bytes[s];
+        bytes += params->slab_bytes[s];
     return bytes;
 }
 
 static fx_status locate(fx_params *params, const fx_param *p, fx_slab slab, float **out)
 {
     const fx_tensor *whole = fx_params_slab(params, slab, 0);
-    FX_REQUIRE(whole && (p->trained || slab == FX_SLAB_VALUE), FX_EARG, "%s: no such slab", p->name);
+    FX_REQUIRE(whole && whole->data && (p->trained || slab == FX_SLAB_VALUE), FX_EARG,
+               "%s: no such slab", p->name);
     *out = fx_f32(whole) + p->offset;
     return FX_OK;
 }

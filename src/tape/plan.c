@@ -100,6 +100,7 @@ static void summarize(const block *blocks, size_t count, int forward_end, int pe
         if (b->tensor) s->tensor_bytes += b->bytes;
         if (b->tensor && b->first < forward_end && b->last >= forward_end) s->saved_bytes += b->bytes;
         if (b->first > peak || b->last < peak) continue;
+        s->peak_bytes += b->bytes;
         if (b->tensor)
             s->peak_by_role[b->tensor->role] += b->bytes;
         else

@@ -172,9 +172,10 @@ static fx_status build(fx_trainee *t, bool plan_only)
     fx_readiness(g, &order);
     FX_TRY_DONE(fx_builder_status(g));
     const unsigned adamw = t->options.update.optimizer == FX_ADAMW ? 1u << FX_SLAB_MOMENT2 : 0;
-    FX_TRY_DONE(fx_params_allocate(t->params, t->exec, order,
-                                   1u << FX_SLAB_VALUE | 1u << FX_SLAB_GRADIENT |
-                                       1u << FX_SLAB_MOMENT1 | adamw | 1u << FX_SLAB_EMA));
+    const unsigned slabs = 1u << FX_SLAB_VALUE | 1u << FX_SLAB_GRADIENT | 1u << FX_SLAB_MOMENT1 |
+                           adamw | 1u << FX_SLAB_EMA;
+    FX_TRY_DONE(plan_only ? fx_params_lay_out(t->params, order, slabs)
+                          : fx_params_allocate(t->params, t->exec, order, slabs));
     record_reduction(g, t);
     record_update(g, t);
     FX_TRY_DONE(fx_program_create(t->exec, &g, plan_only, &t->step));
@@ -213,6 +214,12 @@ void fx_trainee_free(fx_trainee **trainee)
     fx_free(t->nodes);
     fx_free(t);
     *trainee = NULL;
+}
+
+size_t fx_trainee_bytes(const fx_trainee *t)
+{
+    const fx_plan_summary s = fx_program_summary(t->step);
+    return s.arena_bytes + s.kept_bytes + fx_params_bytes(t->params);
 }
 
 /* Sums of this rank's loss rows by task, and the contrast (equal on all ranks). */
