@@ -58,6 +58,11 @@ fx_status fx_comm_sum_f64(fx_comm *comm, double *values, int count);
  * Collective, but safe for one rank alone to call with a failure. */
 fx_status fx_agree(fx_comm *comm, fx_status status);
 
+/* For a failure that shows inside a call of a library, which may not return from it: the line of
+ * `status` is printed and all ranks are ended unless this rank comes to fx_agree within
+ * fx_patience_seconds. Local, of the thread that calls fx_agree. */
+void fx_agree_soon(fx_comm *comm, fx_status status);
+
 /* Seconds that a failed rank waits for its peers: the lowest is the first to lose patience. Local. */
 double fx_patience_seconds(const fx_comm *comm);
 

@@ -70,6 +70,13 @@ fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out);
  * of the file, external storage, virtual datasets, unknown filters. Local. */
 fx_status fx_h5_open(const char *path, int flags, fx_h5 **out);
 
+/* Calls that are collective agree on their status one by one. From here to fx_h5_settle those on `f`
+ * don't, which saves many small ones most of their time; after a failure a rank makes none and settles.
+ * Local. */
+void fx_h5_hold(fx_h5 *f);
+/* Agrees on all of them: `status` is this rank's. Collective. */
+fx_status fx_h5_settle(fx_h5 *f, fx_status status);
+
 /* Flushes and closes; a failure is a failed write. *f becomes NULL. Collective where create was. */
 fx_status fx_h5_close(fx_h5 **f);
 

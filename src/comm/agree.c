@@ -51,9 +51,23 @@ static fx_status hear(fx_comm *comm, const verdict *mine)
     return result;
 }
 
+/* Of a failure that no agreement has heard of. */
+static fx_patience early;
+static bool early_runs;
+
+void fx_agree_soon(fx_comm *comm, fx_status status)
+{
+    if (comm->size == 1 || status == FX_OK || early_runs) return;
+    const verdict mine = verdict_of(comm, status);
+    fx_patience_begin(&early, comm, 1, mine.message);
+    early_runs = true;
+}
+
 fx_status fx_agree(fx_comm *comm, fx_status status)
 {
     if (comm->size == 1) return status;
+    if (early_runs) fx_patience_end(&early);
+    early_runs = false;
     const verdict mine = verdict_of(comm, status);
     fx_patience patience;
     if (status != FX_OK) fx_patience_begin(&patience, comm, status == FX_ECONFIG ? 2 : 1, mine.message);

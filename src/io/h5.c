@@ -8,8 +8,6 @@
 #include "flexhpc/mem.h"
 #include "h5_file.h"
 
-enum { FULL_BELOW = 1 << 17 }; /* bytes free on a disk that no write of ours finds room on */
-
 static pthread_mutex_t lock;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -51,41 +49,6 @@ void fx_h5_enter(void)
 void fx_h5_leave(void)
 {
     pthread_mutex_unlock(&lock);
-}
-
-/* The first record of the stack is the innermost call. */
-static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *text)
-{
-    if (n > 0) return 0;
-    snprintf(text, 200, "%s", error->desc ? error->desc : "");
-    for (char *c = text; (c = strchr(c, '\n'));) /* a failed write quotes ctime() */
-        *c = ' ';
-    return 0;
-}
-
-/* MPI-IO layers call a full disk an input/output error. */
-static const char *full_disk(const fx_h5 *f)
-{
-    int64_t room = 0;
-    return fx_free_space(f->path, &room) == FX_OK && room < FULL_BELOW ? ": no space left on the disk"
-                                                                       : "";
-}
-
-fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what)
-{
-    char reason[200] = "";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, reason);
-    H5Eclear2(H5E_DEFAULT);
-    fx_h5_leave();
-    const bool named = object[0] != '\0' && strcmp(object, "/") != 0;
-    const char *full = full_disk(f);
-    return fx_fail(FX_EIO, "%s: %s%s%s%s%s%s", f->path, named ? object : "", named ? ": " : "", what,
-                   full, reason[0] ? ": " : "", reason);
-}
-
-fx_status fx_h5_agree(const fx_h5 *f, fx_status status)
-{
-    return f->comm ? fx_agree(f->comm, status) : status;
 }
 
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name)
@@ -159,7 +122,8 @@ fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out)
     fx_h5 *f = NULL;
     FX_TRY(allocate(path, comm, &f));
     f->writes = true;
-    fx_h5_enter();
+    fx_h5_watch_errors(f);
+    fx_h5_enter_shared(f);
     const hid_t access = access_list(f), creation = H5Pcreate(H5P_FILE_CREATE);
     if (access >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, 0) >= 0)
         f->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
@@ -204,7 +168,7 @@ fx_status fx_h5_close(fx_h5 **f)
     fx_h5 *file = *f;
     fx_status status = FX_OK;
     if (!file) return FX_OK;
-    fx_h5_enter();
+    fx_h5_enter_shared(file);
     if (file->writes && H5Fflush(file->file, H5F_SCOPE_GLOBAL) < 0)
         status = fx_h5_failed(file, "", "flush");
     else
@@ -214,7 +178,7 @@ fx_status fx_h5_close(fx_h5 **f)
         fx_h5_abandon(f);
         return status;
     }
-    fx_h5_enter();
+    fx_h5_enter_shared(file);
     if (H5Fclose(file->file) < 0) {
         left_open = true;
         status = fx_h5_failed(file, "", "close");
@@ -250,7 +214,7 @@ static hid_t open_attribute(const fx_h5 *f, const char *object, const char *name
 static fx_status set_attribute(fx_h5 *f, const char *object, const char *name, hid_t stored,
                                hid_t memory, const void *value)
 {
-    fx_h5_enter();
+    fx_h5_enter_shared(f);
     const hid_t space = H5Screate(H5S_SCALAR);
     const hid_t a =
         H5Acreate_by_name(f->file, object, name, stored, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);

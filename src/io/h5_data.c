@@ -78,7 +78,7 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
                name, shape.rank);
     for (int i = 0; i < shape.rank; i++)
         dims[i] = (hsize_t)shape.dim[i];
-    fx_h5_enter();
+    fx_h5_enter_shared(f);
     const hid_t space =
         shape.rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(shape.rank, dims, NULL);
     const hid_t list = creation_list(&shape, chunk);
@@ -125,7 +125,7 @@ static bool filters_known(const fx_h5 *f, hid_t list)
 /* Opens for reading or writing, with the checks; the lock is held on FX_OK and on failure left. */
 static fx_status open_dataset(fx_h5 *f, const char *name, hid_t *out)
 {
-    fx_h5_enter();
+    fx_h5_enter_shared(f);
     const fx_status status = f->writes ? FX_OK : fx_h5_check_path(f, name);
     if (status != FX_OK) {
         fx_h5_leave();

@@ -7,15 +7,21 @@
 #include "flexhpc/io.h"
 
 struct fx_h5 {
-    hid_t file, transfer; /* transfer: of data, the default where alone */
-    fx_comm *comm;        /* NULL: serial */
-    bool writes, foreign;
+    hid_t file, transfer;       /* transfer: of data, the default where alone */
+    fx_comm *comm;              /* NULL: serial */
+    bool writes, foreign, held; /* held: agreements are put off */
     char path[FX_PATH_MAX];
 };
 
 /* The process-wide lock around HDF5; recursive. */
 void fx_h5_enter(void);
 void fx_h5_leave(void);
+
+/* The same, and from here to the next agreement a failed call of MPI-IO is one on this file. */
+void fx_h5_enter_shared(const fx_h5 *f);
+
+/* MPI tells us of failed calls on the files that are created from now on. */
+void fx_h5_watch_errors(const fx_h5 *f);
 
 /* Leaves the lock and records "PATH: OBJECT: what: HDF5's innermost reason". */
 fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what);

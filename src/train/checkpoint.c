@@ -124,6 +124,18 @@ static fx_status write_tensor(fx_comm *comm, fx_h5 *f, fx_params *params, fx_exe
     return fx_h5_write(f, name, offset, count, FX_H5_F32, buffer);
 }
 
+/* All of parameter i. */
+static fx_status write_parameter(fx_comm *comm, fx_h5 *f, fx_params *params, fx_exec *exec, int i,
+                                 float *buffer)
+{
+    fx_status status = FX_OK;
+    fx_h5_hold(f);
+    for (int kind = 0; status == FX_OK && kind < SLAB_KINDS; kind++)
+        if (has(params, fx_params_at(params, i), kind))
+            status = write_tensor(comm, f, params, exec, i, kind, buffer);
+    return fx_h5_settle(f, status);
+}
+
 static fx_status write_all(fx_comm *comm, const char *part, fx_params *params, fx_exec *exec,
                            const fx_progress *progress)
 {
@@ -134,9 +146,7 @@ static fx_status write_all(fx_comm *comm, const char *part, fx_params *params, f
     FX_TRY_DONE(fx_h5_create(comm, part, &f));
     FX_TRY_DONE(write_progress(f, progress));
     for (int i = 0; i < fx_params_count(params); i++)
-        for (int kind = 0; kind < SLAB_KINDS; kind++)
-            if (has(params, fx_params_at(params, i), kind))
-                FX_TRY_DONE(write_tensor(comm, f, params, exec, i, kind, buffer));
+        FX_TRY_DONE(write_parameter(comm, f, params, exec, i, buffer));
     fx_stop_point("after_write", part);
     FX_TRY_DONE(fx_h5_close(&f)); /* flushes: a failed close is a failed save */
 done:
