@@ -47,8 +47,8 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
 {
     (void)exec;
     const view v = view_of(n);
-    FX_REQUIRE(v.warps <= MOST_WARPS, FX_EARG, "%s: %lld channels, where CUDA's layer_norm holds %d",
-               n->name, (long long)v.D, MOST * OWN);
+    FX_REQUIRE(v.warps <= MOST_WARPS, FX_EARG, "%lld channels, where CUDA's layer_norm holds %d",
+               (long long)v.D, MOST * OWN);
     *bytes = backward ? sizeof(float) * (size_t)(2 * parts_of(&v) * v.D) : 0;
     return FX_OK;
 }
