@@ -67,6 +67,18 @@ FX_DEVICE float fx_float_of_bits(uint32_t bits)
 {
     return __uint_as_float(bits);
 }
+FX_DEVICE uint32_t fx_bits_of_float(float v)
+{
+    return __float_as_uint(v);
+}
+/* Sixteen bytes by one instruction, to memory of any kind: of a float4 the compiler may make four. */
+FX_DEVICE void fx_store_quad(void *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};"
+                 :
+                 : "l"(p), "r"(a), "r"(b), "r"(c), "r"(d)
+                 : "memory");
+}
 /* Sine and cosine of 2 pi `turns`. */
 FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
 {
@@ -126,7 +138,8 @@ FX_DEVICE void fx_get_wide(const float *p, float v[4])
 FX_DEVICE void fx_set_wide(float *p, const float v[4])
 {
     FX_ALIGNED(p);
-    *(float4 *)p = make_float4(v[0], v[1], v[2], v[3]);
+    fx_store_quad(p, fx_bits_of_float(v[0]), fx_bits_of_float(v[1]), fx_bits_of_float(v[2]),
+                  fx_bits_of_float(v[3]));
 }
 FX_DEVICE void fx_get_wide(const fx_bf16 *p, float v[8])
 {
@@ -146,8 +159,8 @@ FX_DEVICE uint32_t fx_pack_bf16(float low, float high)
 FX_DEVICE void fx_set_wide(fx_bf16 *p, const float v[8])
 {
     FX_ALIGNED(p);
-    *(uint4 *)p = make_uint4(fx_pack_bf16(v[0], v[1]), fx_pack_bf16(v[2], v[3]),
-                             fx_pack_bf16(v[4], v[5]), fx_pack_bf16(v[6], v[7]));
+    fx_store_quad(p, fx_pack_bf16(v[0], v[1]), fx_pack_bf16(v[2], v[3]), fx_pack_bf16(v[4], v[5]),
+                  fx_pack_bf16(v[6], v[7]));
 }
 
 /* The same near the end of an array: of the elements from p on, `left` exist; the rest are 0, and not
@@ -161,8 +174,8 @@ template <typename T> FX_DEVICE void fx_get_wide(const T *p, int64_t left, float
 template <typename T> FX_DEVICE void fx_set_wide(T *p, int64_t left, const float *v)
 {
     if (left >= fx_wide<T>::COUNT) return fx_set_wide(p, v);
-    for (int i = 0; i < left; i++)
-        fx_set(p + i, v[i]);
+    for (int i = 0; i < fx_wide<T>::COUNT; i++) /* not to `left`: v stays in registers */
+        if (i < left) fx_set(p + i, v[i]);
 }
 
 /* WIDTH consecutive elements: one at a time, or a multiple of fx_wide<T>::COUNT, wide. */
@@ -184,7 +197,7 @@ template <int WIDTH, typename T> FX_DEVICE void fx_set_all(T *p, const float *v)
 }
 template <int WIDTH, typename T> FX_DEVICE void fx_put_all(T *p, const float *v, bool add)
 {
-    float sum[WIDTH];
+    float sum[WIDTH] = {};
     if (add) fx_get_all<WIDTH>(p, sum);
     for (int i = 0; i < WIDTH; i++)
         sum[i] = add ? sum[i] + v[i] : v[i];

@@ -99,6 +99,17 @@ FX_DEVICE float fx_float_of_bits(uint32_t bits)
     return v;
 }
 
+FX_DEVICE uint32_t fx_bits_of_float(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+FX_DEVICE void fx_store_quad(void *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    const uint32_t quad[4] = {a, b, c, d};
+    memcpy(p, quad, sizeof quad);
+}
 FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
 {
     const double angle = turns * 6.283185307179586;
