@@ -1,5 +1,5 @@
 /* y = x + scale [a; b]: a's elements first, then b's. */
-#include "launch.cuh"
+#include "pass.cuh"
 
 enum { X, A, B, THREADS = 256 };
 
@@ -21,27 +21,12 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     return FX_OK;
 }
 
-template <typename T> FX_KERNEL void pass_on(const T *dy, float scale, T *dx, int64_t count, bool add)
-{
-    const int64_t i = fx_index();
-    if (i < count) fx_put(dx + i, scale * fx_get(dy + i), add);
-}
-
-static fx_status pass(fx_exec *exec, const fx_node *n, int input, const float *dy, float scale)
-{
-    if (!n->din[input]) return FX_OK;
-    const int64_t count = fx_count(n->din[input]);
-    FX_LAUNCH(exec, n, pass_on<float>, fx_grid(count, THREADS), THREADS, 0, dy, scale,
-              fx_f32(n->din[input]), count, fx_adds(n, input));
-    return FX_OK;
-}
-
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
     const float *dy = fx_f32(n->dout[0]), scale = n->attrs.add.scale;
-    FX_TRY(pass(exec, n, X, dy, 1.0f));
-    FX_TRY(pass(exec, n, A, dy, scale));
-    return pass(exec, n, B, dy + fx_count(n->in[A]), scale);
+    FX_TRY(fx_pass_gradient(exec, n, X, dy, 1.0f));
+    FX_TRY(fx_pass_gradient(exec, n, A, dy, scale));
+    return fx_pass_gradient(exec, n, B, dy + fx_count(n->in[A]), scale);
 }
 
 const fx_kernel fx_cuda_add = {NULL, forward, backward};

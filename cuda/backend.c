@@ -7,6 +7,7 @@
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
+#include "matmul.h"
 
 fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node)
 {
@@ -58,6 +59,7 @@ static void close_cuda(fx_exec **base)
     fx_cuda_graphs_forget(exec, NULL);
     fx_cuda_staging_free(&exec->staging);
     fx_conv_close(exec);
+    fx_matmul_close(exec);
     if (exec->base.close_library) exec->base.close_library(exec->base.library);
     if (exec->step) cudaFree(exec->step);
     if (exec->order) cudaEventDestroy(exec->order);

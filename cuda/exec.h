@@ -27,6 +27,7 @@ typedef struct fx_cuda {
                                  one, else NULL */
     void *nccl;               /* comm_nccl.c's state; NULL on one rank */
     void *plans;              /* conv.cu's plans by node and pass */
+    void *products;           /* matmul.c's, by shape */
     fx_cuda_staging *staging; /* copy.c's */
     fx_cuda_graph *graphs;    /* graph.c's */
     size_t graph_count, graph_capacity;

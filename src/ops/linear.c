@@ -195,6 +195,9 @@ static const fx_op_case cases[] = {
     {.name = "two sources, residual",
      .dim = {{2, 3, 8}, {6, 13}, {6}, {2, 3, 6}, {2, 3, 5}},
      .scale = 0.3f},
+    {.name = "two sources, silu, many rows",
+     .attrs.linear = {FX_SILU, 0.0f},
+     .dim = {{70, 8}, {13, 13}, {13}, {0}, {70, 5}}},
     {0},
 };
 

@@ -370,12 +370,6 @@ static bool memory_of(const fake_descriptor &pack, const std::vector<fake_operat
     return true;
 }
 
-static bool overlaps(const fake_range &a, const fake_range &b)
-{
-    return (const char *)a.at < (const char *)b.at + b.bytes &&
-           (const char *)b.at < (const char *)a.at + a.bytes;
-}
-
 /* What the graph reads and writes; false after refusing memory that is written and otherwise used. */
 static bool ranges_of(const std::vector<fake_operation> &operations,
                       const std::map<int64_t, void *> &memory, void *workspace, int64_t bytes,
@@ -388,7 +382,7 @@ static bool ranges_of(const std::vector<fake_operation> &operations,
                 ranges->push_back({memory.at(o.tensor[i].uid), o.tensor[i].bytes(), i == o.result()});
     for (const fake_range &a : *ranges)
         for (const fake_range &b : *ranges)
-            if (&a != &b && a.write && overlaps(a, b)) {
+            if (&a != &b && a.write && fake_overlap(a, b)) {
                 fake_refuse(CUDNN_STATUS_BAD_PARAM, "memory at %p is written and otherwise used", a.at);
                 return false;
             }

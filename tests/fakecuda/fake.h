@@ -18,6 +18,12 @@ struct fake_range {
     bool write;
 };
 
+inline bool fake_overlap(const fake_range &a, const fake_range &b)
+{
+    return (const char *)a.at < (const char *)b.at + b.bytes &&
+           (const char *)b.at < (const char *)a.at + a.bytes;
+}
+
 /* Puts `work` at the end of the stream's queue, or into the graph that the stream captures. `name` is
  * for messages: which call, of which node. Ranges of device memory are checked to be allocated. */
 cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,

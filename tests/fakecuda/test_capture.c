@@ -6,7 +6,8 @@
  * Run: standin only
  * Planted and caught: in graph.c a list always walked, a graph instantiated but not launched, a graph
  * kept when its list is freed; in backend.c the step stored at the first run alone; in copy.c a block
- * written before its last copy ran. */
+ * written before its last copy ran; in dropout.cuh the
+ * mask's step taken as 0. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -23,7 +24,7 @@
 #include "flexhpc/program.h"
 #include "flexhpc/rng.h"
 
-enum { RUNS = 6, X = 2 * 8 * 8 * 3, Y = X / 4, VALUES = RUNS * (Y + X) };
+enum { RUNS = 6, CHANNELS = 3, X = 2 * 8 * 8 * CHANNELS, Y = X / 4, VALUES = RUNS * (Y + X) };
 
 #define OK(call)                                                                                       \
     do {                                                                                               \
@@ -38,7 +39,8 @@ typedef struct setup {
     fx_param *w;
 } setup;
 
-/* y = pool(silu(x + 0.5 w) + w), objective sum(y): w has two readers. */
+/* y = dropout(gelu(pool(silu(x + 0.5 w) + w) v)), objective sum(y): w has two readers, a product runs
+ * in each pass, and the mask is another in every step. */
 static void create(setup *s, const char *backend_name, bool eager)
 {
     const fx_backend *backend = NULL;
@@ -55,7 +57,11 @@ static void create(setup *s, const char *backend_name, bool eager)
             ->out[0];
     h = fx_record(g, FX_OP_silu, "silu", (fx_attrs){0}, &h, 1)->out[0];
     h = fx_record(g, FX_OP_add, "second", (fx_attrs){.add = {1}}, (fx_tensor *[]){h, w}, 2)->out[0];
-    s->y = fx_keep(g, fx_record(g, FX_OP_pool, "pool", (fx_attrs){0}, &h, 1)->out[0]);
+    h = fx_record(g, FX_OP_pool, "pool", (fx_attrs){0}, &h, 1)->out[0];
+    fx_tensor *v = fx_weight(g, "v", (fx_init){FX_INIT_UNIFORM, 1, 0}, 2, FX_DIMS(CHANNELS, CHANNELS));
+    const fx_attrs mlp = {.linear = {FX_GELU_TANH, 0.25f}};
+    h = fx_record(g, FX_OP_linear, "linear", mlp, (fx_tensor *[]){h, v}, 2)->out[0];
+    s->y = fx_keep(g, h);
     fx_objective(g, s->y, 1);
     fx_autodiff(g, FX_RECOMPUTE_NONE);
     OK(fx_builder_status(g));
@@ -68,7 +74,7 @@ static void create(setup *s, const char *backend_name, bool eager)
 static void run(setup *s, int i, float *values)
 {
     float x[X];
-    const fx_step step = {.seed = 7, .step = (uint32_t)i, .gradient_scale = 1};
+    const fx_step step = {.seed = 7, .step = (uint32_t)i, .gradient_scale = 1, .dropout = true};
     fx_fill_normal(1, (uint32_t)i, 2, 3, x, X);
     OK(fx_program_write(s->program, s->x, x));
     memset(x, 0, sizeof x); /* the program has its own copy */

@@ -30,8 +30,8 @@ typedef struct fx_op_run {
     float *input[FX_MAX_IN]; /* what in[i] holds, for restoring after poison */
     float *weight;           /* of out[0] in the test's loss */
     double weight_norm;
-    void *scratch; /* of the backend */
-    size_t scratch_bytes;
+    void *scratch;                       /* of the backend */
+    size_t scratch_bytes, pass_bytes[2]; /* what there is; what each pass asked for */
 } fx_op_run;
 
 static inline void fx_test_fatal(const fx_op_run *r, const char *what)
@@ -168,7 +168,8 @@ static inline void fx_test_mirror(fx_op_run *r)
         r->device.saved[i] = fx_test_twin(r, r->node.saved[i]);
 }
 
-/* Prepares both passes; scratch for either, which starts as NaN: it may hold anything. */
+/* Prepares both passes; scratch for either, which starts as NaN: it may hold anything. A pass gets the
+ * end of it, so that it meets the end of the memory where it uses more than it asked for. */
 static inline void fx_test_prepare(fx_test *t, fx_op_run *r)
 {
     const fx_backend *backend = t->exec->backend;
@@ -180,6 +181,7 @@ static inline void fx_test_prepare(fx_test *t, fx_op_run *r)
         if (kernel->prepare(t->exec, &r->device, backward, &bytes) != FX_OK)
             fx_test_fatal(r, "prepare");
         if (bytes > most) most = bytes;
+        r->pass_bytes[backward] = bytes;
     }
     if (r->scratch) backend->release(t->exec, r->scratch, r->scratch_bytes);
     r->scratch_bytes = most;
@@ -261,7 +263,11 @@ static inline void fx_test_run(fx_test *t, fx_op_run *r, fx_pass pass)
         if (r->device_tensor[i].data)
             status = backend->upload(t->exec, r->device_tensor[i].data, r->tensor[i].data,
                                      fx_tensor_bytes(&r->tensor[i]));
-    const fx_entry entry = {.node = &r->device, .pass = pass};
+    const size_t bytes = r->pass_bytes[pass == FX_BACKWARD], aligned = 64;
+    const fx_entry entry = {.node = &r->device,
+                            .pass = pass,
+                            .scratch_bytes = bytes,
+                            .scratch_offset = (r->scratch_bytes - bytes) / aligned * aligned};
     if (status == FX_OK) status = backend->run(t->exec, &entry, 1, &FX_TEST_STEP, r->scratch, NULL);
     backend->forget(t->exec, &entry);
     for (int i = 0; i < r->tensors && status == FX_OK; i++)
