@@ -118,8 +118,7 @@ on_ranks() {
     OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) mpiexec -n "$ranks" "$build/flexhpc" "$@"
 }
 
-# The whole program once, from nothing to a report: configs/demo.yaml says what, this says in which order. Three data
-# sets come from the solver: training, the same Reynolds numbers from a seed that training never sees, and Re 700.
+# The demo: configs/demo.yaml says what, this says in which order. Its folder is $demo, its configuration $demo_config.
 demo_data() {
     local name=$1
     shift
@@ -127,18 +126,32 @@ demo_data() {
     on_ranks 2 pack "$demo_config" --set "pack.source=$demo/fields-$name" --set "pack.path=$demo/pack-$name"
 }
 
+# Three data sets from the solver: training, the same Reynolds numbers from a seed that training never sees, and, from that
+# seed too, Reynolds numbers between those of training.
+demo_data_sets() {
+    mkdir -p "$demo"
+    demo_data train
+    demo_data heldout --set generate.seed=3407
+    demo_data unseen --set generate.seed=3407 --set generate.reynolds=700,1500
+}
+
+# `demo_model RUN OPTIONS...`: trained and evaluated on what it never saw.
+demo_model() {
+    local run=$1
+    shift
+    on_ranks 2 train "$demo_config" --set "data.path=$demo/pack-train" --run "$run" "$@"
+    on_ranks 2 eval "$demo_config" --run "$run" --set "data.path=$demo/pack-heldout"
+    on_ranks 2 eval "$demo_config" --run "$run" --set "data.path=$demo/pack-unseen"
+}
+
+# The whole program once, from nothing to a report.
 run_demo() {
     build_all
     mpi_environment
     demo_config=$root/configs/demo.yaml
     demo=${FLEXHPC_DEMO:-$root/runs/demo}
-    mkdir -p "$demo"
-    demo_data train
-    demo_data heldout --set generate.seed=3407
-    demo_data unseen --set generate.seed=3407 --set generate.reynolds=700
-    on_ranks 2 train "$demo_config" --set "data.path=$demo/pack-train" --run "$demo/run"
-    on_ranks 2 eval "$demo_config" --run "$demo/run" --set "data.path=$demo/pack-heldout"
-    on_ranks 2 eval "$demo_config" --run "$demo/run" --set "data.path=$demo/pack-unseen"
+    demo_data_sets
+    demo_model "$demo/run"
     flexhpc report "$demo/run"
     say "done: open $demo/run/report.html"
 }

@@ -27,7 +27,8 @@ ROWS = {
                   ["--model", "small", "--image", "256", "--batch", "1"]),
     "small-64": ("flex-small.yaml", ["data.patch=64", "train.global_batch=8"],
                  ["--model", "small", "--image", "64", "--batch", "8"]),
-    "demo": ("demo.yaml", ["train.global_batch=16"], ["--model", "demo", "--image", "32", "--batch", "16"]),
+    "demo": ("demo.yaml", ["train.global_batch=16", "train.optimizer=lion", "contrast.weight=0"],
+             ["--model", "demo", "--image", "32", "--batch", "16"]),
 }
 # Ratios a row is held to: peer over flexhpc in time, flexhpc over peer in bytes.
 GOALS = {"step vs tuned": 1.15, "step vs stock": 3.0, "sampling vs tuned": 1.1}

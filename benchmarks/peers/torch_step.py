@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """torch_step.py: the rival. Times a training step and two-step sampling of FLEX in PyTorch eager, fp32, on this machine's
 cores, and prints one JSON object. The model is the second oracle's (tests/oracle/flex_torch.py), so both programs do the
-same work: multi-task, dropout on, forward, backward, clip, Lion, EMA.
+same work: multi-task, dropout as configured, forward, backward, clip, Lion, EMA.
 
   torch_step.py --model small --image 256 --batch 1 --steps 3 --malloc tuned
 
@@ -24,6 +24,7 @@ MODELS = {
     "medium": {"channels": (64, 128, 256, 512), "res_blocks": (2, 3, 3, 4), "depth": 13, "heads": 8, "mlp_ratio": 2.0},
     "demo": {"channels": (32, 32, 64, 64), "res_blocks": (1, 1, 1, 1), "depth": 3, "heads": 2, "mlp_ratio": 2.0},
 }
+DROPOUT = {"small": 0.1, "medium": 0.1, "demo": 0.0}
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "268435456"}
 
 
@@ -106,7 +107,7 @@ def measure(options):
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     c = flex.Config(image_size=options.image, batch=options.batch, **MODELS[options.model])
-    model = flex.Flex(c, dropout=0.1).train()
+    model = flex.Flex(c, dropout=DROPOUT[options.model]).train()
     parameters = list(model.parameters())
     lion = Lion(torch, parameters, 1e-5, 0.999)
     x = flex.hashed_inputs(c)

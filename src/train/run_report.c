@@ -255,6 +255,9 @@ static const char *const PARAGRAPHS[] = {
     "Few DDIM steps from noise give something close to the conditional mean, which makes RFNE small "
     "and fine scales "
     "weak. A low RFNE therefore says nothing about the realism of small eddies; the spectrum does.",
+    "A ratio to persistence says little where the flow hardly changes between two snapshots: "
+    "persistence is almost right there. Where the change is steady besides, linear extrapolation, in "
+    "the table as well, is the floor that counts.",
     "A model of this size, trained for minutes on patches of a coarse grid, shows that the whole chain "
     "works and that "
     "it beats its floors, also at a Reynolds number it never saw. It can't show what the published "
