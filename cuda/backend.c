@@ -2,6 +2,7 @@
  * that starts kernels and does not wait. */
 #include <stdio.h>
 
+#include "comm_nccl.h"
 #include "conv_plans.h"
 #include "exec.h"
 #include "flexhpc/heartbeat.h"
@@ -51,12 +52,36 @@ static fx_status pick_device(fx_cuda *exec)
     return FX_OK;
 }
 
+static fx_status await_stream(fx_cuda *exec, cudaStream_t stream)
+{
+    FX_CUDA(cudaEventRecord(exec->order, stream));
+    return fx_cuda_await(exec, exec->order);
+}
+
+/* Both, also where the first fails: memory that they use may be freed then. */
+fx_status fx_cuda_idle(fx_cuda *exec)
+{
+    const fx_status communication = await_stream(exec, exec->comm);
+    FX_TRY(await_stream(exec, exec->stream));
+    return communication;
+}
+
+void fx_cuda_quiesce(fx_cuda *exec)
+{
+    char before[1024];
+    snprintf(before, sizeof before, "%s", fx_error_message());
+    if (fx_cuda_idle(exec) == FX_OK) return;
+    fx_error_clear();
+    if (*before) (void)fx_fail(FX_EDEVICE, "%s", before);
+}
+
 static void close_cuda(fx_exec **base)
 {
     if (!*base) return;
     fx_cuda *exec = fx_cuda_of(*base);
-    if (exec->stream) cudaStreamSynchronize(exec->stream);
+    if (exec->order) fx_cuda_quiesce(exec);
     fx_cuda_graphs_forget(exec, NULL);
+    fx_nccl_close(exec);
     fx_cuda_staging_free(&exec->staging);
     fx_conv_close(exec);
     fx_matmul_close(exec);
@@ -110,7 +135,7 @@ static void release(fx_exec *base, void *memory, size_t bytes)
 {
     (void)bytes;
     if (!memory) return;
-    cudaStreamSynchronize(fx_cuda_of(base)->stream);
+    fx_cuda_quiesce(fx_cuda_of(base));
     cudaFree(memory);
 }
 
@@ -142,9 +167,7 @@ static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
 
 static fx_status wait(fx_exec *base)
 {
-    FX_CUDA(cudaStreamSynchronize(fx_cuda_of(base)->comm));
-    FX_CUDA(cudaStreamSynchronize(fx_cuda_of(base)->stream));
-    return FX_OK;
+    return fx_cuda_idle(fx_cuda_of(base));
 }
 
 /* An observer sees an entry begin and end on the device: it is waited for. */
@@ -167,6 +190,7 @@ static fx_status run(fx_exec *base, const fx_entry *entries, int count, const fx
 {
     fx_cuda *exec = fx_cuda_of(base);
     base->step = step;
+    FX_TRY(fx_nccl_check(exec));
     FX_TRY(fx_cuda_store_step(exec, step));
     if (observer || base->options.eager) return fx_cuda_walk(exec, entries, count, arena, observer);
     return fx_cuda_replay(exec, entries, count, arena);

@@ -54,7 +54,7 @@ fx_status fx_cuda_upload(fx_cuda *exec, void *device, const void *host, size_t b
     for (size_t at = 0; at < bytes; at += BLOCK_BYTES) {
         const size_t n = least(bytes - at, BLOCK_BYTES);
         const unsigned i = s->next++ % BLOCKS;
-        FX_CUDA(cudaEventSynchronize(s->done[i]));
+        FX_TRY(fx_cuda_await(exec, s->done[i]));
         memcpy(s->block[i], (const char *)host + at, n);
         FX_CUDA(
             cudaMemcpyAsync((char *)device + at, s->block[i], n, cudaMemcpyHostToDevice, exec->stream));
@@ -77,7 +77,7 @@ fx_status fx_cuda_download(fx_cuda *exec, void *host, const void *device, size_t
             FX_CUDA(cudaEventRecord(s->done[i], exec->stream));
         }
         const unsigned i = (first + (unsigned)(at / BLOCK_BYTES)) % BLOCKS;
-        FX_CUDA(cudaEventSynchronize(s->done[i]));
+        FX_TRY(fx_cuda_await(exec, s->done[i]));
         memcpy((char *)host + at, s->block[i], least(bytes - at, BLOCK_BYTES));
     }
     return FX_OK;

@@ -12,20 +12,21 @@ extern "C" {
 
 typedef struct fx_cuda_staging fx_cuda_staging;
 typedef struct fx_cuda_graph fx_cuda_graph;
+typedef struct fx_nccl fx_nccl;
 
 typedef struct fx_cuda {
     fx_exec base; /* first: an fx_exec * is an fx_cuda * */
     int device;
     cudaStream_t stream; /* of the kernels; everything here is ordered on it but communication */
     cudaStream_t comm;   /* of NCCL, higher priority */
-    cudaEvent_t order;   /* join.cu's, between the two */
+    cudaEvent_t order;   /* between the two, and between either and the host */
     bool forked;         /* the communication has work that no join came after */
     fx_step *step; /* device memory: the present run's fx_step. Kernels read it at execution, so that a
                       captured graph can be replayed; base.step is the host's copy and must not be read
                       by a kernel's host code */
     void *cudnn, *cublaslt;   /* cudnnHandle_t, cublasLtHandle_t; made by the first prepare that wants
                                  one, else NULL */
-    void *nccl;               /* comm_nccl.c's state; NULL on one rank */
+    fx_nccl *nccl;            /* comm_nccl.c's; NULL on one rank, and before a prepare wants it */
     void *plans;              /* conv.cu's plans by node and pass */
     void *products;           /* matmul.c's, by shape */
     fx_cuda_staging *staging; /* copy.c's */
@@ -64,8 +65,18 @@ fx_status fx_cuda_upload(fx_cuda *exec, void *device, const void *host, size_t b
 fx_status fx_cuda_download(fx_cuda *exec, void *host, const void *device, size_t bytes);
 
 /* What is put into exec->comm after this comes after all that exec->stream holds. An op that starts
- * communication calls it first; the op `join` is the way back. Not collective, does not wait. */
+ * communication calls it first; fx_cuda_rejoin, which the op `join` is, is the way back. Not
+ * collective; they do not wait. */
 fx_status fx_cuda_fork(fx_cuda *exec);
+fx_status fx_cuda_rejoin(fx_cuda *exec);
+
+/* Waits for the event, with an eye on the communicator. FX_ECOMM: a peer is gone; what was started is
+ * then ended, and its results are worth nothing. */
+fx_status fx_cuda_await(fx_cuda *exec, cudaEvent_t event);
+/* The same, for all that was started. */
+fx_status fx_cuda_idle(fx_cuda *exec);
+/* The same before memory is given back: a failure is not told, and keeps no earlier message from it. */
+void fx_cuda_quiesce(fx_cuda *exec);
 
 /* Starts the copy of `step` to exec->step; it is taken by value. */
 fx_status fx_cuda_store_step(fx_cuda *exec, const fx_step *step);

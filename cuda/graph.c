@@ -15,7 +15,7 @@ struct fx_cuda_graph {
 static void drop(fx_cuda *exec, fx_cuda_graph *g)
 {
     if (g->graph) {
-        cudaStreamSynchronize(exec->stream);
+        fx_cuda_quiesce(exec);
         cudaGraphExecDestroy(g->graph);
     }
     *g = exec->graphs[--exec->graph_count];

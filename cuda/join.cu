@@ -18,13 +18,17 @@ fx_status fx_cuda_fork(fx_cuda *exec)
 
 /* Nothing to wait for where nothing was started: a capture would refuse to wait for a stream that is no
  * part of it. */
-static fx_status forward(fx_exec *base, const fx_node *n)
+fx_status fx_cuda_rejoin(fx_cuda *exec)
 {
-    fx_cuda *exec = fx_cuda_of(base);
-    (void)n;
     if (!exec->forked) return FX_OK;
     exec->forked = false;
     return follow(exec, exec->comm, exec->stream);
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    (void)n;
+    return fx_cuda_rejoin(fx_cuda_of(exec));
 }
 
 const fx_kernel fx_cuda_join = {NULL, forward, NULL};

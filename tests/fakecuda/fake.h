@@ -25,9 +25,11 @@ inline bool fake_overlap(const fake_range &a, const fake_range &b)
 }
 
 /* Puts `work` at the end of the stream's queue, or into the graph that the stream captures. `name` is
- * for messages: which call, of which node. Ranges of device memory are checked to be allocated. */
+ * for messages: which call, of which node. Ranges of device memory are checked to be allocated. Work
+ * that is not `ready` when its turn comes keeps its stream waiting; null: it always is. */
 cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
-                         const std::vector<fake_range> &ranges, std::function<void()> work);
+                         const std::vector<fake_range> &ranges, std::function<void()> work,
+                         std::function<bool()> ready = nullptr);
 
 /* One line on stderr, then abort. */
 [[noreturn]] void fake_fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -72,6 +74,7 @@ struct fake_work {
     std::function<void()> run;
     std::shared_ptr<fake_mark> mark;
     uint64_t sequence;
+    std::function<bool()> ready = nullptr;
 };
 CUstream_st *fake_stream_create(int priority);
 void fake_stream_destroy(CUstream_st *stream, const char *what);

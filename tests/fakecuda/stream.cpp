@@ -80,14 +80,15 @@ void fake_push(CUstream_st *s, fake_work work)
 }
 
 cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
-                         const std::vector<fake_range> &ranges, std::function<void()> work)
+                         const std::vector<fake_range> &ranges, std::function<void()> work,
+                         std::function<bool()> ready)
 {
     if (!fake_is_stream(stream)) return cudaErrorInvalidResourceHandle;
     for (const fake_range &r : ranges)
         if (r.at && !fake_is_device(r.at, r.bytes) && !fake_is_pinned(r.at, r.bytes))
             fake_fatal("%s %s %zu bytes: %s", name.c_str(), r.write ? "writes" : "reads", r.bytes,
                        fake_place(r.at).c_str());
-    fake_work w = {fake_work::RUN, name, ranges, std::move(work), nullptr, 0};
+    fake_work w = {fake_work::RUN, name, ranges, std::move(work), nullptr, 0, std::move(ready)};
     if (stream->capture)
         fake_capture_add(stream, std::move(w));
     else
@@ -97,8 +98,9 @@ cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
 
 static bool can_run(const CUstream_st *s)
 {
-    return !s->queue.empty() &&
-           (s->queue.front().kind != fake_work::WAIT || s->queue.front().mark->done);
+    if (s->queue.empty()) return false;
+    const fake_work &w = s->queue.front();
+    return w.kind == fake_work::WAIT ? w.mark->done : !w.ready || w.ready();
 }
 
 /* The stream whose turn it is; NULL: none can go on. */
@@ -208,6 +210,24 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
     if (!mark) return cudaSuccess;
     if (mark->capture) return cudaErrorCapturedEvent;
     run_until([=] { return mark->done; });
+    fake_clock_join(host, mark->clock);
+    return cudaSuccess;
+}
+
+/* Lets the device do one thing more. */
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    if (!event) return cudaErrorInvalidResourceHandle;
+    if (fake_capture_forbids()) return cudaErrorStreamCaptureUnsupported;
+    const std::shared_ptr<fake_mark> mark = event->mark;
+    if (!mark) return cudaSuccess;
+    if (mark->capture) return cudaErrorCapturedEvent;
+    if (!mark->done) {
+        fake_memory_open();
+        run_one();
+        fake_memory_close();
+    }
+    if (!mark->done) return cudaErrorNotReady;
     fake_clock_join(host, mark->clock);
     return cudaSuccess;
 }

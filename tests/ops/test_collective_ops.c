@@ -3,6 +3,7 @@
  * micro-batches, and agree with a plain re-computation.
  *
  * Run: ranks 1 2 3
+ * Run: standin
  * Run: timeout 60
  *
  * Planted and caught: in gather.c tasks and samples exchanged, the offset left out, the rank's stride

@@ -1,0 +1,139 @@
+/* comm_nccl.c: the communicator and its collectives. It is non-blocking: a call that has to wait for
+ * peers returns ncclInProgress, and is asked about until it is done, with a deadline where no watchdog
+ * looks (connecting), and without one in a step, where the watchdog does. NCCL takes no second call,
+ * and has not yet put the first one's work into the stream, before that.
+ *
+ * A peer that is gone shows as an asynchronous error, while its collective stays on the device for
+ * ever: so the host waits by looking, and aborts the communicator, which ends the work. A peer that is
+ * merely silent shows nowhere but in the watchdog, which ends the process. */
+#include <nccl.h>
+#include <sched.h>
+
+#include "comm_nccl.h"
+#include "flexhpc/heartbeat.h"
+#include "flexhpc/mem.h"
+
+enum { CONNECT_SECONDS = 120, FLUSH_SECONDS = 10 };
+
+struct fx_nccl {
+    ncclComm_t comm; /* NULL: aborted, or not yet connected */
+};
+
+static fx_status failed(const fx_nccl *n, ncclResult_t result, const char *what, const char *node)
+{
+    const char *why = ncclGetLastError(n->comm);
+    return fx_fail(FX_ECOMM, "%s%s%s%s: %s%s%s", what, node ? " (" : "", node ? node : "",
+                   node ? ")" : "", ncclGetErrorString(result), *why ? ", " : "", why);
+}
+
+static void end(fx_nccl *n)
+{
+    if (n->comm) ncclCommAbort(n->comm); /* whatever it says: there is no way on from here */
+    n->comm = NULL;
+}
+
+/* Asks until the call that returned `result` is done; `seconds` 0: for ever. The communicator is
+ * aborted where it fails. */
+static fx_status settle(fx_nccl *n, ncclResult_t result, int seconds, const char *what,
+                        const char *node)
+{
+    const int64_t start = fx_heartbeat_clock();
+    while (result == ncclInProgress) {
+        const ncclResult_t asked = ncclCommGetAsyncError(n->comm, &result);
+        if (asked != ncclSuccess) result = asked;
+        if (result != ncclInProgress) break;
+        if (seconds > 0 && fx_heartbeat_clock() - start > seconds * INT64_C(1000000000)) {
+            end(n);
+            return fx_fail(FX_ECOMM, "%s: not done after %d s", what, seconds);
+        }
+        sched_yield();
+    }
+    if (result == ncclSuccess) return FX_OK;
+    const fx_status status = failed(n, result, what, node);
+    end(n);
+    return status;
+}
+
+static fx_status connect_all(fx_nccl *n, const fx_comm *comm, ncclUniqueId id)
+{
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    config.commName = "flexhpc";
+    return settle(n, ncclCommInitRankConfig(&n->comm, comm->size, id, comm->rank, &config),
+                  CONNECT_SECONDS, "connecting by NCCL", NULL);
+}
+
+/* Every rank passes both agreements, so none connects without the others. */
+fx_status fx_nccl_prepare(fx_exec *base)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    fx_comm *comm = base->options.comm;
+    ncclUniqueId id = {{0}};
+    if (comm->size == 1 || exec->nccl) return FX_OK;
+    fx_status status = FX_ALLOC(exec->nccl, 1);
+    if (status == FX_OK && comm->rank == 0) {
+        const ncclResult_t result = ncclGetUniqueId(&id);
+        if (result != ncclSuccess) status = failed(exec->nccl, result, "ncclGetUniqueId", NULL);
+    }
+    FX_TRY(fx_agree(comm, status));
+    FX_TRY(comm->ops->broadcast(comm, &id, sizeof id, 0));
+    return fx_agree(comm, connect_all(exec->nccl, comm, id));
+}
+
+/* A rank that has failed does not wait for its peers, which may wait for it elsewhere. */
+void fx_nccl_close(fx_cuda *exec)
+{
+    fx_nccl *n = exec->nccl;
+    if (!n) return;
+    if (*fx_error_message() != '\0') end(n);
+    if (n->comm &&
+        settle(n, ncclCommFinalize(n->comm), FLUSH_SECONDS, "ncclCommFinalize", NULL) == FX_OK)
+        ncclCommDestroy(n->comm);
+    fx_free(n);
+    exec->nccl = NULL;
+}
+
+fx_status fx_nccl_check(const fx_cuda *exec)
+{
+    FX_REQUIRE(!exec->nccl || exec->nccl->comm, FX_ECOMM, "the GPUs' connection was given up");
+    return FX_OK;
+}
+
+fx_status fx_nccl_start_sum(fx_exec *base, const fx_node *node, float *data, int64_t count)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    FX_TRY(fx_nccl_check(exec));
+    FX_TRY(fx_cuda_fork(exec));
+    return settle(
+        exec->nccl,
+        ncclAllReduce(data, data, (size_t)count, ncclFloat, ncclSum, exec->nccl->comm, exec->comm), 0,
+        "ncclAllReduce", node->name);
+}
+
+fx_status fx_nccl_start_gather(fx_exec *base, const fx_node *node, const float *mine, int64_t count,
+                               float *all)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    FX_TRY(fx_nccl_check(exec));
+    FX_TRY(fx_cuda_fork(exec));
+    return settle(exec->nccl,
+                  ncclAllGather(mine, all, (size_t)count, ncclFloat, exec->nccl->comm, exec->comm), 0,
+                  "ncclAllGather", node->name);
+}
+
+fx_status fx_cuda_await(fx_cuda *exec, cudaEvent_t event)
+{
+    fx_nccl *n = exec->nccl;
+    if (!n || !n->comm) {
+        FX_CUDA(cudaEventSynchronize(event));
+        return FX_OK;
+    }
+    cudaError_t there;
+    while ((there = cudaEventQuery(event)) == cudaErrorNotReady) {
+        ncclResult_t result = ncclSuccess;
+        const ncclResult_t asked = ncclCommGetAsyncError(n->comm, &result);
+        FX_TRY(settle(n, asked == ncclSuccess ? result : asked, 0, "a collective on the device", NULL));
+        sched_yield();
+    }
+    return fx_cuda_check(there, "cudaEventQuery", NULL);
+}

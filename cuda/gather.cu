@@ -1,0 +1,72 @@
+/* CUDA twin of src/ops/gather.c: pack, gather by NCCL, place. The ranks' blocks lie in ALL as they come
+ * where one node brings all samples of a rank; then they are gathered there, in place, and no kernel
+ * places them. Bound by the network: ranks - 1 blocks come in, of 8 bytes a number of a latent and
+ * sample. */
+#include "comm_nccl.h"
+#include "launch.cuh"
+
+enum { E };   /* in[]: (2B,T,D), SR rows then FC rows */
+enum { ALL }; /* out[]: (G,2,T,D), G = ranks * stride */
+enum { THREADS = 256 };
+
+typedef struct view {
+    int64_t B, stride, offset, ranks, size; /* size: elements of one latent */
+} view;
+
+static view view_of(const fx_node *n)
+{
+    const int64_t *d = n->in[E]->dim;
+    const fx_gather_attrs *a = &n->attrs.gather;
+    return view{d[0] / 2, a->stride, a->offset, a->ranks, d[1] * d[2]};
+}
+
+static int64_t block_elements(const view &v)
+{
+    return 2 * v.B * v.size;
+}
+
+static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+{
+    (void)backward;
+    const view v = view_of(n);
+    FX_REQUIRE(exec->options.comm->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
+               (long long)v.ranks, exec->options.comm->size);
+    *scratch_bytes = v.stride == v.B ? 0 : sizeof(float) * (size_t)(v.ranks * block_elements(v));
+    return fx_nccl_prepare(exec);
+}
+
+/* Block (x, k): part of row k of E, (task, sample), to its place (sample, task). */
+template <typename T> FX_KERNEL void FX_BOUNDS(THREADS) pack(view v, const T *e, T *block)
+{
+    const int64_t i = fx_index(), k = fx_block_y(), to = k % v.B * 2 + k / v.B;
+    if (i < v.size) fx_set(block + to * v.size + i, fx_get(e + k * v.size + i));
+}
+
+/* Block (x, r): part of rank r's block to its place in ALL. */
+template <typename T> FX_KERNEL void FX_BOUNDS(THREADS) place(view v, const T *blocks, T *all)
+{
+    const int64_t i = fx_index(), rank = fx_block_y(), count = 2 * v.B * v.size;
+    const int64_t to = (rank * v.stride + v.offset) * 2 * v.size;
+    if (i < count) fx_set(all + to + i, fx_get(blocks + rank * count + i));
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(n);
+    const bool direct = v.stride == v.B;
+    const int64_t count = block_elements(v);
+    float *all = fx_f32(n->out[ALL]), *blocks = direct ? all : (float *)fx_scratch(exec);
+    float *mine = blocks + exec->options.comm->rank * count;
+    FX_LAUNCH(exec, n, pack<float>, dim3(fx_grid(v.size, THREADS), (unsigned)(2 * v.B)), THREADS, 0, v,
+              fx_f32(n->in[E]), mine);
+    if (v.ranks > 1) {
+        FX_TRY(fx_nccl_start_gather(exec, n, mine, count, blocks));
+        FX_TRY(fx_cuda_rejoin(fx_cuda_of(exec)));
+    }
+    if (direct) return FX_OK;
+    FX_LAUNCH(exec, n, place<float>, dim3(fx_grid(count, THREADS), (unsigned)v.ranks), THREADS, 0, v,
+              blocks, all);
+    return FX_OK;
+}
+
+const fx_kernel fx_cuda_gather = {prepare, forward, NULL};

@@ -1,0 +1,266 @@
+/* nccl.cpp: the entry points of NCCL that the backend uses, for non-blocking communicators. Bytes go
+ * between the ranks of MPI_COMM_WORLD; without MPI there is one rank. A collective is put into its
+ * stream when the communicator is asked the second time, as NCCL does it in a thread of its own; it
+ * runs when the host waits, and then waits for the other ranks' hosts. FX_FAKE_NCCL_LOST=N: from the
+ * N-th collective on (0: the first) the peers are gone; it runs for ever, and is told so when asked
+ * later.
+ *
+ * Strict beyond NCCL: one stream a communicator, fp32 sums alone, the end only after a flush and when
+ * no queue or graph holds it, and what ranks call must agree in number, kind, size and capture. */
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+
+#include "fake_nccl.h"
+
+enum { POLLS = 2 };
+
+/* What queued work knows of its communicator, which may be aborted first. */
+struct group {
+    MPI_Comm mpi;
+    int rank, size;
+    bool aborted, lost;
+    uint64_t run; /* collectives so far */
+};
+
+struct ncclComm {
+    std::shared_ptr<group> ranks;
+    std::function<ncclResult_t()> pending; /* what the last call began */
+    ncclResult_t result;
+    int polls;
+    cudaStream_t stream; /* of the first collective */
+    uint64_t started;
+    bool flushed;
+};
+
+static std::vector<ncclComm_t> alive;
+static std::string last_error;
+
+static ncclResult_t refuse(ncclResult_t result, const char *why)
+{
+    last_error = why;
+    return result;
+}
+
+static void require_alive(ncclComm_t c, const char *call)
+{
+    if (std::find(alive.begin(), alive.end(), c) == alive.end())
+        fake_fatal("%s of a communicator that is not there", call);
+}
+
+static ncclResult_t begin(ncclComm_t c, std::function<ncclResult_t()> work)
+{
+    if (c->pending) return refuse(ncclInvalidArgument, "the call before is not done");
+    c->pending = std::move(work);
+    c->polls = 0;
+    return ncclInProgress;
+}
+
+const char *ncclGetErrorString(ncclResult_t result)
+{
+    static const char *const text[] = {"no error",
+                                       "unhandled cuda error",
+                                       "unhandled system error",
+                                       "internal error",
+                                       "invalid argument",
+                                       "invalid usage",
+                                       "remote process exited or there was a network error",
+                                       "NCCL operation in progress"};
+    return result < ncclNumResults ? text[result] : "unknown result code";
+}
+
+const char *ncclGetLastError(ncclComm_t)
+{
+    return last_error.c_str();
+}
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
+{
+    std::random_device source;
+    for (char &c : id->internal)
+        c = (char)source();
+    return ncclSuccess;
+}
+
+/* Ranks with different ids would wait for each other for ever. */
+static ncclResult_t connect(group *g, ncclUniqueId id)
+{
+    if (g->size == 1) return ncclSuccess;
+    std::vector<ncclUniqueId> all((size_t)g->size);
+    MPI_Comm_dup(MPI_COMM_WORLD, &g->mpi);
+    MPI_Allgather(&id, sizeof id, MPI_BYTE, all.data(), sizeof id, MPI_BYTE, g->mpi);
+    for (int r = 0; r < g->size; r++)
+        if (memcmp(&all[(size_t)r], &id, sizeof id) != 0)
+            fake_fatal("ranks %d and %d connect with different ids", g->rank, r);
+    return ncclSuccess;
+}
+
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id, int rank,
+                                    ncclConfig_t *config)
+{
+    int mpi = 0, world = 1, me = 0;
+    MPI_Initialized(&mpi);
+    if (mpi) MPI_Comm_size(MPI_COMM_WORLD, &world);
+    if (mpi) MPI_Comm_rank(MPI_COMM_WORLD, &me);
+    *comm = nullptr;
+    if (fake_capture_forbids()) return refuse(ncclUnhandledCudaError, "a capture is going on");
+    const ncclConfig_t fresh = NCCL_CONFIG_INITIALIZER;
+    if (!config || config->magic != fresh.magic || config->size != fresh.size || config->blocking != 0)
+        return refuse(ncclInvalidArgument, "a configuration that is not initialised, or blocking");
+    if (size != 1 && (size != world || rank != me))
+        return refuse(ncclInvalidArgument, "not a rank of this job");
+    const auto ranks = std::make_shared<group>(group{MPI_COMM_NULL, rank, size, false, false, 0});
+    *comm = new ncclComm{ranks, nullptr, ncclSuccess, 0, nullptr, 0, false};
+    alive.push_back(*comm);
+    fake_objects++;
+    return begin(*comm, [=] { return connect(ranks.get(), id); });
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *result)
+{
+    require_alive(c, "ncclCommGetAsyncError");
+    if (++c->polls >= POLLS && c->pending) {
+        c->result = c->pending();
+        c->pending = nullptr;
+        c->polls = 0;
+    }
+    *result = c->pending ? ncclInProgress : c->result;
+    if (!c->pending && c->ranks->lost && c->polls >= POLLS)
+        *result = refuse(ncclRemoteError, "the stand-in was told to lose a peer");
+    return ncclSuccess;
+}
+
+static void end(ncclComm_t c)
+{
+    alive.erase(std::find(alive.begin(), alive.end(), c));
+    fake_objects--;
+    delete c;
+}
+
+ncclResult_t ncclCommFinalize(ncclComm_t c)
+{
+    require_alive(c, "ncclCommFinalize");
+    if (fake_capture_forbids()) return refuse(ncclUnhandledCudaError, "a capture is going on");
+    return begin(c, [=] {
+        if (c->ranks.use_count() > 1)
+            fake_fatal("ncclCommFinalize while a queue or a graph holds collectives");
+        c->flushed = true;
+        return ncclSuccess;
+    });
+}
+
+ncclResult_t ncclCommDestroy(ncclComm_t c)
+{
+    require_alive(c, "ncclCommDestroy");
+    if (!c->flushed) fake_fatal("ncclCommDestroy before ncclCommFinalize was done");
+    if (c->ranks->mpi != MPI_COMM_NULL) MPI_Comm_free(&c->ranks->mpi);
+    end(c);
+    return ncclSuccess;
+}
+
+/* Peers may be gone: what MPI holds is left to the end of the process. */
+ncclResult_t ncclCommAbort(ncclComm_t c)
+{
+    require_alive(c, "ncclCommAbort");
+    c->ranks->aborted = true;
+    end(c);
+    return ncclInProgress;
+}
+
+void fake_nccl_agree(const fake_call *calls, int count)
+{
+    for (int r = 1; r < count; r++)
+        if (memcmp(&calls[r], &calls[0], sizeof *calls) != 0)
+            fake_fatal(
+                "rank 0 is in collective %llu, %s of %llu elements%s, rank %d in %llu, %s of %llu%s",
+                (unsigned long long)calls[0].number, calls[0].what, (unsigned long long)calls[0].count,
+                calls[0].captured ? " in a graph" : "", r, (unsigned long long)calls[r].number,
+                calls[r].what, (unsigned long long)calls[r].count,
+                calls[r].captured ? " in a graph" : "");
+}
+
+/* Every rank's `count` elements, in order of ranks, after all have shown that they want the same. */
+static std::vector<float> exchange(group *g, fake_call call, const float *mine)
+{
+    const size_t size = (size_t)g->size;
+    std::vector<fake_call> calls(size);
+    std::vector<float> all(size * call.count), own(mine, mine + call.count);
+    call.number = g->run++;
+    if (g->size == 1) return own;
+    MPI_Allgather(&call, sizeof call, MPI_BYTE, calls.data(), sizeof call, MPI_BYTE, g->mpi);
+    fake_nccl_agree(calls.data(), g->size);
+    MPI_Allgather(own.data(), (int)call.count, MPI_FLOAT, all.data(), (int)call.count, MPI_FLOAT,
+                  g->mpi);
+    return all;
+}
+
+static bool is_lost(uint64_t number)
+{
+    const char *from = getenv("FX_FAKE_NCCL_LOST");
+    return from && number >= strtoull(from, nullptr, 10);
+}
+
+/* `finish` gets what exchange() gives. */
+static ncclResult_t collective(ncclComm_t c, const char *what, const void *send, size_t count,
+                               void *receive, size_t received, cudaStream_t stream,
+                               std::function<void(const std::vector<float> &)> finish)
+{
+    const size_t bytes = count * sizeof(float), all = received * sizeof(float);
+    if (!fake_is_device(send, bytes) || !fake_is_device(receive, all))
+        fake_fatal("%s of what is not on the device: %s, %s", what, fake_place(send).c_str(),
+                   fake_place(receive).c_str());
+    if (c->stream && c->stream != stream) fake_fatal("%s on a second stream of its communicator", what);
+    c->stream = stream;
+    const auto g = c->ranks;
+    fake_call call = {0, count, fake_stream_capture(stream) != nullptr, {0}};
+    strncpy(call.what, what, sizeof call.what - 1);
+    return begin(c, [=] {
+        const bool lost = is_lost(c->started++);
+        g->lost = g->lost || lost;
+        const cudaError_t error = fake_enqueue(
+            stream, what, {{send, bytes, false}, {receive, all, true}},
+            [=] {
+                if (!g->aborted) finish(exchange(g.get(), call, (const float *)send));
+            },
+            [=] { return g->aborted || !lost; });
+        return error == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
+    });
+}
+
+static bool overlap(const void *a, size_t a_count, const void *b, size_t b_count)
+{
+    return (const float *)a < (const float *)b + b_count &&
+           (const float *)b < (const float *)a + a_count;
+}
+
+ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type,
+                           ncclRedOp_t op, ncclComm_t c, cudaStream_t stream)
+{
+    require_alive(c, "ncclAllReduce");
+    if (type != ncclFloat || op != ncclSum) return refuse(ncclInvalidArgument, "not a sum of fp32");
+    if (send != receive && overlap(send, count, receive, count))
+        fake_fatal("ncclAllReduce of ranges that overlap");
+    const int size = c->ranks->size;
+    return collective(c, "ncclAllReduce", send, count, receive, count, stream,
+                      [=](const std::vector<float> &all) {
+                          float *sum = (float *)receive;
+                          std::copy_n(all.begin(), count, sum);
+                          for (size_t i = count; i < (size_t)size * count; i++)
+                              sum[i % count] += all[i];
+                      });
+}
+
+ncclResult_t ncclAllGather(const void *send, void *receive, size_t count, ncclDataType_t type,
+                           ncclComm_t c, cudaStream_t stream)
+{
+    require_alive(c, "ncclAllGather");
+    if (type != ncclFloat) return refuse(ncclInvalidArgument, "not of fp32");
+    const size_t all_count = count * (size_t)c->ranks->size;
+    if (send != (const float *)receive + (size_t)c->ranks->rank * count &&
+        overlap(send, count, receive, all_count))
+        fake_fatal("ncclAllGather from a place in its result that is not this rank's");
+    return collective(
+        c, "ncclAllGather", send, count, receive, all_count, stream,
+        [=](const std::vector<float> &all) { std::copy(all.begin(), all.end(), (float *)receive); });
+}
