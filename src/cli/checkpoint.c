@@ -35,6 +35,7 @@ const fx_command fx_command_checkpoint_compare = {
     .name = "checkpoint compare",
     .arguments = "A B",
     .help = "compare two checkpoints tensor by tensor; exit code 0 only when they are bit-identical",
+    .codes = "0 bit-identical, 1 different or error, 2 usage or configuration",
     .example = "flexhpc checkpoint compare a/ckpt/step-00000100.h5 b/ckpt/step-00000100.h5",
     .least = 2,
     .most = 2,

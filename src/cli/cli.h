@@ -59,6 +59,7 @@ typedef struct fx_command {
     const char *name;      /* one word, or two */
     const char *arguments; /* as usage shows them */
     const char *help, *example;
+    const char *codes; /* exit codes, where there are more than 0, 1 and 2; NULL: there are not */
     const fx_option *options; /* rows up to one without a name; NULL: none */
     fx_cli_file config;
     int least, most; /* arguments beside CONFIG; most < 0: any number */
@@ -79,6 +80,7 @@ typedef struct fx_command {
     X(verify)                                                                                      \
     X(config_show)                                                                                 \
     X(config_keys)                                                                                 \
+    X(config_diff)                                                                                 \
     X(checkpoint_verify)                                                                           \
     X(checkpoint_compare)                                                                          \
     X(bench)                                                                                       \

@@ -1,6 +1,9 @@
-/* flexhpc config show [CONFIG], config keys: the resolved configuration as YAML, and the table of keys.
- * Local. */
+/* flexhpc config show [CONFIG], config keys, config diff A B: the resolved configuration as YAML, the
+ * table of keys, and how two configurations or runs differ. Local. */
 #include "cli.h"
+#include "flexhpc/io.h"
+
+enum { DIFFERENT = 1, DIFF_MAX = 4 * FX_CONFIG_TEXT_MAX /* both values and a name for every key */ };
 
 static fx_status show(fx_cli *cli)
 {
@@ -14,6 +17,27 @@ static fx_status keys(fx_cli *cli)
 {
     (void)cli;
     return fx_config_print_keys(stdout);
+}
+
+/* A file, or the config.yaml of a run folder. */
+static fx_status load(const char *name, fx_config *out)
+{
+    char path[FX_PATH_MAX];
+    FX_TRY(fx_path(path, "%s/config.yaml", name));
+    return fx_config_load(out, fx_file_exists(path) ? path : name, NULL);
+}
+
+static fx_status diff(fx_cli *cli)
+{
+    fx_config a, b;
+    char *text = NULL;
+    FX_TRY(load(cli->argument[0], &a));
+    FX_TRY(load(cli->argument[1], &b));
+    FX_TRY(FX_ALLOC(text, DIFF_MAX));
+    if (fx_config_diff(&a, &b, text, DIFF_MAX) > 0) cli->exit_code = DIFFERENT;
+    fputs(text, stdout);
+    fx_free(text);
+    return FX_OK;
 }
 
 const fx_command fx_command_config_show = {
@@ -34,4 +58,16 @@ const fx_command fx_command_config_keys = {
     .arguments = "",
     .help = "list every configuration key with default, range and meaning",
     .run = keys,
+};
+
+const fx_command fx_command_config_diff = {
+    .name = "config diff",
+    .arguments = "A B",
+    .help =
+        "list the keys in which two configurations, or the runs of two folders, differ: KEY: A -> B",
+    .example = "flexhpc config diff runs/first runs/second",
+    .codes = "0 equal, 1 different, 2 usage, or a configuration that can't be read",
+    .least = 2,
+    .most = 2,
+    .run = diff,
 };

@@ -3,6 +3,12 @@
 
 #include "cli.h"
 
+static const char usual_codes[] = "0 done, 1 error, 2 usage or configuration";
+static const char environment[] =
+    "Environment: OMP_NUM_THREADS, threads a rank where run.threads says nothing; "
+    "HDF5_USE_FILE_LOCKING, FALSE unless set; FLEXHPC_MPI=1, starts MPI under a launcher that is not "
+    "known.\n";
+
 static void print_row(const fx_command *c)
 {
     printf("  %-19s %-30s %s\n", c->name, c->arguments, c->help);
@@ -14,10 +20,9 @@ static void usage(void)
     for (int i = 0; fx_commands[i]; i++)
         print_row(fx_commands[i]);
     printf("\nflexhpc COMMAND --help describes one; flexhpc config keys lists every setting.\n"
-           "Exit codes: 0 done, 1 error, 2 usage or configuration, 75 stopped early with a good "
-           "checkpoint, 130 interrupted twice.\n"
-           "Environment: OMP_NUM_THREADS, threads a rank where run.threads says nothing; "
-           "HDF5_USE_FILE_LOCKING, FALSE unless set.\n");
+           "Exit codes: %s, 75 stopped early with a good checkpoint, 130 stopped at once by a second "
+           "INT or TERM.\n%s",
+           usual_codes, environment);
 }
 
 static void print_option(const fx_option *o)
@@ -38,7 +43,8 @@ static void usage_of(const fx_command *c)
         print_option(o);
     if (c->config != FX_NO_CONFIG) print_option(&set);
     if (c->example) printf("\nexample: %s\n", c->example);
-    if (c->ranks) printf("\nRuns on several ranks under mpiexec or srun --mpi=pmix.\n");
+    printf("\nExit codes: %s.\n%s", c->codes ? c->codes : usual_codes, environment);
+    if (c->ranks) printf("Runs on several ranks under mpiexec or srun --mpi=pmix.\n");
 }
 
 /* `flexhpc help checkpoint`: the commands of that family. */

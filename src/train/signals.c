@@ -1,16 +1,34 @@
-/* signals.c: the handler only sets a flag; ranks agree on it at the end of a step. */
+/* signals.c: the handler only sets flags; ranks agree on them at the end of a step. */
 #include "signals.h"
 
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+/* A batch system may send one stop to the launcher and to its ranks, to which the launcher passes it
+ * on. */
+enum { ECHO_SECONDS = 2 };
+
 static volatile sig_atomic_t seen;
+static volatile sig_atomic_t asked, asked_at; /* the first INT or TERM, and its second of the clock */
+
+static sig_atomic_t seconds(void)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (sig_atomic_t)now.tv_sec;
+}
 
 static void on_signal(int number)
 {
-    if (number == SIGINT && seen == SIGINT) _exit(130);
     seen = number;
+    if (number != SIGINT && number != SIGTERM) return;
+    if (asked == SIGINT && number == SIGINT) _exit(130);
+    if (asked && seconds() - asked_at >= ECHO_SECONDS) _exit(130);
+    if (asked) return;
+    asked_at = seconds();
+    asked = number;
 }
 
 void fx_signals_catch(void)
@@ -21,7 +39,7 @@ void fx_signals_catch(void)
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    seen = 0;
+    seen = asked = 0;
     for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
         sigaction(numbers[i], &action, NULL);
 }

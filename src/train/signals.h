@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-/* From now on USR1, USR2, TERM and INT ask the run to stop after the present step; a second INT ends
- * the process at once with 130. Local. */
+/* From now on USR1, USR2, TERM and INT ask the run to stop after the present step. A second INT, or a
+ * TERM and then another TERM or INT two seconds later, ends the process at once with 130. Local. */
 void fx_signals_catch(void);
 
 /* Signal number that asked for a stop; 0: none. Local. */
