@@ -113,6 +113,15 @@ static fx_status complete_times(fx_config *c, const fx_given *given)
     return FX_OK;
 }
 
+static fx_status check_keep_every(const fx_config *c)
+{
+    const int64_t keep = c->checkpoint_keep_every, every = c->checkpoint_every;
+    FX_REQUIRE(keep == 0 || (every > 0 && keep % every == 0), FX_ECONFIG,
+               "checkpoint.keep_every: %lld is no multiple of checkpoint.every, %lld", (long long)keep,
+               (long long)every);
+    return FX_OK;
+}
+
 fx_status fx_config_complete(fx_config *c, const fx_given *given)
 {
     static const char *const archs[] = {"flex", "unet", "uvit"};
@@ -128,5 +137,6 @@ fx_status fx_config_complete(fx_config *c, const fx_given *given)
     FX_REQUIRE(c->generate_output_grid <= c->generate_grid, FX_ECONFIG,
                "generate.output_grid: %lld is above generate.grid, %lld",
                (long long)c->generate_output_grid, (long long)c->generate_grid);
+    FX_TRY(check_keep_every(c));
     return check_model(c);
 }

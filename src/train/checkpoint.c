@@ -24,6 +24,8 @@ static const struct {
 enum {
     SLAB_KINDS = sizeof SLABS / sizeof *SLABS,
     DATASET_NAME = FX_NAME_MAX + 16,
+    FILE_OVERHEAD = 1 << 14,   /* the configuration, most of it */
+    DATASET_OVERHEAD = 1 << 9, /* object header, attribute, the group's entry */
     CONFIG_MAX = 1 << 16
 };
 
@@ -155,10 +157,21 @@ done:
     return status;
 }
 
+int64_t fx_checkpoint_bytes(fx_params *params)
+{
+    int64_t bytes = FILE_OVERHEAD;
+    for (int i = 0; i < fx_params_count(params); i++)
+        for (int kind = 0; kind < SLAB_KINDS; kind++) {
+            const fx_param *p = fx_params_at(params, i);
+            if (has(params, p, kind)) bytes += (int64_t)fx_tensor_bytes(&p->value) + DATASET_OVERHEAD;
+        }
+    return bytes;
+}
+
 static fx_status enough_room(fx_params *params, const char *folder)
 {
     int64_t space = 0;
-    const int64_t need = (int64_t)fx_params_bytes(params) + (16 << 20);
+    const int64_t need = fx_checkpoint_bytes(params) + (16 << 20);
     FX_TRY(fx_free_space(folder, &space));
     FX_REQUIRE(space >= need, FX_EIO, "%s: a checkpoint needs %lld MiB, %lld MiB are free", folder,
                (long long)(need >> 20), (long long)(space >> 20));
@@ -166,7 +179,7 @@ static fx_status enough_room(fx_params *params, const char *folder)
 }
 
 fx_status fx_checkpoint_save(fx_comm *comm, fx_params *params, fx_exec *exec,
-                             const fx_progress *progress, const char *folder, int keep)
+                             const fx_progress *progress, const char *folder)
 {
     char part[FX_PATH_MAX], final[FX_PATH_MAX], name[32];
     fx_status status = fx_print(name, sizeof name, "step-%08lld.h5", (long long)progress->step);
@@ -180,7 +193,9 @@ fx_status fx_checkpoint_save(fx_comm *comm, fx_params *params, fx_exec *exec,
     if (comm->rank == 0 && status == FX_OK) status = fx_checkpoint_verify(part);
     if (comm->rank == 0 && status == FX_OK) status = fx_commit(part, final);
     if (comm->rank == 0 && status == FX_OK) status = fx_latest_set(folder, name);
-    if (comm->rank == 0 && status == FX_OK) status = fx_latest_prune(folder, keep);
+    if (comm->rank == 0 && status == FX_OK)
+        status = fx_latest_prune(folder, (int)progress->config.checkpoint_keep,
+                                 progress->config.checkpoint_keep_every);
     if (comm->rank == 0 && status != FX_OK) (void)fx_remove(part);
     status = fx_agree(comm, status);
     return status == FX_OK ? FX_OK : fx_context(status, "checkpoint %s", final);

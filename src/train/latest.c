@@ -49,7 +49,12 @@ static fx_status remove_in(const char *folder, const char *name)
     return fx_remove(path);
 }
 
-fx_status fx_latest_prune(const char *folder, int keep)
+static int64_t step_of(const char *name)
+{
+    return atoll(name + sizeof "step-" - 1);
+}
+
+fx_status fx_latest_prune(const char *folder, int keep, int64_t keep_every)
 {
     char **names = NULL, latest[64];
     int count = 0, checkpoints = 0;
@@ -62,7 +67,8 @@ fx_status fx_latest_prune(const char *folder, int keep)
         const size_t n = strlen(names[i]);
         if (n > 5 && strcmp(names[i] + n - 5, ".part") == 0) FX_TRY_DONE(remove_in(folder, names[i]));
         if (!is_checkpoint_name(names[i])) continue;
-        if (checkpoints-- > keep && strcmp(names[i], latest) != 0)
+        const bool for_good = keep_every > 0 && step_of(names[i]) % keep_every == 0;
+        if (checkpoints-- > keep && !for_good && strcmp(names[i], latest) != 0)
             FX_TRY_DONE(remove_in(folder, names[i]));
     }
 done:
@@ -80,7 +86,7 @@ int64_t fx_latest_step(const char *folder)
         return -1;
     }
     for (int i = 0; i < count; i++)
-        if (is_checkpoint_name(names[i]) && atoll(names[i] + 5) > newest) newest = atoll(names[i] + 5);
+        if (is_checkpoint_name(names[i]) && step_of(names[i]) > newest) newest = step_of(names[i]);
     fx_free(names);
     return newest;
 }

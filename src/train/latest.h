@@ -10,9 +10,9 @@ int64_t fx_latest_step(const char *folder);
 /* Makes `latest` name the checkpoint. */
 fx_status fx_latest_set(const char *folder, const char *name);
 
-/* Removes all but the newest `keep` checkpoints, and what a killed save left; never the one that
- * `latest` names. */
-fx_status fx_latest_prune(const char *folder, int keep);
+/* Removes all but the newest `keep` checkpoints and those of multiples of step `keep_every` (0: none),
+ * and what a killed save left; never the one that `latest` names. */
+fx_status fx_latest_prune(const char *folder, int keep, int64_t keep_every);
 
 /* Path of the newest checkpoint that verifies, beginning with the one that `latest` names; "" when
  * there is none, FX_EIO when there are some and none verifies. */

@@ -32,6 +32,7 @@ typedef struct trainer {
     fx_ticker ticker;
     fx_progress progress;
     int64_t saved;   /* step of the newest checkpoint; -1: none */
+    double saved_at; /* of fx_now(), when that was, or the first step began */
     double deadline; /* of fx_now(); infinite: none */
 } trainer;
 
@@ -204,34 +205,44 @@ static fx_status save(trainer *t)
 {
     if (t->saved == t->progress.step) return FX_OK;
     fx_beat_phase(FX_PHASE_SAVE, t->folder.checkpoints);
-    FX_TRY(fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->folder.checkpoints,
-                              (int)t->config->checkpoint_keep));
+    FX_TRY(
+        fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->folder.checkpoints));
     t->saved = t->progress.step;
+    t->saved_at = fx_now();
     return FX_OK;
 }
 
-/* Whether any rank was asked to stop or the time is over: the same answer on all ranks. */
-static fx_status stop_wanted(trainer *t, bool *stop)
+/* Whether any rank was asked to stop or the time is over, or else the newest checkpoint is too old: the
+ * same answer on all ranks. A stop saves as well. */
+static fx_status clock_and_signals(trainer *t, bool *stop, bool *due)
 {
-    int64_t reason = fx_signals_seen();
-    if (reason == 0 && fx_now() > t->deadline) reason = 1000;
+    enum { DUE = 1, TIME_OVER = 1000, SIGNAL = 1001 };
+    const double now = fx_now(), minutes = t->config->checkpoint_minutes;
+    int64_t reason = 0;
+    if (minutes > 0 && now - t->saved_at >= 60 * minutes) reason = DUE;
+    if (now > t->deadline) reason = TIME_OVER;
+    if (fx_signals_seen()) reason = SIGNAL + fx_signals_seen();
     FX_TRY(fx_comm_max_i64(t->comm, &reason));
-    *stop = reason != 0;
-    if (reason == 1000)
+    *due = reason == DUE;
+    *stop = reason >= TIME_OVER;
+    if (reason == TIME_OVER)
         fx_log(FX_INFO, "time limit: saving and stopping");
-    else if (reason != 0)
-        fx_log(FX_INFO, "signal %lld: saving and stopping", (long long)reason);
+    else if (*stop)
+        fx_log(FX_INFO, "signal %lld: saving and stopping", (long long)reason - SIGNAL);
     return FX_OK;
 }
 
 static fx_status loop(trainer *t, bool *early)
 {
     const int64_t every = t->config->checkpoint_every;
+    bool due = false;
     fx_ticker_start(&t->ticker, t->progress.step);
+    t->saved_at = fx_now();
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));
         if (every > 0 && t->progress.step % every == 0) FX_TRY(save(t));
-        FX_TRY(stop_wanted(t, early));
+        FX_TRY(clock_and_signals(t, early, &due));
+        if (due) FX_TRY(save(t));
     }
     *early = *early && t->progress.step < t->config->train_steps;
     return save(t);
