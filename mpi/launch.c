@@ -163,7 +163,10 @@ int fx_comm_finish(fx_comm **out, fx_status status)
     if (speaker >= 0) {
         const fx_status why = (fx_status)(m->endings[speaker] & ~BUSY);
         code = fx_exit_code(why);
-        if (speaker == comm->rank) speak(comm, status);
+        if (speaker == comm->rank)
+            speak(comm, status);
+        else if (status != FX_OK)
+            fx_log_last_words(fx_error_message());
         if (busy || why == FX_EIO || why == FX_ECOMM) end_hard(comm, speaker == comm->rank, code);
         fx_mpi_end_within(CLOSING_SECONDS, code);
         MPI_Barrier(m->ending); /* the launcher may end all ranks when the first has ended */

@@ -71,6 +71,7 @@ const fx_command fx_command_train = {
                    FX_OPTION_TEXT("--resume", "auto|never|must|PATH", resume,
                                   "whether the run goes on from its newest checkpoint [default auto], "
                                   "or the checkpoint or run it goes on from"),
+                   FX_OPTION_KEY("--log-level", "debug|info|warn", "run.log_level"),
                    FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS", time_limit,
                                   "saves and stops, with exit code 75, before this time is over")),
     .config = FX_NEEDS_CONFIG,

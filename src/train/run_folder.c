@@ -9,7 +9,22 @@
 #include <unistd.h>
 
 #include "flexhpc/launch.h"
+#include "flexhpc/log.h"
 #include "flexhpc/mem.h"
+
+static fx_status make_log_folder(const char *path)
+{
+    char folder[FX_PATH_MAX];
+    FX_TRY(fx_path(folder, "%s/log", path));
+    return fx_make_dirs(folder);
+}
+
+static fx_status open_log(const fx_comm *comm, const char *path)
+{
+    char log[FX_PATH_MAX];
+    FX_TRY(fx_path(log, "%s/log/rank-%04d.log", path, comm->rank));
+    return fx_log_open(log);
+}
 
 fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out)
 {
@@ -17,7 +32,9 @@ fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out
     *out = (fx_run_folder){.path = path};
     if (comm->rank == 0) status = fx_make_dirs(path);
     if (comm->rank == 0 && status == FX_OK) status = fx_lock_take(path, &out->lock);
+    if (comm->rank == 0 && status == FX_OK) status = make_log_folder(path);
     FX_TRY(fx_agree(comm, status));
+    FX_TRY(fx_agree(comm, open_log(comm, path)));
     return fx_path(out->checkpoints, "%s/ckpt", path);
 }
 

@@ -1,5 +1,6 @@
 /* run_folder.h: the folder of a run, and what stands in it beside the results: run.lock, config.yaml,
- * cmd.txt (a line a start), env.txt (where the newest start ran). Private to src/train. */
+ * cmd.txt (a line a start), env.txt (where the newest start ran), log/rank-NNNN.log (what each rank
+ * said, all starts). Private to src/train. */
 #ifndef FX_RUN_FOLDER_H
 #define FX_RUN_FOLDER_H
 
@@ -13,7 +14,8 @@ typedef struct fx_run_folder {
     fx_lock *lock; /* rank 0's */
 } fx_run_folder;
 
-/* Makes the folder where missing and takes its lock. Collective. */
+/* Makes the folder where missing, takes its lock, and opens every rank's log, which stays open to the
+ * process's end: the last words come after everything else. Collective. */
 fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out);
 void fx_run_folder_close(fx_run_folder *folder);
 

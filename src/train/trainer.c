@@ -198,6 +198,8 @@ static fx_status one_step(trainer *t)
         status =
             fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch);
     fx_ticker_step(&t->ticker, s + 1, &report, rate, wait);
+    fx_log(FX_DEBUG, "step %lld: %.6f s, %.6f s of them waiting for data", (long long)s + 1, seconds,
+           wait);
     return fx_agree(t->comm, status);
 }
 
@@ -279,6 +281,7 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
 {
     fx_config resolved;
     trainer t = {.comm = comm, .config = &resolved, .run = run};
+    fx_log_setup(comm->rank, comm->size, (fx_level)config->run_log_level);
     t.deadline = run->time_limit > 0 ? fx_now() + run->time_limit : INFINITY;
     *early = false;
     fx_signals_catch(); /* a stop during set-up is obeyed after the first step */
