@@ -1,6 +1,9 @@
 /* flexhpc plan CONFIG: what a training step will hold and do, without doing it or taking its memory.
  * Local. */
 #include "cli.h"
+#include "flexhpc/checkpoint.h"
+#include "flexhpc/data.h"
+#include "flexhpc/io.h"
 #include "flexhpc/train.h"
 
 enum { OPTIONS = FX_RECOMPUTE_ALL + 1 }; /* of model.recompute: the table's columns */
@@ -35,6 +38,49 @@ static void print_head(const column *c)
     printf("arena      %16.1f   MiB; %.1f without reuse; %.1f wait for backward\n",
            (double)s->arena_bytes / 1048576, (double)s->tensor_bytes / 1048576,
            (double)s->saved_bytes / 1048576);
+}
+
+/* How long an epoch is on the pack, where one is named; it need not be made yet. */
+static fx_status print_epoch(const fx_config *c)
+{
+    char file[FX_PATH_MAX];
+    fx_manifest manifest;
+    fx_order *order = NULL;
+    if (!c->data_path[0]) return FX_OK;
+    FX_TRY(fx_path(file, "%s/manifest.json", c->data_path));
+    if (!fx_file_exists(file)) {
+        printf("epoch                     ?   no pack in %s yet\n", c->data_path);
+        return FX_OK;
+    }
+    FX_TRY(fx_manifest_read(c->data_path, &manifest));
+    const fx_order_options options = {.seed = (uint64_t)c->seed,
+                                      .batch = c->train_global_batch,
+                                      .cond = c->model_cond,
+                                      .forecast_step = c->data_forecast_step,
+                                      .reynolds = &c->data_reynolds};
+    const fx_status status = fx_order_create(&manifest, &options, &order);
+    if (status == FX_OK) {
+        const double steps = (double)fx_order_samples(order) / (double)c->train_global_batch;
+        printf("epoch      %16.1f   steps: %lld samples, %lld a step; train.steps is %.2f epochs\n",
+               steps, (long long)fx_order_samples(order), (long long)c->train_global_batch,
+               (double)c->train_steps / steps);
+    }
+    fx_order_free(&order);
+    fx_manifest_free(&manifest);
+    return status;
+}
+
+/* With the most that a run's checkpoints come to. */
+static void print_checkpoint(const fx_config *c, fx_params *params)
+{
+    const int64_t for_good =
+        c->checkpoint_keep_every > 0 ? c->train_steps / c->checkpoint_keep_every : 0;
+    const double mib = (double)fx_checkpoint_bytes(params) / 1048576;
+    printf(
+        "checkpoint %16.1f   MiB on disk; a run holds at most %.1f: %lld newest, %lld kept for good, "
+        "1 being written\n",
+        mib, mib * (double)(c->checkpoint_keep + for_good + 1), (long long)c->checkpoint_keep,
+        (long long)for_good);
 }
 
 static void print_row(const char *group, const char *name, const double values[OPTIONS])
@@ -103,6 +149,8 @@ static fx_status run(fx_cli *cli)
         columns[i].plan = fx_program_summary(columns[i].trainee->step);
     }
     print_head(chosen);
+    print_checkpoint(&config, chosen->trainee->params);
+    FX_TRY_DONE(print_epoch(&config));
     print_table(columns);
     if (cli->out) status = write_nodes(chosen->trainee, cli->out);
 done:

@@ -1,5 +1,5 @@
-/* metrics.c: appends to `metrics.jsonl`, and cuts it back on resume. NaN and infinity are null: JSON
- * has no words for them. */
+/* metrics.c: appends to `metrics.jsonl` and to TensorBoard's file, and cuts it back on resume. NaN and
+ * infinity are null: JSON has no words for them. */
 #include "metrics.h"
 
 #include <errno.h>
@@ -31,7 +31,10 @@ fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out)
 {
     char *text = NULL;
     size_t size = 0;
+    char curves[FX_PATH_MAX];
     out->file = NULL;
+    out->events = NULL;
+    FX_TRY(fx_path(curves, "%s/tb", folder));
     FX_TRY(fx_path(out->path, "%s/metrics.jsonl", folder));
     if (fx_file_exists(out->path)) {
         FX_TRY(fx_read_text(out->path, RECORD_MAX, &text, &size));
@@ -41,37 +44,33 @@ fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out)
     }
     out->file = fopen(out->path, "ae");
     FX_REQUIRE(out->file, FX_EIO, "%s: open: %s", out->path, strerror(errno));
-    return FX_OK;
-}
-
-static void number(FILE *file, const char *name, double value)
-{
-    if (isfinite(value))
-        fprintf(file, ", \"%s\": %.9g", name, value);
-    else
-        fprintf(file, ", \"%s\": null", name);
+    return fx_tfevents_open(curves, step + 1, &out->events);
 }
 
 fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *r, double learning_rate,
                          double seconds, double wait, int64_t samples)
 {
+    static const char *const names[] = {"loss",      "loss_sr", "loss_fc", "loss_contrastive",
+                                        "grad_norm", "lr",      "seconds", "samples_per_s",
+                                        "data_wait"};
+    const double values[] = {r->loss, r->loss_task[0], r->loss_task[1], r->contrast,
+                             r->norm, learning_rate,   seconds,         (double)samples / seconds,
+                             wait};
+    enum { COUNT = sizeof values / sizeof *values };
     fprintf(m->file, "%s%lld", STEP_KEY, (long long)step);
-    number(m->file, "loss", r->loss);
-    number(m->file, "loss_sr", r->loss_task[0]);
-    number(m->file, "loss_fc", r->loss_task[1]);
-    number(m->file, "loss_contrastive", r->contrast);
-    number(m->file, "grad_norm", r->norm);
-    number(m->file, "lr", learning_rate);
-    number(m->file, "seconds", seconds);
-    number(m->file, "samples_per_s", (double)samples / seconds);
-    number(m->file, "data_wait", wait);
+    for (int i = 0; i < COUNT; i++)
+        if (isfinite(values[i]))
+            fprintf(m->file, ", \"%s\": %.9g", names[i], values[i]);
+        else
+            fprintf(m->file, ", \"%s\": null", names[i]);
     fputs("}\n", m->file);
     FX_REQUIRE(fflush(m->file) == 0, FX_EIO, "%s: write: %s", m->path, strerror(errno));
-    return FX_OK;
+    return fx_tfevents_add(m->events, step, names, values, COUNT);
 }
 
 void fx_metrics_close(fx_metrics *m)
 {
     if (m->file) fclose(m->file);
     m->file = NULL;
+    fx_tfevents_close(&m->events);
 }

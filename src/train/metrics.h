@@ -1,19 +1,21 @@
-/* metrics.h: the run's record, `metrics.jsonl`: one JSON object a step. Private to src/train; rank 0
- * only. */
+/* metrics.h: the run's record, `metrics.jsonl`: one JSON object a step; and the same numbers in `tb/`
+ * for TensorBoard. Private to src/train; rank 0 only. */
 #ifndef FX_METRICS_H
 #define FX_METRICS_H
 
 #include <stdio.h>
 
+#include "flexhpc/tfevents.h"
 #include "flexhpc/train.h"
 
 typedef struct fx_metrics {
     FILE *file;
     char path[FX_PATH_MAX];
+    fx_tfevents *events;
 } fx_metrics;
 
-/* Opens the folder's record after cutting it back to steps up to `step`: a resumed run has no step
- * twice. */
+/* Opens the folder's record after cutting it back to steps up to `step`, and a new file in `tb/` that
+ * hides what older ones say of later steps: a resumed run has no step twice. */
 fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out);
 
 /* One step: the report, learning rate, seconds of the step, the part of them spent waiting for data,

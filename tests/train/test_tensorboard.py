@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""The event files in a run's tb/ folder, read by the format's rules and nothing of ours: every record's framing and both its
+checksums, the protobuf fields, and that the curves are those of metrics.jsonl, also after a stop and a resume, when the newer
+file hides what the older one says of later steps.
+
+Planted and caught: CRC-32 instead of CRC-32C; a checksum not masked; the length's checksum left out of the mask; big-endian
+lengths; the tag's key that of the value; floats as doubles; the session's start at the checkpoint's step; no start at all; a
+scalar left out; step and wall time exchanged.
+
+Run: label full
+"""
+import glob
+import json
+import math
+import os
+import struct
+import subprocess
+import tempfile
+import time
+
+FLEXHPC = os.environ["FLEXHPC"]
+CONFIG = """
+model: {preset: custom, channels: [32], blocks: [1], depth: 1, heads: 2, mlp_ratio: 1}
+data: {path: pack, patch: 16, factor: 4}
+train: {steps: 5, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}
+checkpoint: {every: 3}
+generate: {path: fields, reynolds: [100], grid: 64, start: 0, interval: 0.1, snapshots: 6}
+pack: {source: fields, path: pack, patch: 16, strata: 4}
+"""
+TABLE = []
+for byte in range(256):
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    TABLE.append(byte)
+
+
+def masked(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def records(data):
+    while data:
+        (length,), (check,) = struct.unpack("<Q", data[:8]), struct.unpack("<I", data[8:12])
+        assert masked(data[:8]) == check, "checksum of a length"
+        body, (check,) = data[12 : 12 + length], struct.unpack("<I", data[12 + length : 16 + length])
+        assert len(body) == length and masked(body) == check, "checksum of a record"
+        yield body
+        data = data[16 + length :]
+
+
+def varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        shift, at = shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
+def fields(message):
+    """[(field, wire type, value)] of a protobuf message."""
+    at, found = 0, []
+    while at < len(message):
+        key, at = varint(message, at)
+        if key & 7 == 0:
+            value, at = varint(message, at)
+        else:
+            size, at = (8, at) if key & 7 == 1 else (4, at) if key & 7 == 5 else varint(message, at)
+            assert at + size <= len(message), "a field beyond its message"
+            value, at = message[at : at + size], at + size
+        found.append((key >> 3, key & 7, value))
+    return found
+
+
+def events(path):
+    """[(wall time, step, {tag: value} | "start")], after the version record."""
+    with open(path, "rb") as f:
+        bodies = list(records(f.read()))
+    first = {number: value for number, _, value in fields(bodies[0])}
+    assert set(first) == {1, 3} and first[3] == b"brain.Event:2", first
+    told = []
+    for body in bodies[1:]:
+        found = {number: value for number, _, value in fields(body)}
+        wall = struct.unpack("<d", found[1])[0]
+        if 7 in found:
+            assert fields(found[7]) == [(1, 0, 1)], "a session that does not start"
+            told.append((wall, found[2], "start"))
+            continue
+        scalars = {}
+        for number, kind, value in fields(found[5]):
+            assert (number, kind) == (1, 2)
+            (_, _, tag), (_, _, x) = sorted(fields(value))
+            assert [row[:2] for row in sorted(fields(value))] == [(1, 2), (2, 5)], fields(value)
+            scalars[tag.decode()] = struct.unpack("<f", x)[0]
+        told.append((wall, found[2], scalars))
+    return told
+
+
+# The reader by known records: a version at time 1, a scalar at time 2.
+VERSION = bytes.fromhex("1800000000000000a37f4b2209000000000000f03f1a0d627261696e2e4576656e743a3286bf577a")
+SCALAR = bytes.fromhex("1a00000000000000129bd82d09000000000000004010072a0d0a0b0a046c6f7373150000003fc33fc24a")
+assert [fields(body) for body in records(VERSION + SCALAR)][0][1] == (3, 2, b"brain.Event:2")
+assert masked(b"123456789") == 0xC78AB0E5
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    with open("tiny.yaml", "w") as f:
+        f.write(CONFIG)
+    with open("known", "wb") as f:
+        f.write(VERSION + SCALAR)
+    assert events("known") == [(2.0, 7, {"loss": 0.5})]
+
+    def flexhpc(*words, code=0):
+        run = subprocess.run([FLEXHPC, *words], capture_output=True, text=True)
+        assert run.returncode == code, (words, run)
+
+    began = time.time()
+    flexhpc("generate", "tiny.yaml")
+    flexhpc("pack", "tiny.yaml")
+    # Stopped after step 1, then to the end, then once more from step 3, the end's checkpoint being lost.
+    flexhpc("train", "tiny.yaml", "--run", "run", "--time-limit", "0.001", code=75)
+    flexhpc("train", "tiny.yaml", "--run", "run")
+    os.remove("run/ckpt/step-00000005.h5")
+    flexhpc("train", "tiny.yaml", "--run", "run")
+
+    files = sorted(glob.glob("run/tb/events.out.tfevents.*"), key=lambda name: (os.stat(name).st_mtime_ns, name))
+    assert len(files) == 3, files
+    curves = {}
+    last = began
+    for path, start in zip(files, (1, 2, 4)):
+        rows = events(path)
+        assert rows[0][1:] == (start, "start"), (path, rows[0])
+        curves = {step: row for step, row in curves.items() if step < start}
+        for wall, step, scalars in rows[1:]:
+            assert last <= wall <= time.time() and step not in curves, (path, wall, step)
+            last = wall
+            curves[step] = scalars
+
+    with open("run/metrics.jsonl") as f:
+        lines = [json.loads(line) for line in f]
+    assert sorted(curves) == [line["step"] for line in lines] == list(range(1, 6)), sorted(curves)
+    for line in lines:
+        scalars = curves[line["step"]]
+        assert set(scalars) == set(line) - {"schema", "step"}, scalars.keys()
+        for name, value in scalars.items():
+            assert math.isclose(value, line[name], rel_tol=1e-6, abs_tol=1e-30), (name, value, line[name])
+print("5 steps of", len(scalars), "curves")
