@@ -3,6 +3,7 @@
 # epoch are counted by hand; a pack that is not there yet is no error.
 # Planted and caught: the gradient counted in; the EMA left out; samples told as steps; data.reynolds not obeyed; those kept for
 # good left out; a missing pack as an error.
+# Run: label full
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Which checkpoints a run makes and keeps: by steps, by minutes, the newest few, and every so many steps for good; and
 # what is refused.
-# Planted and caught: minutes counted as seconds; the clock not set back by a save; never due; kept for good by their place
-# instead of their step; keep_every not checked, or changed by a resume not allowed.
+# Planted and caught: minutes counted as seconds; the clock not set back by a save, or by every step; never due; kept for good
+# by their place instead of their step; keep_every not checked; checkpoint.minutes not to be changed by a resume.
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"

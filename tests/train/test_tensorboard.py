@@ -3,9 +3,8 @@
 checksums, the protobuf fields, and that the curves are those of metrics.jsonl, also after a stop and a resume, when the newer
 file hides what the older one says of later steps.
 
-Planted and caught: CRC-32 instead of CRC-32C; a checksum not masked; the length's checksum left out of the mask; big-endian
-lengths; the tag's key that of the value; floats as doubles; the session's start at the checkpoint's step; no start at all; a
-scalar left out; step and wall time exchanged.
+Planted and caught: CRC-32 instead of CRC-32C; checksums not masked; big-endian numbers; the value's key for the tag; the
+session's start at the checkpoint's step; no start at all; a scalar left out; step and wall time exchanged.
 
 Run: label full
 """
