@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "flexhpc/comm.h"
 #include "flexhpc/str.h"
 
@@ -48,6 +49,11 @@ fx_status fx_list_dir(const char *path, const char *suffix, char ***names, int *
 typedef struct fx_lock fx_lock;
 fx_status fx_lock_take(const char *folder, fx_lock **out);
 void fx_lock_release(fx_lock **lock);
+
+/* ---- The machine (machine.c): lines about system, container, HDF5 and its filters, limits of the
+ * process, the file system of each folder (NULL-terminated; "" is left out), and the variables of the
+ * environment that launchers and libraries read. Local. */
+void fx_machine_print(FILE *out, const char *const *folders);
 
 /* Crash tests: exits with 137 when FX_STOP_AT is this point's name (after_write, before_fsync,
  * before_rename, ...), or NAME:TEXT and TEXT is a part of `path`. */

@@ -202,6 +202,7 @@ fx_status fx_cli_read(const fx_command *command, int words, int argc, char **arg
         else
             cli->argument[cli->arguments++] = argv[i];
     }
+    cli->argument[cli->arguments] = NULL;
     return check_arguments(command, cli);
 }
 

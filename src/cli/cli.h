@@ -15,7 +15,7 @@
 typedef struct fx_cli {
     const char *line;   /* the command line, quoted for a shell */
     const char *config; /* the CONFIG argument; NULL: none */
-    char **argument;    /* the others */
+    char **argument;    /* the others, NULL-terminated */
     int arguments;
     const char *
         *override; /* "key=value" of --set and of options that stand for a key, NULL-terminated */

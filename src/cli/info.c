@@ -1,6 +1,7 @@
-/* flexhpc info: what this build and this machine are. Collective under a launcher. */
+/* flexhpc info [DIR...]: what this build and this machine are. Collective under a launcher. */
 #include "cli.h"
 #include "flexhpc/backend.h"
+#include "flexhpc/io.h"
 #include "flexhpc/launch.h"
 
 static fx_status print_backend(fx_comm *comm, const fx_backend *backend)
@@ -23,13 +24,18 @@ static fx_status run(fx_cli *cli)
         FX_TRY(print_backend(cli->comm, backend));
     else if (cli->comm->rank == 0)
         printf("no CUDA: %s\n", fx_error_message());
+    if (cli->comm->rank == 0)
+        fx_machine_print(stdout, cli->arguments ? (const char *const *)cli->argument
+                                                : (const char *const[]){".", NULL});
     return fx_comm_placement(cli->comm, cli->comm->rank == 0 ? stdout : NULL);
 }
 
 const fx_command fx_command_info = {
     .name = "info",
-    .arguments = "",
-    .help = "backends of this build, and where the ranks run",
+    .arguments = "[DIR...]",
+    .help = "this build, libraries, limits, where the ranks run, and the file systems of folders [.]",
+    .example = "srun --mpi=pmix flexhpc info runs packs",
+    .most = -1,
     .ranks = true,
     .run = run,
 };

@@ -1,5 +1,4 @@
-/* run_folder.c: what a run folder says about how it was made. No name that hints at a secret goes from
- * the environment into env.txt. */
+/* run_folder.c: what a run folder says about how it was made. */
 #include "run_folder.h"
 
 #include <errno.h>
@@ -84,34 +83,9 @@ static fx_status add_command(const fx_run_folder *folder, int ranks, const char 
     return finish(file, path, FX_OK);
 }
 
-static bool is_of_interest(const char *variable)
-{
-    static const char *const begins[] = {"OMP_",  "OMPI_", "UCX_",  "FI_",     "SLURM_",
-                                         "PALS_", "HDF5_", "DNNL_", "ONEDNN_", "FLEXHPC_",
-                                         "CUDA_", "NCCL_", "LD_",   "KMP_"};
-    static const char *const hidden[] = {
-        "KEY",  "TOKEN",  "SECRET", "PASS", "CRED",
-        "AUTH", "COOKIE", "_orte_", "_ess_" /* of this start alone, a key among them */};
-    const size_t length = strcspn(variable, "=");
-    char name[FX_NAME_MAX];
-    if (length >= sizeof name) return false;
-    memcpy(name, variable, length);
-    name[length] = '\0';
-    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
-        if (strstr(name, hidden[i])) return false;
-    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
-        if (strncmp(name, begins[i], strlen(begins[i])) == 0) return true;
-    return false;
-}
-
-static void print_environment(FILE *out)
-{
-    for (char **variable = environ; *variable; variable++)
-        if (is_of_interest(*variable)) fprintf(out, "%s\n", *variable);
-}
-
 /* Rank 0 writes; the places of the ranks come from all of them. */
-static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm)
+static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
+                                   const char *data)
 {
     char path[FX_PATH_MAX], part[FX_PATH_MAX], when[32], backend[256];
     FILE *file = NULL;
@@ -128,7 +102,7 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
     }
     status = fx_comm_placement(comm, file);
     if (file) {
-        print_environment(file);
+        fx_machine_print(file, (const char *const[]){folder->path, data, NULL});
         status = finish(file, part, status);
         if (status == FX_OK) status = fx_commit(part, path);
     }
@@ -143,5 +117,5 @@ fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_
     if (comm->rank == 0 && status == FX_OK && command)
         status = add_command(folder, comm->size, command);
     FX_TRY(fx_agree(comm, status));
-    return write_environment(folder, exec, comm);
+    return write_environment(folder, exec, comm, config->data_path);
 }
