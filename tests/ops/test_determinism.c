@@ -3,7 +3,8 @@
  * scratch.
  *
  * Run: standin
- * Planted and caught (silu.c): y[0] left unwritten. */
+ * Planted and caught: in silu.c y[0] left unwritten; in group_norm_view.h the last sample of an uneven
+ * share left out, no barrier between the passes over a shared image. */
 #include <omp.h>
 
 #include "harness.h"

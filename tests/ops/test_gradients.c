@@ -4,15 +4,18 @@
  * The loss is sum w y with random w (a plain sum is constant for a normalising op). Directions v are
  * random unit vectors: <dx, v> must equal (L(x + h v) - L(x - h v)) / 2h. Before backward, every tensor
  * that the op does not declare in backward_reads is filled with NaN; din starts from 1 where the pass
- * must add, from NaN elsewhere; one input's gradient is wanted at a time, then all at once, with the
- * same bits.
+ * must add, from NaN elsewhere; one input's gradient is wanted at a time, then all at once, stored and
+ * added, with the same bits.
  *
  * Run: standin
  * Planted and caught: in add.c the scale left out of dA, dB taken from the first rows; in silu.c the
  * gradient overwritten where it must be added, the term x (1 - s) left out, X left out of
  * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged; in
  * linear.c and act.h the derivative of GELU left out, and its cubic term given the factor of the
- * function itself; in attention.c delta left out. */
+ * function itself; in attention.c delta left out; in group_norm.c du of both sources kept in the same
+ * place, added where it is to be stored, passed through SiLU twice, the channels behind the last tile
+ * left out of the moments and of the sums, factors of the first tile for every tile; in onednn.c a
+ * packed copy used again whatever its format, in conv_view.h the source packed where dy is expected. */
 #include "harness.h"
 
 enum { DIRECTIONS = 8 };
@@ -83,15 +86,19 @@ static void check_input(fx_test *t, fx_op_run *r, int i, bool add)
     fx_free(v);
 }
 
-/* One at a time and all at once give the same bits. */
-static void check_together(fx_test *t, fx_op_run *r)
+/* One at a time and all at once give the same bits, stored or added. */
+static void check_together(fx_test *t, fx_op_run *r, bool add)
 {
+    const float before = add ? 1.0f : NAN;
+    unsigned every = 0;
     fx_test_restore(r);
     fx_test_forward(t, r);
     fx_test_poison_unread(r);
-    for (int i = 0; i < FX_MAX_IN; i++)
-        fx_test_fill(r->node.din[i], NAN);
-    fx_test_backward(t, r, 0);
+    for (int i = 0; i < FX_MAX_IN; i++) {
+        fx_test_fill(r->node.din[i], before);
+        if (add && r->node.din[i]) every |= FX_IN(i);
+    }
+    fx_test_backward(t, r, every);
     for (int i = 0; i < FX_MAX_IN; i++) {
         if (!r->node.din[i]) continue;
         const size_t bytes = fx_tensor_bytes(r->node.din[i]);
@@ -101,8 +108,8 @@ static void check_together(fx_test *t, fx_op_run *r)
         memcpy(all, r->node.din, sizeof all);
         for (int k = 0; k < FX_MAX_IN; k++)
             if (k != i) r->node.din[k] = NULL;
-        fx_test_fill(all[i], NAN);
-        fx_test_backward(t, r, 0);
+        fx_test_fill(all[i], before);
+        fx_test_backward(t, r, every & FX_IN(i));
         memcpy(r->node.din, all, sizeof all);
         fx_test_check(t, memcmp(together, all[i]->data, bytes) == 0, r,
                       "gradients alone and together differ");
@@ -120,7 +127,8 @@ int main(void)
             for (int i = 0; i < FX_MAX_IN; i++)
                 for (int add = 0; r->node.din[i] && add < 2; add++)
                     check_input(&t, r, i, add);
-            check_together(&t, r);
+            check_together(&t, r, false);
+            check_together(&t, r, true);
             fx_test_close(r);
         }
     return fx_test_end(&t);

@@ -5,9 +5,9 @@
  * Run: standin
  * Planted and caught: in group_norm.c eps added to the standard deviation, shift and scale exchanged,
  * the squares not moved to the common origin, dropout elements counted from the block's start, the
- * pixel below taken in the same row; in group_norm.cu the chunks not moved to the common origin, a
- * short chunk counted as whole, a chunk of 512 pixels summed in fp32; in layer_norm.c divisor D - 1,
- * eps left out. */
+ * pixel below taken in the same row, one image of scratch for all threads; in group_norm.cu the chunks
+ * not moved to the common origin, a short chunk counted as whole, a chunk of 512 pixels summed in fp32;
+ * in layer_norm.c divisor D - 1, eps left out. */
 #include "by_hand.h"
 
 #include <math.h>
