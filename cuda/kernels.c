@@ -1,7 +1,7 @@
 /* kernels.c: the table of the CUDA backend's kernels. */
 #include "exec.h"
 
-#define FX_OP(name) extern const fx_kernel fx_cuda_##name __attribute__((weak));
+#define FX_OP(name) extern const fx_kernel fx_cuda_##name;
 #include "flexhpc/oplist.h"
 #undef FX_OP
 
