@@ -40,7 +40,7 @@ expect 0 "${train[@]}" run
 logs run 1 ' debug  step ' 3
 logs run 1 ' info   resumed from run/ckpt/step-00000003.h5' 1
 expect 0 "${train[@]}" quiet --set run.log_level=warn
-[ ! -s out ] && [ ! -s quiet/log/rank-0000.log ] && [ -e quiet/log/rank-0001.log ] || fail "told below warn"
+if [ -s out ] || [ -s quiet/log/rank-0000.log ] || [ ! -e quiet/log/rank-0001.log ]; then fail "told below warn"; fi
 
 # ---- Last words: rank 0 speaks for both, each has its own.
 refused 2 "train.learning_rate" "${train[@]}" run --set train.learning_rate=2e-3
