@@ -75,7 +75,7 @@ def machine(flexhpc, threads):
             "system": platform.platform(), "load": os.getloadavg()[0],
             "commit": text_of(["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"]),
             "modified": bool(text_of(["git", "-C", ROOT, "status", "--porcelain", "--untracked-files=no"])),
-            "flexhpc": text_of([flexhpc, "info"]).splitlines()}
+            "flexhpc": text_of([flexhpc, "info"]).replace(ROOT, ".").splitlines()}
 
 
 def ratios(row):
