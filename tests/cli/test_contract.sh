@@ -6,59 +6,38 @@
 # under another name; --key=value that takes the next word too; an option taken for a value; at most 64 files; NaN kept; cmd.txt
 # written anew; secrets of the environment told; lines instead of one line on a terminal; a checkpoint gone back to.
 # Run: label full
-set -euo pipefail
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cd "$folder"
-
-fail() {
-    printf 'FAILED: %s\n' "$*" >&2
-    for file in out err; do sed "s/^/  $file: /" $file >&2; done
-    exit 1
-}
-
-# `expect CODE ARGUMENTS...`: flexhpc ends so; what it said is in out and err.
-expect() {
-    local code=$1 got=0
-    shift
-    "$FLEXHPC" "$@" >out 2>err || got=$?
-    [ "$got" -eq "$code" ] || fail "exit code $got, not $code: $*"
-}
-
-# `says FILE PATTERN`: a line of it matches.
-says() {
-    grep -qE -- "$2" "$1" || fail "no line matches $2"
-}
+# shellcheck source=tests/fault/tiny.sh
+source "$FX_TESTS_DIR/fault/tiny.sh"
 
 # ---- generate: flags alone, one file a Reynolds number, the last time included.
-expect 0 generate --re 100,200 --size 64 --seed 2150 --t-start 0 --t-end 0.5 --dt-out 0.1 --out fields
+expect 0 "$FLEXHPC" generate --re 100,200 --size 64 --seed 2150 --t-start 0 --t-end 0.5 --dt-out 0.1 --out fields
 [ "$(cd fields && echo *.h5)" = "100_64_64_seed_2150.h5 200_64_64_seed_2150.h5" ] || fail "files: $(ls fields)"
 /usr/bin/python3 - <<'PY' || fail "w"
 import h5py, numpy
 w = h5py.File("fields/100_64_64_seed_2150.h5")["w"]
 assert w.shape == (6, 64, 64) and w.dtype == numpy.float32, (w.shape, w.dtype)
 PY
-expect 2 generate --re 100 --t-end 0.25 --dt-out 0.1 --out fields
+expect 2 "$FLEXHPC" generate --re 100 --t-end 0.25 --dt-out 0.1 --out fields
 says err 'generate\.end: 0\.25 is not generate\.start'
 printf 'generate: {path: fields, reynolds: [100], grid: 64, start: 0, interval: 0.1, snapshots: 4}\n' >fields.yaml
-expect 0 generate fields.yaml --out later --t-end 0.2
+expect 0 "$FLEXHPC" generate fields.yaml --out later --t-end 0.2
 /usr/bin/python3 -c 'import h5py; assert len(h5py.File("later/100_64_64_seed_2150.h5")["w"]) == 3' || fail "--t-end after a file"
-expect 2 generate --re 100
+expect 2 "$FLEXHPC" generate --re 100
 says err 'generate\.path: .*--out DIR'
 
 # ---- pack: named files, and those of a configuration.
-expect 0 pack fields/*.h5 --out=pack --patch 16 --set pack.strata=4
+expect 0 "$FLEXHPC" pack fields/*.h5 --out=pack --patch 16 --set pack.strata=4
 printf 'pack: {source: fields, path: again, patch: 16, strata: 4}\n' >pack.yaml
-expect 0 pack pack.yaml
+expect 0 "$FLEXHPC" pack pack.yaml
 diff -r pack again >out || fail "the two ways differ"
 mapfile -t many < <(for _ in {1..100}; do echo fields/100_64_64_seed_2150.h5; done)
-expect 1 pack --out many --patch 16 "${many[@]}"
+expect 1 "$FLEXHPC" pack --out many --patch 16 "${many[@]}"
 says err 'a second file of this name'
-expect 2 pack fields/100_64_64_seed_2150.h5
+expect 2 "$FLEXHPC" pack fields/100_64_64_seed_2150.h5
 says err 'pack\.path: .*--out DIR'
 
 # ---- data info: of a file, of a pack, of a file with a NaN.
-expect 0 data info fields/100_64_64_seed_2150.h5
+expect 0 "$FLEXHPC" data info fields/100_64_64_seed_2150.h5
 says out '^format .*\(time, y, x\) = \(6, 64, 64\)$'
 says out '^Re +100$'
 says out '^time +0 to 0\.5 every 0\.1$'
@@ -71,18 +50,18 @@ assert numpy.allclose([float(x) for x in said.groups()], wanted, rtol=1e-4, atol
 half = float(re.search(r"enstrophy +(\S+) in", open("out").read())[1])
 assert abs(half - 0.5 * (w[0] ** 2).mean()) < 1e-4 * half
 PY
-expect 0 data info pack
+expect 0 "$FLEXHPC" data info pack
 says out '^format +pack: 32 patches of 16 x 16 pixels'
 says out '^Re 200 +16 patches: '
 mkdir bad
 cp fields/100_64_64_seed_2150.h5 bad/
 /usr/bin/python3 -c 'import h5py; h5py.File("bad/100_64_64_seed_2150.h5", "r+")["w"][2, 3, 4] = float("nan")'
-expect 0 data info bad/100_64_64_seed_2150.h5
+expect 0 "$FLEXHPC" data info bad/100_64_64_seed_2150.h5
 says out '^ +1 not finite, the first at \(2, 3, 4\)$'
 says out ' 24575 values from '
-expect 0 data info pack/shard-0000.h5
+expect 0 "$FLEXHPC" data info pack/shard-0000.h5
 says out ' float32 \(.*16, 16\): '
-expect 1 data info nowhere.h5
+expect 1 "$FLEXHPC" data info nowhere.h5
 
 # ---- train: files of a run, resume.
 cat >tiny.yaml <<'YAML'
@@ -94,7 +73,7 @@ train: {steps: 4, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}
 checkpoint: {every: 2}
 YAML
 export OMP_PLACES=cores OMP_SECRET_KEY=hush
-expect 0 train tiny.yaml --run run
+expect 0 "$FLEXHPC" train tiny.yaml --run run
 says out '^step 4/4  epoch [0-9.]+  loss [0-9.]+ \(SR [0-9.]+, FC [0-9.]+\)  norm [0-9.]+  lr [0-9.e-]+  [0-9.]+ samples/s  '
 for file in config.yaml cmd.txt env.txt metrics.jsonl report.html ckpt/step-00000002.h5 ckpt/step-00000004.h5 ckpt/latest; do
     [ -s "run/$file" ] || fail "no run/$file"
@@ -110,23 +89,23 @@ PY
 grep -q "^OMP_PLACES=cores$" run/env.txt || fail "env.txt: $(cat run/env.txt)"
 grep -q "hush" run/env.txt && fail "env.txt tells a secret"
 cp -r run must
-expect 0 train tiny.yaml --run must --resume must
-expect 2 train tiny.yaml --run new --resume must
+expect 0 "$FLEXHPC" train tiny.yaml --run must --resume must
+expect 2 "$FLEXHPC" train tiny.yaml --run new --resume must
 says err 'no checkpoint to resume from'
-expect 2 train tiny.yaml --run run --resume never
+expect 2 "$FLEXHPC" train tiny.yaml --run run --resume never
 says err 'has checkpoints already'
-expect 2 train tiny.yaml --run run --resume run/ckpt/step-00000002.h5
+expect 2 "$FLEXHPC" train tiny.yaml --run run --resume run/ckpt/step-00000002.h5
 says err 'a checkpoint of step 4, later than run/ckpt/step-00000002\.h5'
-expect 0 train tiny.yaml --run "it's" --resume run
+expect 0 "$FLEXHPC" train tiny.yaml --run "it's" --resume run
 says out '^resumed from run/ckpt/step-00000004\.h5'
-expect 0 train tiny.yaml --run "it's"
+expect 0 "$FLEXHPC" train tiny.yaml --run "it's"
 says out "^resumed from it's/ckpt/step-00000004\.h5"
 [ "$(grep -c "flexhpc train tiny\.yaml --run 'it'..'s'" "it's/cmd.txt")" -eq 2 ] || fail "cmd.txt: $(cat "it's/cmd.txt")"
-expect 0 train tiny.yaml --run from --resume run/ckpt/step-00000002.h5
+expect 0 "$FLEXHPC" train tiny.yaml --run from --resume run/ckpt/step-00000002.h5
 [ "$(wc -l <from/metrics.jsonl)" -eq 2 ] || fail "steps after --resume FILE: $(cat from/metrics.jsonl)"
-expect 2 train tiny.yaml --run new --resume always
+expect 2 "$FLEXHPC" train tiny.yaml --run new --resume always
 says err 'none of auto, never, must, and no checkpoint'
-expect 0 report run
+expect 0 "$FLEXHPC" report run
 [ -s run/report.html ] || fail "no report"
 
 # ---- On a terminal one line is written again and again; the last one stays.
@@ -139,7 +118,7 @@ assert text.endswith(b"done\r\n") and text.count(b"\n") == 2, text
 PY
 
 # ---- sample: what xarray and h5py read.
-expect 0 sample tiny.yaml --run run --out samples.h5 --set eval.patches=3 --set eval.batch=2
+expect 0 "$FLEXHPC" sample tiny.yaml --run run --out samples.h5 --set eval.patches=3 --set eval.batch=2
 /usr/bin/python3 - <<'PY' || fail "samples"
 import h5py, numpy
 f, w = h5py.File("samples.h5"), h5py.File("fields/100_64_64_seed_2150.h5")["w"][...]
@@ -151,24 +130,24 @@ for truth in f["sr_truth"][:3]:
     assert abs(tiles - truth).max(axis=(1, 2)).min() < 1e-5 * abs(truth).max(), "a truth that is in no file"
 assert numpy.array_equal(f["sr_truth"], f["fc_input"]) and not numpy.array_equal(f["sr_model"], f["sr_input"])
 PY
-expect 2 sample tiny.yaml --run run
+expect 2 "$FLEXHPC" sample tiny.yaml --run run
 says err 'sample: --out FILE'
 
 # ---- checkpoint.
-expect 0 checkpoint compare run/ckpt/step-00000004.h5 from/ckpt/step-00000004.h5
+expect 0 "$FLEXHPC" checkpoint compare run/ckpt/step-00000004.h5 from/ckpt/step-00000004.h5
 says out '^bit-identical$'
-expect 1 checkpoint compare run/ckpt/step-00000002.h5 run/ckpt/step-00000004.h5
+expect 1 "$FLEXHPC" checkpoint compare run/ckpt/step-00000002.h5 run/ckpt/step-00000004.h5
 says out '^value/.* [0-9.]+e-[0-9]+$'
 says out '^step '
-expect 0 train tiny.yaml --run other --set seed=6 --set train.steps=2
-expect 1 checkpoint compare run/ckpt/step-00000002.h5 other/ckpt/step-00000002.h5
+expect 0 "$FLEXHPC" train tiny.yaml --run other --set seed=6 --set train.steps=2
+expect 1 "$FLEXHPC" checkpoint compare run/ckpt/step-00000002.h5 other/ckpt/step-00000002.h5
 says out '^config +seed: 5 -> 6'
-expect 0 checkpoint verify run/ckpt/step-00000002.h5 run/ckpt/step-00000004.h5
-expect 1 checkpoint verify run/config.yaml
+expect 0 "$FLEXHPC" checkpoint verify run/ckpt/step-00000002.h5 run/ckpt/step-00000004.h5
+expect 1 "$FLEXHPC" checkpoint verify run/config.yaml
 
 # ---- verify.
 golden=$FX_TESTS_DIR/golden
-expect 0 verify "$golden"/bicubic_a.h5 --backend cpu --precision fp32
+expect 0 "$FLEXHPC" verify "$golden"/bicubic_a.h5 --backend cpu --precision fp32
 [ "$(tail -n 1 out)" = "verify: 1 of 1 files agree" ] || fail "last line"
 cp "$golden"/bicubic_a.h5 changed.h5
 /usr/bin/python3 - <<'PY'
@@ -180,58 +159,58 @@ with h5py.File("changed.h5", "r+") as f:
     x.flat[abs(x).argmax()] *= -1
     f[names[-1]][...] = x
 PY
-expect 1 verify changed.h5 "$golden"/bicubic_a.h5
+expect 1 "$FLEXHPC" verify changed.h5 "$golden"/bicubic_a.h5
 [ "$(tail -n 1 out)" = "verify: 1 of 2 files agree" ] || fail "last line"
 says err 'changed\.h5'
-expect 2 verify "$golden"/bicubic_a.h5 --precision fp8
+expect 2 "$FLEXHPC" verify "$golden"/bicubic_a.h5 --precision fp8
 
 # ---- config.
-expect 0 config show tiny.yaml --origin --set train.clip=2
+expect 0 "$FLEXHPC" config show tiny.yaml --origin --set train.clip=2
 says out '^seed: 5 +# tiny\.yaml:1$'
 says out '^  clip: 2 +# command line$'
 says out '^  beta2: 0\.999 +# follows from other keys$'
 says out '^  warmup: 0 +# default$'
 cp out origin.yaml
-expect 0 config show tiny.yaml
+expect 0 "$FLEXHPC" config show tiny.yaml
 cp out resolved.yaml
-expect 0 config show resolved.yaml
+expect 0 "$FLEXHPC" config show resolved.yaml
 cmp -s out resolved.yaml || fail "a shown configuration is shown otherwise"
-expect 0 config show origin.yaml --set train.clip=1
+expect 0 "$FLEXHPC" config show origin.yaml --set train.clip=1
 cmp -s out resolved.yaml || fail "a configuration shown with its origins does not read back"
 printf 'train:\n  stepz: 3\n' >wrong.yaml
-expect 2 config show wrong.yaml
+expect 2 "$FLEXHPC" config show wrong.yaml
 says err 'wrong\.yaml:2: train\.stepz: no such key; did you mean train\.steps\?'
-expect 0 config keys
+expect 0 "$FLEXHPC" config keys
 says out '^train\.global_batch '
 
 # ---- Options.
 for command in generate "data info" pack train eval sample verify plan profile report "config show" "config keys" info \
     "checkpoint verify" "checkpoint compare"; do
     # shellcheck disable=SC2086 # words of a command
-    expect 0 $command --help
+    expect 0 "$FLEXHPC" $command --help
     says out "^usage: flexhpc $command"
 done
-expect 0 generate --help
+expect 0 "$FLEXHPC" generate --help
 says out '^  --size +N +grid of the solver a side \[generate\.grid; default 512; 16 \.\. 8192 points\]$'
-expect 0 checkpoint -h
+expect 0 "$FLEXHPC" checkpoint -h
 [ "$(wc -l <out)" -eq 2 ] || fail "not the two commands of checkpoint"
-expect 0 help config show
+expect 0 "$FLEXHPC" help config show
 says out '^usage: flexhpc config show '
-expect 2 checkpoint comparre a b
+expect 2 "$FLEXHPC" checkpoint comparre a b
 says err 'did you mean checkpoint compare\?'
-expect 2 checkpoint
+expect 2 "$FLEXHPC" checkpoint
 says err 'a second word is needed'
-expect 2 plan tiny.yaml --train.steps=3
+expect 2 "$FLEXHPC" plan tiny.yaml --train.steps=3
 says err 'set train\.steps=VALUE sets this key'
-expect 0 plan --set train.global_batch=2 tiny.yaml --set=train.accumulate=2
-expect 2 plan tiny.yaml more
+expect 0 "$FLEXHPC" plan --set train.global_batch=2 tiny.yaml --set=train.accumulate=2
+expect 2 "$FLEXHPC" plan tiny.yaml more
 says err 'one argument too many'
-expect 2 train tiny.yaml --rum run
+expect 2 "$FLEXHPC" train tiny.yaml --rum run
 says err 'did you mean --run\?'
-expect 2 trian
+expect 2 "$FLEXHPC" trian
 says err 'did you mean train\?'
-expect 2 train tiny.yaml --run --resume auto
+expect 2 "$FLEXHPC" train tiny.yaml --run --resume auto
 says err 'run needs a value, DIR'
-expect 2 config show --origin=yes
+expect 2 "$FLEXHPC" config show --origin=yes
 says err 'takes no value'
 echo "the command lines do what scripts rely on"

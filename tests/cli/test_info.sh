@@ -7,10 +7,6 @@
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
-says() {
-    grep -qE -- "$2" "$1" || fail "no line of $1 matches $2: $(cat "$1")"
-}
-
 ulimit -Sn 777
 ulimit -Ss 4096
 export SLURM_JOB_ID=77 SLURM_API_TOKEN=hush OMP_PLACES=cores

@@ -8,20 +8,17 @@
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
 plan=("$FLEXHPC" plan tiny.yaml)
-says() {
-    grep -qE -- "$1" out || fail "no line matches $1"
-}
 
 expect 0 "${plan[@]}"
-says '^epoch +\? +no pack in pack yet$'
+says out '^epoch +\? +no pack in pack yet$'
 expect 0 "${plan[@]}" --set data.path=
 ! grep -q '^epoch' out || fail "an epoch of no pack"
 make_data
 # 2 files of 16 patches; 6 snapshots, 2 in and 1 out: 4 starts. 128 samples, 4 a step, 24 steps.
 expect 0 "${plan[@]}"
-says '^epoch +32\.0 +steps: 128 samples, 4 a step; train\.steps is 0\.75 epochs$'
+says out '^epoch +32\.0 +steps: 128 samples, 4 a step; train\.steps is 0\.75 epochs$'
 expect 0 "${plan[@]}" --set data.reynolds=200 --set train.global_batch=2
-says '^epoch +32\.0 +steps: 64 samples, 2 a step;'
+says out '^epoch +32\.0 +steps: 64 samples, 2 a step;'
 
 expect 0 "$FLEXHPC" train tiny.yaml --run run --set train.steps=1
 expect 0 "${plan[@]}" --set checkpoint.keep=2 --set checkpoint.keep_every=8

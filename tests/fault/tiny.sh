@@ -40,6 +40,11 @@ expect() {
     [ "$code" -eq "$wanted" ] || fail "exit code $code, not $wanted: $*"
 }
 
+# `says FILE PATTERN`: a line of it matches.
+says() {
+    grep -qE -- "$2" "$1" || fail "no line of $1 matches $2"
+}
+
 # Our own lines on standard error: the launcher adds some of its own.
 our_lines() {
     grep '^flexhpc: ' err || true
