@@ -38,8 +38,8 @@ double fx_learning_rate(double base, int64_t s, int64_t w, int64_t n);
 /* EMA decay of update u (from 1): min(largest, (1 + u) / (10 + u)). Local. */
 double fx_ema_decay(double largest, int64_t u);
 
-/* Opens the backend that backend names, with run.threads. The caller closes it. FX_EDEVICE says why
- * one is not to be had. Local. */
+/* Opens the backend that the key `backend` names, with run.threads. The caller closes it. FX_EDEVICE
+ * says why one is not to be had. Local. */
 fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out);
 
 /* A model in training: parameters, their slabs, and the step's program on one backend. */
