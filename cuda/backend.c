@@ -88,7 +88,10 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
     fx_cuda *exec = NULL;
     fx_status status = FX_OK;
     int lowest = 0, highest = 0;
+    FX_REQUIRE(options->precision != FX_PRECISION_BF16, FX_ECONFIG,
+               "precision: the CUDA backend has no bf16 yet");
     FX_TRY(FX_ALLOC(exec, 1));
+    exec->strict = options->precision == FX_PRECISION_FP32;
     exec->base.backend = &fx_backend_cuda;
     exec->base.options = *options;
     if (!exec->base.options.comm) exec->base.options.comm = fx_comm_self();

@@ -71,13 +71,18 @@ FX_DEVICE uint32_t fx_bits_of_float(float v)
 {
     return __float_as_uint(v);
 }
-/* Sixteen bytes by one instruction, to memory of any kind: of a float4 the compiler may make four. */
+/* Sixteen or eight bytes by one instruction, to memory of any kind: of a float4 the compiler may make
+ * four. */
 FX_DEVICE void fx_store_quad(void *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
     asm volatile("st.v4.b32 [%0], {%1, %2, %3, %4};"
                  :
                  : "l"(p), "r"(a), "r"(b), "r"(c), "r"(d)
                  : "memory");
+}
+FX_DEVICE void fx_store_pair(void *p, uint32_t a, uint32_t b)
+{
+    asm volatile("st.v2.b32 [%0], {%1, %2};" : : "l"(p), "r"(a), "r"(b) : "memory");
 }
 /* Sine and cosine of 2 pi `turns`. */
 FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)

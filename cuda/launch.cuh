@@ -2,6 +2,8 @@
 #ifndef FX_LAUNCH_CUH
 #define FX_LAUNCH_CUH
 
+#include <assert.h>
+
 #include "device.cuh"
 #include "exec.h"
 
@@ -29,6 +31,18 @@
 static inline unsigned fx_grid(int64_t count, int64_t threads)
 {
     return (unsigned)((count + threads - 1) / threads);
+}
+
+/* A tensor's memory, of the type that the tensor has; NULL of NULL. */
+template <typename T> static inline T *fx_data(const fx_tensor *t)
+{
+    assert(!t || t->dtype == (sizeof(T) == sizeof(float) ? FX_F32 : FX_BF16));
+    return t ? (T *)t->data : NULL;
+}
+
+static inline bool fx_is_bf16(const fx_tensor *t)
+{
+    return t && t->dtype == FX_BF16;
 }
 
 /* Whether backward adds to the gradient of this input. */

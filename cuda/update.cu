@@ -1,18 +1,21 @@
 /* CUDA twin of src/ops/update.c: all parameters in one launch. The step's numbers and clip's result are
  * read on the device, so a captured step needs no host. Bound by memory: an element costs 28 bytes with
- * Lion (reads P, G, M, EMA, writes P, M, EMA), 36 with AdamW, 8 less without EMA. Storage is fp32: P is
- * the master copy; one in bf16 would be written here, from the same registers. */
+ * Lion (reads P, G, M, EMA, writes P, M, EMA), 36 with AdamW, 8 less without EMA; where kernels read
+ * bf16, 4 more for the copies of P and EMA (2 without it), from the same registers. */
 #include "launch.cuh"
 
-enum { P, G, M, V, EMA, NORM };  /* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip */
+/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), with EMA (2,n), or NULL */
+enum { P, G, M, V, EMA, NORM, COPY };
 enum { FACTOR = 1, FINITE = 2 }; /* of NORM */
 enum { THREADS = 256, ROUNDS = 8, WIDE = 4 };
 
-typedef struct slabs {
+/* T: what kernels read. */
+template <typename T> struct slabs {
     float *p, *m, *v, *ema;
     const float *g;
+    T *copy[2]; /* of p and ema; NULL: none */
     int64_t count;
-} slabs;
+};
 
 typedef struct rates {
     double beta[2];
@@ -52,8 +55,20 @@ FX_DEVICE float adamw(float gradient, const rates &a, const scales &s, float *m,
     return *m * s.bias[0] / (sqrtf(*v * s.bias[1]) + a.eps);
 }
 
-template <bool ADAMW>
-FX_DEVICE void update_wide(const slabs &x, const rates &a, const scales &s, int64_t i)
+/* WIDE elements, in one store. */
+FX_DEVICE void copy_wide(float *to, int64_t left, const float *v)
+{
+    fx_set_wide(to, left, v);
+}
+FX_DEVICE void copy_wide(fx_bf16 *to, int64_t left, const float *v)
+{
+    if (left >= WIDE) return fx_store_pair(to, fx_pack_bf16(v[0], v[1]), fx_pack_bf16(v[2], v[3]));
+    for (int k = 0; k < WIDE; k++)
+        if (k < left) fx_set(to + k, v[k]);
+}
+
+template <bool ADAMW, typename T>
+FX_DEVICE void update_wide(const slabs<T> &x, const rates &a, const scales &s, int64_t i)
 {
     const int64_t left = x.count - i;
     float p[WIDE], g[WIDE], m[WIDE], v[WIDE], ema[WIDE];
@@ -72,10 +87,12 @@ FX_DEVICE void update_wide(const slabs &x, const rates &a, const scales &s, int6
     fx_set_wide(x.m + i, left, m);
     if (ADAMW) fx_set_wide(x.v + i, left, v);
     if (x.ema) fx_set_wide(x.ema + i, left, ema);
+    if (x.copy[0]) copy_wide(x.copy[0] + i, left, p);
+    if (x.copy[1]) copy_wide(x.copy[1] + i, left, ema);
 }
 
-template <bool ADAMW>
-FX_KERNEL void FX_BOUNDS(THREADS) update(slabs x, rates a, const float *norm, const fx_step *step)
+template <bool ADAMW, typename T>
+FX_KERNEL void FX_BOUNDS(THREADS) update(slabs<T> x, rates a, const float *norm, const fx_step *step)
 {
     FX_SHARED(bytes);
     float *bias = (float *)bytes; /* powers are dear: two threads of a block compute them for all */
@@ -96,20 +113,32 @@ FX_KERNEL void FX_BOUNDS(THREADS) update(slabs x, rates a, const float *norm, co
     }
 }
 
-static fx_status forward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
 {
-    const slabs x = {fx_f32(n->in[P]),   fx_f32(n->in[M]), fx_f32(n->in[V]),
-                     fx_f32(n->in[EMA]), fx_f32(n->in[G]), fx_count(n->in[P])};
+    const int64_t count = fx_count(n->in[P]);
+    T *copy = fx_data<T>(n->in[COPY]);
+    const slabs<T> x = {fx_f32(n->in[P]),
+                        fx_f32(n->in[M]),
+                        fx_f32(n->in[V]),
+                        fx_f32(n->in[EMA]),
+                        fx_f32(n->in[G]),
+                        {copy, copy && n->in[EMA] ? copy + count : NULL},
+                        count};
     const rates a = rates_of(&n->attrs.update);
-    const unsigned grid = fx_grid(x.count, THREADS * ROUNDS * WIDE);
+    const unsigned grid = fx_grid(count, THREADS * ROUNDS * WIDE);
     const size_t shared = sizeof(float) * 2;
     if (n->attrs.update.optimizer == FX_LION)
-        FX_LAUNCH(exec, n, update<false>, grid, THREADS, shared, x, a, fx_f32(n->in[NORM]),
+        FX_LAUNCH(exec, n, (update<false, T>), grid, THREADS, shared, x, a, fx_f32(n->in[NORM]),
                   fx_cuda_step(exec));
     else
-        FX_LAUNCH(exec, n, update<true>, grid, THREADS, shared, x, a, fx_f32(n->in[NORM]),
+        FX_LAUNCH(exec, n, (update<true, T>), grid, THREADS, shared, x, a, fx_f32(n->in[NORM]),
                   fx_cuda_step(exec));
     return FX_OK;
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[COPY]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_update = {NULL, forward, NULL};

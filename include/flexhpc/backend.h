@@ -10,11 +10,19 @@
 extern "C" {
 #endif
 
+/* How convolutions and products are computed; sums are fp32 in all three. */
+typedef enum fx_precision {
+    FX_PRECISION_FP32, /* as written: on cuda without tensor cores */
+    FX_PRECISION_TF32, /* cuda: fp32 storage, tensor cores that round operands to 11 bits */
+    FX_PRECISION_BF16  /* bf16 operands; cuda stores activations and their gradients so */
+} fx_precision;
+
 typedef struct fx_exec_options {
     fx_comm *comm; /* outlives the exec */
-    int threads;   /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
-    bool eager;    /* cuda: every entry is started by itself; otherwise lists that are run again are
-                      captured as one graph */
+    fx_precision precision;
+    int threads; /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
+    bool eager;  /* cuda: every entry is started by itself; otherwise lists that are run again are
+                    captured as one graph */
 } fx_exec_options;
 
 /* Called around every entry in eager mode: profile, NaN hunting, heartbeat. Either may be NULL. */
@@ -48,6 +56,7 @@ typedef struct fx_backend {
 struct fx_exec {
     const fx_backend *backend;
     fx_exec_options options;
+    fx_dtype storage;    /* of activations and of the weights that kernels read */
     const fx_step *step; /* of the present run */
     void *scratch;       /* of the present entry */
     void *library;       /* handles of the library behind the kernels, made by the first prepare */
@@ -61,6 +70,11 @@ fx_status fx_backend_find(const char *name, const fx_backend **out);
 
 /* Name and version of the library behind the CPU's convolutions and products. Local. */
 void fx_cpu_library(char *text, size_t size);
+
+/* Values of the host to and from a tensor that has memory, rounded where it is stored in bf16. `values`
+ * is free again when they return. FX_ENOMEM, and the backend's. Local. */
+fx_status fx_tensor_write(fx_exec *exec, const fx_tensor *t, const float *values);
+fx_status fx_tensor_read(fx_exec *exec, const fx_tensor *t, float *values);
 
 /* For kernels. */
 static inline void *fx_scratch(const fx_exec *exec)

@@ -16,7 +16,7 @@ typedef struct fx_exec
     fx_exec; /* a backend's run-time state: streams, handles, threads, the communicator */
 typedef struct fx_comm fx_comm;
 
-enum { FX_MAX_IN = 6, FX_MAX_OUT = 3, FX_MAX_SAVED = 3 };
+enum { FX_MAX_IN = 7, FX_MAX_OUT = 3, FX_MAX_SAVED = 3 };
 #define FX_IN(i)    (1u << (i)) /* masks for backward_reads, gradients, accumulate */
 #define FX_OUT(i)   (1u << ((i) + 8))
 #define FX_SAVED(i) (1u << ((i) + 16))
@@ -74,6 +74,10 @@ typedef struct fx_op {
         fx_node *node);       /* checks in[], sets the dimensions of out[] and saved[]; see fx_want */
     unsigned gradients;       /* FX_IN bits: inputs that backward can write a gradient for; 0: none */
     unsigned backward_reads;  /* beside dout[0], which it may always read */
+    unsigned parameters;      /* FX_IN bits: weights; their gradients are fp32 */
+    unsigned fp32;            /* bits of all three kinds: fp32 whatever the tape stores: statistics,
+                                 losses, times, noise, targets, fields of the host */
+    unsigned converts;        /* FX_IN bits: may be fp32 where the tape stores bf16 */
     unsigned passes_gradient; /* FX_IN bits: the gradient of this input is dout[0] itself, where shapes
                                  agree */
     bool communicates;        /* collective: every rank runs it at the same place of the tape */
@@ -111,6 +115,17 @@ extern const fx_op *const fx_ops[FX_OP_COUNT];
  */
 fx_status fx_out_shape(fx_node *node, int i, int rank, const int64_t *dim);
 fx_status fx_saved_shape(fx_node *node, int i, int rank, const int64_t *dim);
+
+/* The type of in[i], out[i] or saved[i] (`bit`: FX_IN(i) and so on) on a tape that stores `storage`,
+ * and that of the gradient of in[i]. Local. */
+static inline fx_dtype fx_type_of(const fx_op *op, unsigned bit, fx_dtype storage)
+{
+    return op->fp32 & bit ? FX_F32 : storage;
+}
+static inline fx_dtype fx_gradient_type_of(const fx_op *op, unsigned bit, fx_dtype storage)
+{
+    return op->parameters & bit ? FX_F32 : fx_type_of(op, bit, storage);
+}
 
 #ifdef __cplusplus
 }

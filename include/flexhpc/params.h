@@ -1,6 +1,7 @@
 /* params.h: the parameters of a model, shared by all its tapes. Owns their descriptions and the slabs
- * that hold them: value (the compute copy and fp32 master are one in fp32), gradient, optimizer
- * moments, EMA. Names and shapes are the published state_dict's. Includes op.h. */
+ * that hold them: value, gradient, optimizer moments, EMA, all fp32. Where kernels read bf16, a further
+ * slab holds copies of values and EMA as they read them: whoever writes those writes it too (the op
+ * `update`, fx_params_write). Names and shapes are the published state_dict's. Includes op.h. */
 #ifndef FLEXHPC_PARAMS_H
 #define FLEXHPC_PARAMS_H
 
@@ -32,6 +33,7 @@ typedef enum fx_slab {
     FX_SLAB_MOMENT1,
     FX_SLAB_MOMENT2,
     FX_SLAB_EMA,
+    FX_SLAB_COPY, /* bf16 */
     FX_SLABS
 } fx_slab;
 
@@ -41,7 +43,8 @@ typedef struct fx_param {
     fx_init init;
     bool trained;   /* false: a buffer */
     int64_t offset; /* elements, the same in every slab; -1 until fx_params_lay_out */
-    fx_tensor value, ema;
+    fx_tensor value,
+        ema; /* as kernels read them: a trained parameter's are the copies where there are */
     fx_tensor *gradient; /* one a replica (see fx_params_replicas) */
 } fx_param;
 
@@ -55,6 +58,11 @@ void fx_params_free(fx_params **params);
 fx_status fx_params_replicas(fx_params *params, int replicas);
 int fx_params_replica_count(const fx_params *params);
 
+/* What kernels read trained parameters as, and tapes over them store activations as: FX_F32, which it
+ * is, or FX_BF16. Before the first tape. Local. */
+fx_status fx_params_store_as(fx_params *params, fx_dtype storage);
+fx_dtype fx_params_storage(const fx_params *params);
+
 /* Finds the parameter, or adds it; the same name must keep shape and init. Local. */
 fx_status fx_params_get(fx_params *params, const char *name, fx_init init, int rank, const int64_t *dim,
                         fx_param **out);
@@ -65,15 +73,16 @@ fx_param *fx_params_find(fx_params *params, const char *name);     /* NULL: no s
 int64_t fx_params_elements(const fx_params *params, bool trained); /* trained only, or buffers only */
 
 /* Gives the trained parameters their places in the slabs, in the given order (NULL: order of creation),
- * each start a multiple of 16 elements; buffers come last. `slabs`: bits 1 << fx_slab. Once; no memory
- * is taken, which is enough for a plan. Local. */
+ * each start a multiple of 16 elements; buffers come last. `slabs`: bits 1 << fx_slab; that of the
+ * copies comes by itself. Once; no memory is taken, which is enough for a plan. Local. */
 fx_status fx_params_lay_out(fx_params *params, fx_param *const *order, unsigned slabs);
 
 /* Lays the slabs out and takes their memory, which is zero. FX_ENOMEM. Local. */
 fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *order, unsigned slabs);
 
-/* The whole trained part of a slab as one tensor (n); of replica r for gradients. NULL when the layout
- * has no such slab; its data is NULL until fx_params_allocate. */
+/* The whole trained part of a slab as one tensor (n); of replica r for gradients; the copies as (1, n),
+ * of the values, or (2, n) with those of the EMA. NULL when the layout has no such slab; its data is
+ * NULL until fx_params_allocate. */
 fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica);
 /* All replicas of the gradient slab as one tensor (replicas, n); NULL as fx_params_slab. */
 fx_tensor *fx_params_gradients(fx_params *params);

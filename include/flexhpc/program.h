@@ -33,7 +33,7 @@ void fx_program_free(fx_program **program);
 /* One run of the whole list. Collective when the tape communicates, else Local. */
 fx_status fx_program_run(fx_program *program, const fx_step *step, const fx_observer *observer);
 
-/* Kept tensors, by float values in host memory. Local. */
+/* Kept tensors, by float values in host memory, rounded where the tensor is bf16. Local. */
 fx_status fx_program_write(fx_program *program, fx_tensor *t, const float *values);
 fx_status fx_program_read(fx_program *program, const fx_tensor *t, float *values);
 

@@ -48,8 +48,9 @@ void fx_builder_use_ema(fx_builder *g, bool ema);
 void fx_builder_rows(fx_builder *g, fx_rows rows);
 fx_rows fx_builder_rows_now(const fx_builder *g);
 
-/* A kept tensor that the host writes before a run. */
+/* A kept tensor that the host writes before a run: fp32, or in the type that the tape stores. */
 fx_tensor *fx_input(fx_builder *g, const char *name, int rank, const int64_t *dim);
+fx_tensor *fx_input_stored(fx_builder *g, const char *name, int rank, const int64_t *dim);
 
 /* Marks a recorded tensor as kept, so that the host can read it after a run; returns it. */
 fx_tensor *fx_keep(fx_builder *g, fx_tensor *t);

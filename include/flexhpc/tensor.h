@@ -4,9 +4,11 @@
 #ifndef FLEXHPC_TENSOR_H
 #define FLEXHPC_TENSOR_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "flexhpc/error.h"
 
 #ifdef __cplusplus
@@ -46,8 +48,10 @@ typedef struct fx_tensor {
     struct fx_tensor *again;            /* its recomputed copy */
 } fx_tensor;
 
+/* Its memory, of a tensor that is stored in fp32; NULL of NULL. */
 static inline float *fx_f32(const fx_tensor *t)
 {
+    assert(!t || t->dtype == FX_F32);
     return t ? (float *)t->data : NULL;
 }
 
@@ -62,6 +66,22 @@ static inline int64_t fx_count(const fx_tensor *t)
 static inline size_t fx_dtype_bytes(fx_dtype dtype)
 {
     return dtype == FX_F64 ? 8 : dtype == FX_BF16 ? 2 : 4;
+}
+
+/* The nearest bf16, ties to even, and back: what the device does when it stores and loads one. */
+static inline uint16_t fx_bf16_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u); /* stays a NaN */
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+static inline float fx_float_of(uint16_t bf16)
+{
+    const uint32_t bits = (uint32_t)bf16 << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
 }
 
 static inline size_t fx_tensor_bytes(const fx_tensor *t)

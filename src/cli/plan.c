@@ -20,7 +20,8 @@ static const char *const slab_names[FX_SLABS] = {[FX_SLAB_VALUE] = "values",
                                                  [FX_SLAB_GRADIENT] = "gradients",
                                                  [FX_SLAB_MOMENT1] = "first moments",
                                                  [FX_SLAB_MOMENT2] = "second moments",
-                                                 [FX_SLAB_EMA] = "EMA"};
+                                                 [FX_SLAB_EMA] = "EMA",
+                                                 [FX_SLAB_COPY] = "bf16 copies"};
 
 typedef struct column {
     fx_trainee *trainee;

@@ -28,5 +28,5 @@ static const fx_op_case cases[] = {
 };
 
 const fx_op fx_op_all_reduce = {
-    .name = "all_reduce", .shape = shape, .communicates = true, .cases = cases};
+    .name = "all_reduce", .shape = shape, .fp32 = FX_IN(SLAB), .communicates = true, .cases = cases};
 const fx_kernel fx_cpu_all_reduce = {.forward = forward};

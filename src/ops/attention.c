@@ -288,6 +288,7 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_attention = {
     .name = "attention",
     .shape = shape,
+    .fp32 = FX_SAVED(LSE),
     .gradients = FX_IN(QKV),
     .backward_reads = FX_IN(QKV) | FX_OUT(0) | FX_SAVED(LSE),
     .cases = cases,

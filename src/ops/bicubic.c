@@ -74,5 +74,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_bicubic = {.name = "bicubic", .shape = shape, .cases = cases};
+const fx_op fx_op_bicubic = {
+    .name = "bicubic", .shape = shape, .fp32 = FX_IN(X) | FX_OUT(0), .cases = cases};
 const fx_kernel fx_cpu_bicubic = {.forward = forward};

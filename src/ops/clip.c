@@ -57,5 +57,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_clip = {.name = "clip", .shape = shape, .cases = cases};
+const fx_op fx_op_clip = {
+    .name = "clip", .shape = shape, .fp32 = FX_IN(GRADIENT) | FX_OUT(0), .cases = cases};
 const fx_kernel fx_cpu_clip = {.prepare = prepare, .forward = forward};

@@ -152,6 +152,7 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_contrast = {
     .name = "contrast",
     .shape = shape,
+    .fp32 = FX_OUT(0) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE),
     .gradients = FX_IN(E),
     .backward_reads = FX_IN(E) | FX_IN(ALL) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE),
     .cases = cases,

@@ -52,5 +52,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_ddim = {.name = "ddim", .shape = shape, .cases = cases};
+const fx_op fx_op_ddim = {
+    .name = "ddim", .shape = shape, .fp32 = FX_IN(X) | FX_OUT(XNEXT) | FX_OUT(MEAN), .cases = cases};
 const fx_kernel fx_cpu_ddim = {.forward = forward};

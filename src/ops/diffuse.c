@@ -109,5 +109,5 @@ static fx_status make_input(const fx_op_case *c, int input, float *x, int64_t co
 }
 
 const fx_op fx_op_diffuse = {
-    .name = "diffuse", .shape = shape, .cases = cases, .make_input = make_input};
+    .name = "diffuse", .shape = shape, .fp32 = ~0u, .cases = cases, .make_input = make_input};
 const fx_kernel fx_cpu_diffuse = {.forward = forward};

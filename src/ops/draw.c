@@ -36,5 +36,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_draw = {.name = "draw", .shape = shape, .cases = cases};
+const fx_op fx_op_draw = {
+    .name = "draw", .shape = shape, .fp32 = FX_OUT(T) | FX_OUT(EPS), .cases = cases};
 const fx_kernel fx_cpu_draw = {.forward = forward};

@@ -21,5 +21,5 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_fill = {.name = "fill", .shape = shape, .cases = cases};
+const fx_op fx_op_fill = {.name = "fill", .shape = shape, .fp32 = FX_OUT(0), .cases = cases};
 const fx_kernel fx_cpu_fill = {.forward = forward};

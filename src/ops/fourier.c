@@ -32,5 +32,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_fourier = {.name = "fourier", .shape = shape, .cases = cases};
+const fx_op fx_op_fourier = {
+    .name = "fourier", .shape = shape, .fp32 = FX_IN(T) | FX_IN(FREQS) | FX_IN(PHASES), .cases = cases};
 const fx_kernel fx_cpu_fourier = {.forward = forward};

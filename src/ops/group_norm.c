@@ -393,6 +393,8 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_group_norm = {
     .name = "group_norm",
     .shape = shape,
+    .parameters = FX_IN(GAMMA) | FX_IN(BETA),
+    .fp32 = FX_SAVED(MEAN) | FX_SAVED(RSTD),
     .gradients = FX_IN(X) | FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(MOD) | FX_IN(X2),
     .backward_reads = FX_IN(X) | FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(MOD) | FX_IN(X2) | FX_SAVED(MEAN) |
                       FX_SAVED(RSTD),

@@ -204,6 +204,7 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_linear = {
     .name = "linear",
     .shape = shape,
+    .parameters = FX_IN(W) | FX_IN(BIAS),
     .gradients = FX_IN(X) | FX_IN(W) | FX_IN(BIAS) | FX_IN(RESIDUAL) | FX_IN(X2),
     .backward_reads = FX_IN(X) | FX_IN(W) | FX_IN(X2) | FX_SAVED(PRE),
     .passes_gradient = FX_IN(RESIDUAL),

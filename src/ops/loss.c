@@ -119,6 +119,7 @@ static fx_status make_input(const fx_op_case *c, int input, float *x, int64_t co
 const fx_op fx_op_loss = {
     .name = "loss",
     .shape = shape,
+    .fp32 = FX_IN(TARGET) | FX_IN(Z) | FX_IN(SCHEDULE) | FX_OUT(0),
     .gradients = FX_IN(PRED),
     .backward_reads = FX_IN(PRED) | FX_IN(TARGET) | FX_IN(Z) | FX_IN(SCHEDULE),
     .cases = cases,

@@ -69,6 +69,7 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_tokens = {
     .name = "tokens",
     .shape = shape,
+    .parameters = FX_IN(POS),
     .gradients = FX_IN(X) | FX_IN(EMB) | FX_IN(POS),
     .cheap = true,
     .cases = cases,

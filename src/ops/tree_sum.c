@@ -59,5 +59,6 @@ static const fx_op_case cases[] = {
     {0},
 };
 
-const fx_op fx_op_tree_sum = {.name = "tree_sum", .shape = shape, .communicates = true, .cases = cases};
+const fx_op fx_op_tree_sum = {
+    .name = "tree_sum", .shape = shape, .fp32 = FX_IN(ALL), .communicates = true, .cases = cases};
 const fx_kernel fx_cpu_tree_sum = {.prepare = prepare, .forward = forward};

@@ -4,11 +4,15 @@
  *   AdamW: m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,
  *          p -= lr (m / (1 - b1^u) / (sqrt(v / (1 - b2^u)) + eps) + w p)
  *   ema -= (1 - d)(ema - p)
+ *   copy = p, and of the EMA, as kernels read them, where that is not p itself
  * One pass over memory. Does nothing where `clip` found a norm that is not finite: the trainer decides
  * then. */
+#include <string.h>
+
 #include "ops.h"
 
-enum { P, G, M, V, EMA, NORM }; /* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip */
+/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), with EMA (2,n), or NULL */
+enum { P, G, M, V, EMA, NORM, COPY };
 
 static fx_status shape(fx_node *n)
 {
@@ -19,6 +23,10 @@ static fx_status shape(fx_node *n)
         FX_REQUIRE(n->in[i] ? fx_same_shape(n->in[i], n->in[P]) : i == EMA || (i == V && !adamw),
                    FX_EARG, "input %d is %s, the parameters are %s", i, fx_shape_text(n->in[i]),
                    fx_shape_text(n->in[P]));
+    FX_REQUIRE(!n->in[COPY] ||
+                   fx_has_shape(n->in[COPY], 2, FX_DIMS(n->in[EMA] ? 2 : 1, fx_count(n->in[P]))),
+               FX_EARG, "copies %s do not fit the parameters %s", fx_shape_text(n->in[COPY]),
+               fx_shape_text(n->in[P]));
     return FX_OK;
 }
 
@@ -71,11 +79,15 @@ static void adamw(const fx_node *n, const fx_step *step, float factor)
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
     const float *norm = fx_f32(n->in[NORM]);
+    const size_t bytes = fx_tensor_bytes(n->in[P]);
     if (norm[2] == 0.0f) return FX_OK;
     if (n->attrs.update.optimizer == FX_LION)
         lion(n, exec->step, norm[1]);
     else
         adamw(n, exec->step, norm[1]);
+    if (!n->in[COPY]) return FX_OK;
+    memcpy(n->in[COPY]->data, n->in[P]->data, bytes);
+    if (n->in[EMA]) memcpy((char *)n->in[COPY]->data + bytes, n->in[EMA]->data, bytes);
     return FX_OK;
 }
 
@@ -86,6 +98,12 @@ static const fx_op_case cases[] = {
     {.name = "adamw",
      .attrs = {.update = {FX_ADAMW, 0.9, 0.999, 1e-8, 0.01}},
      .dim = {{50}, {50}, {50}, {50}, {50}, {4}}},
+    {.name = "copies",
+     .attrs = {.update = {FX_LION, 0.9, 0.98, 0, 0.01}},
+     .dim = {{2056}, {2056}, {2056}, {0}, {2056}, {4}, {2, 2056}}},
+    {.name = "copy without average",
+     .attrs = {.update = {FX_ADAMW, 0.9, 0.999, 1e-8, 0}},
+     .dim = {{50}, {50}, {50}, {50}, {0}, {4}, {1, 50}}},
     {.name = "no average",
      .attrs = {.update = {FX_ADAMW, 0.9, 0.999, 1e-8, 0.01}},
      .dim = {{9001}, {9001}, {9001}, {9001}, {0}, {4}}},
@@ -101,5 +119,6 @@ static fx_status make_input(const fx_op_case *c, int input, float *x, int64_t co
     return FX_OK;
 }
 
-const fx_op fx_op_update = {.name = "update", .shape = shape, .cases = cases, .make_input = make_input};
+const fx_op fx_op_update = {
+    .name = "update", .shape = shape, .fp32 = ~FX_IN(COPY), .cases = cases, .make_input = make_input};
 const fx_kernel fx_cpu_update = {.forward = forward};

@@ -16,6 +16,7 @@ static fx_tensor *gradient_start(fx_builder *g, fx_tensor *t, int replica)
     fx_tensor *gradient = fx_builder_tensor(g, t->name, FX_GRADIENT);
     if (!gradient) return NULL;
     gradient->rank = t->rank;
+    gradient->dtype = t->dtype;
     for (int i = 0; i < t->rank; i++)
         gradient->dim[i] = t->dim[i];
     t->gradient = gradient;
@@ -28,7 +29,7 @@ static bool passes_on(const fx_node *node, int i, bool passed)
 {
     const fx_tensor *t = node->in[i];
     return !passed && (node->op->passes_gradient & FX_IN(i)) && !t->param &&
-           fx_same_shape(t, node->out[0]);
+           fx_same_shape(t, node->out[0]) && t->dtype == node->out[0]->dtype;
 }
 
 /* Decides where the node's backward writes each gradient; false when it has nothing to write. */
@@ -85,6 +86,10 @@ static void seed(fx_builder *g, const fx_goal *goal)
     }
     if (t->gradient) {
         fx_builder_fail(g, FX_EARG, "%s is part of the objective twice", t->name);
+        return;
+    }
+    if (t->dtype != FX_F32) {
+        fx_builder_fail(g, FX_EARG, "the objective %s is not fp32", t->name);
         return;
     }
     fx_attrs attrs = {.fill = {.value = goal->weight, .rank = t->rank}};

@@ -156,17 +156,28 @@ static const char *full_name(fx_builder *g, const char *name)
     return full;
 }
 
-fx_tensor *fx_input(fx_builder *g, const char *name, int rank, const int64_t *dim)
+static fx_tensor *input(fx_builder *g, const char *name, fx_dtype dtype, int rank, const int64_t *dim)
 {
     if (g->status != FX_OK) return NULL;
     const char *full = full_name(g, name);
     fx_tensor *t = full ? fx_builder_tensor(g, full, FX_ACTIVATION) : NULL;
     if (!t) return NULL;
     t->memory = FX_KEPT;
+    t->dtype = dtype;
     const fx_status status = fx_set_shape(t, rank, dim);
     if (status == FX_OK) return t;
     keep_error(g, status, name);
     return NULL;
+}
+
+fx_tensor *fx_input(fx_builder *g, const char *name, int rank, const int64_t *dim)
+{
+    return input(g, name, FX_F32, rank, dim);
+}
+
+fx_tensor *fx_input_stored(fx_builder *g, const char *name, int rank, const int64_t *dim)
+{
+    return input(g, name, fx_params_storage(g->params), rank, dim);
 }
 
 fx_tensor *fx_keep(fx_builder *g, fx_tensor *t)
@@ -209,14 +220,21 @@ fx_status fx_saved_shape(fx_node *node, int i, int rank, const int64_t *dim)
     return make_shaped(node, node->saved[i], i, "saved tensor", rank, dim);
 }
 
+static fx_tensor *typed(fx_builder *g, const fx_node *node, unsigned bit, fx_role role)
+{
+    fx_tensor *t = fx_builder_tensor(g, node->name, role);
+    if (t) t->dtype = fx_type_of(node->op, bit, fx_params_storage(g->params));
+    return t;
+}
+
 /* Gives the node room for every output and saved tensor, for its shape rule to choose from. */
 static bool open_outputs(fx_builder *g, fx_node *node, fx_tensor *const *out, int count)
 {
     for (int i = 0; i < FX_MAX_OUT; i++)
-        if (!(node->out[i] = i < count ? out[i] : fx_builder_tensor(g, node->name, FX_ACTIVATION)))
+        if (!(node->out[i] = i < count ? out[i] : typed(g, node, FX_OUT(i), FX_ACTIVATION)))
             return false;
     for (int i = 0; i < FX_MAX_SAVED; i++)
-        if (!(node->saved[i] = fx_builder_tensor(g, node->name, FX_STATISTIC))) return false;
+        if (!(node->saved[i] = typed(g, node, FX_SAVED(i), FX_STATISTIC))) return false;
     return true;
 }
 
@@ -233,9 +251,26 @@ static void close_outputs(fx_builder *g, fx_node *node, size_t listed)
         if (node->saved[i]->rank == 0) node->saved[i] = NULL;
 }
 
-/* Backward writes each input's gradient on its own: one tensor twice would need an order among them. */
-static fx_status check_inputs(const fx_node *node, int count)
+/* Kernels take the types for granted. A trained parameter's gradient is fp32, so it has to be where the
+ * op writes one that is. */
+static fx_status check_type(const fx_node *node, int i, fx_dtype storage)
 {
+    const fx_tensor *t = node->in[i];
+    const unsigned bit = FX_IN(i);
+    if (!t || storage == FX_F32) return FX_OK;
+    FX_REQUIRE(t->dtype == fx_type_of(node->op, bit, storage) ||
+                   (t->dtype == FX_F32 && (node->op->converts & bit)),
+               FX_EARG, "input %d is %s", i, t->dtype == FX_F32 ? "fp32, not bf16" : "bf16, not fp32");
+    FX_REQUIRE(!t->param || !t->wants_gradient || (node->op->parameters & bit), FX_EARG,
+               "input %d is a parameter", i);
+    return FX_OK;
+}
+
+/* Backward writes each input's gradient on its own: one tensor twice would need an order among them. */
+static fx_status check_inputs(const fx_node *node, int count, fx_dtype storage)
+{
+    for (int i = 0; i < FX_MAX_IN; i++)
+        FX_TRY(check_type(node, i, storage));
     FX_REQUIRE(count <= FX_MAX_IN, FX_EARG, "%d inputs, at most %d", count, FX_MAX_IN);
     for (int i = 0; i < count; i++)
         for (int j = 0; j < i; j++)
@@ -278,7 +313,7 @@ fx_node *fx_record_into(fx_builder *g, fx_op_id id, const char *name, fx_attrs a
     node->section = g->section;
     for (int i = 0; i < count && i < FX_MAX_IN; i++)
         node->in[i] = in[i];
-    fx_status status = check_inputs(node, count);
+    fx_status status = check_inputs(node, count, fx_params_storage(g->params));
     if (status == FX_OK) {
         const size_t listed = g->tensor_count;
         if (!open_outputs(g, node, out, count_out)) return NULL;

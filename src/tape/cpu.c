@@ -28,6 +28,8 @@ static fx_status find(void)
 static fx_status open_cpu(const fx_exec_options *options, fx_exec **out)
 {
     fx_exec *exec = NULL;
+    FX_REQUIRE(options->precision == FX_PRECISION_FP32, FX_ECONFIG,
+               "precision: the CPU backend computes in fp32");
     FX_TRY(FX_ALLOC(exec, 1));
     exec->backend = &fx_backend_cpu;
     exec->options = *options;

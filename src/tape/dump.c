@@ -5,7 +5,8 @@ static void print_tensors(FILE *out, const char *label, fx_tensor *const *t, int
 {
     for (int i = 0; i < count; i++)
         if (t[i]) {
-            fprintf(out, " %s%d%s", label, i, fx_shape_text(t[i]));
+            fprintf(out, " %s%d%s%s", label, i, fx_shape_text(t[i]),
+                    t[i]->dtype == FX_BF16 ? "bf16" : "");
             if (t[i]->memory == FX_PLANNED) fprintf(out, "@%zu", t[i]->offset);
         }
 }

@@ -16,6 +16,7 @@ struct fx_params {
     fx_param **list;
     size_t count, capacity;
     int replicas;
+    fx_dtype storage;
 
     fx_exec *exec;            /* of the slabs' memory; NULL: none yet */
     unsigned slabs;           /* laid out: bits 1 << fx_slab */
@@ -68,6 +69,19 @@ int fx_params_replica_count(const fx_params *params)
     return params->replicas;
 }
 
+fx_status fx_params_store_as(fx_params *params, fx_dtype storage)
+{
+    FX_REQUIRE(params->count == 0 && (storage == FX_F32 || storage == FX_BF16), FX_EARG,
+               "parameters are stored as fp32 or bf16, said before the first tape");
+    params->storage = storage;
+    return FX_OK;
+}
+
+fx_dtype fx_params_storage(const fx_params *params)
+{
+    return params->storage;
+}
+
 static bool is_trained(fx_init init)
 {
     return init.kind != FX_INIT_FREQUENCIES && init.kind != FX_INIT_PHASES;
@@ -96,6 +110,7 @@ static fx_status add(fx_params *params, const char *name, fx_init init, int rank
     p->offset = -1;
     describe(p, &p->value, p->trained);
     describe(p, &p->ema, false);
+    if (p->trained) p->value.dtype = p->ema.dtype = params->storage;
     FX_TRY(fx_set_shape(&p->value, rank, dim));
     FX_TRY(fx_set_shape(&p->ema, rank, dim));
     for (int r = 0; r < params->replicas; r++) {
@@ -174,9 +189,10 @@ static fx_status place_all(fx_params *params, fx_param *const *order)
     return FX_OK;
 }
 
-static fx_tensor slab_of(int rank, int64_t rows, int64_t elements)
+static fx_tensor slab_of(fx_dtype dtype, int rank, int64_t rows, int64_t elements)
 {
-    fx_tensor slab = {.name = "slab", .rank = rank, .memory = FX_PARAMETER, .first = -1, .last = -1};
+    fx_tensor slab = {
+        .name = "slab", .rank = rank, .dtype = dtype, .memory = FX_PARAMETER, .first = -1, .last = -1};
     slab.dim[0] = rank == 2 ? rows : elements;
     slab.dim[1] = rank == 2 ? elements : 0;
     return slab;
@@ -194,14 +210,19 @@ fx_status fx_params_lay_out(fx_params *params, fx_param *const *order, unsigned 
         const int64_t held = s == FX_SLAB_VALUE      ? params->all_elements
                              : s == FX_SLAB_GRADIENT ? replicas * n
                                                      : n;
-        params->slab[s] = slab_of(s == FX_SLAB_GRADIENT ? 2 : 1, replicas, n);
+        params->slab[s] = slab_of(FX_F32, s == FX_SLAB_GRADIENT ? 2 : 1, replicas, n);
         params->slab_bytes[s] = (size_t)held * sizeof(float);
     }
     if (slabs & (1u << FX_SLAB_GRADIENT)) {
         params->gradient = fx_pool_calloc(params->pool, (size_t)replicas, sizeof *params->gradient);
         if (!params->gradient) return FX_ENOMEM;
         for (int r = 0; r < replicas; r++)
-            params->gradient[r] = slab_of(1, 1, n);
+            params->gradient[r] = slab_of(FX_F32, 1, 1, n);
+    }
+    if (params->storage == FX_BF16) {
+        params->slab[FX_SLAB_COPY] = slab_of(FX_BF16, 2, slabs & 1u << FX_SLAB_EMA ? 2 : 1, n);
+        params->slab_bytes[FX_SLAB_COPY] = fx_tensor_bytes(&params->slab[FX_SLAB_COPY]);
+        slabs |= 1u << FX_SLAB_COPY;
     }
     params->slabs = slabs;
     return FX_OK;
@@ -209,7 +230,18 @@ fx_status fx_params_lay_out(fx_params *params, fx_param *const *order, unsigned 
 
 static void bind(const fx_tensor *slab, const fx_param *p, fx_tensor *t)
 {
-    if (slab->data) t->data = (char *)slab->data + (size_t)p->offset * sizeof(float);
+    if (slab->data) t->data = (char *)slab->data + (size_t)p->offset * fx_dtype_bytes(slab->dtype);
+}
+
+/* The slab `slab` as kernels read trained parameters: itself, or its row of the copies. */
+static fx_tensor as_read(const fx_params *params, fx_slab slab)
+{
+    const fx_tensor *copies = &params->slab[FX_SLAB_COPY];
+    if (params->storage == FX_F32) return params->slab[slab];
+    fx_tensor row = slab_of(FX_BF16, 1, 1, params->trained_elements);
+    if (copies->data && (slab == FX_SLAB_VALUE || copies->dim[0] == 2))
+        row.data = (char *)copies->data + (slab == FX_SLAB_EMA ? fx_tensor_bytes(&row) : 0);
+    return row;
 }
 
 fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *order, unsigned slabs)
@@ -217,17 +249,18 @@ fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *
     FX_TRY(fx_params_lay_out(params, order, slabs));
     params->exec = exec;
     for (fx_slab s = 0; s < FX_SLABS; s++)
-        if (slabs & (1u << s))
+        if (params->slabs & (1u << s))
             FX_TRY_CTX(exec->backend->allocate(exec, params->slab_bytes[s], &params->slab[s].data),
                        "parameters");
     for (int r = 0; params->gradient && r < params->replicas; r++)
         params->gradient[r].data =
             fx_f32(&params->slab[FX_SLAB_GRADIENT]) + r * params->trained_elements;
+    const fx_tensor value = as_read(params, FX_SLAB_VALUE), ema = as_read(params, FX_SLAB_EMA);
     for (size_t i = 0; i < params->count; i++) {
         fx_param *p = params->list[i];
-        bind(&params->slab[FX_SLAB_VALUE], p, &p->value);
+        bind(p->trained ? &value : &params->slab[FX_SLAB_VALUE], p, &p->value);
         if (!p->trained) continue;
-        bind(&params->slab[FX_SLAB_EMA], p, &p->ema);
+        bind(&ema, p, &p->ema);
         for (int r = 0; params->gradient && r < params->replicas; r++)
             bind(&params->gradient[r], p, &p->gradient[r]);
     }
@@ -261,17 +294,22 @@ size_t fx_params_bytes(const fx_params *params)
 static fx_status locate(fx_params *params, const fx_param *p, fx_slab slab, float **out)
 {
     const fx_tensor *whole = fx_params_slab(params, slab, 0);
-    FX_REQUIRE(whole && whole->data && (p->trained || slab == FX_SLAB_VALUE), FX_EARG,
-               "%s: no such slab", p->name);
+    FX_REQUIRE(slab != FX_SLAB_COPY && whole && whole->data && (p->trained || slab == FX_SLAB_VALUE),
+               FX_EARG, "%s: no such slab", p->name);
     *out = fx_f32(whole) + p->offset;
     return FX_OK;
+}
+
+static size_t bytes_of(const fx_param *p)
+{
+    return (size_t)fx_count(&p->value) * sizeof(float);
 }
 
 fx_status fx_params_read(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab, float *out)
 {
     float *at = NULL;
     FX_TRY(locate(params, p, slab, &at));
-    return exec->backend->download(exec, out, at, fx_tensor_bytes(&p->value));
+    return exec->backend->download(exec, out, at, bytes_of(p));
 }
 
 fx_status fx_params_write(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab,
@@ -279,5 +317,7 @@ fx_status fx_params_write(fx_params *params, fx_exec *exec, const fx_param *p, f
 {
     float *at = NULL;
     FX_TRY(locate(params, p, slab, &at));
-    return exec->backend->upload(exec, at, in, fx_tensor_bytes(&p->value));
+    FX_TRY(exec->backend->upload(exec, at, in, bytes_of(p)));
+    const fx_tensor *copy = slab == FX_SLAB_VALUE ? &p->value : slab == FX_SLAB_EMA ? &p->ema : NULL;
+    return copy && copy->dtype == FX_BF16 ? fx_tensor_write(exec, copy, in) : FX_OK;
 }

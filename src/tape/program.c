@@ -89,6 +89,8 @@ fx_status fx_program_create(fx_exec *exec, fx_builder **g, bool plan_only, fx_pr
     *g = NULL;
     fx_status status = FX_OK;
     FX_TRY_DONE(fx_builder_status(p->g));
+    FX_REQUIRE_DONE(fx_params_storage(p->g->params) == exec->storage, FX_EARG,
+                    "recorded for another storage than that of this backend (%s)", exec->backend->name);
     FX_TRY_DONE(prepare(p));
     FX_TRY_DONE(fx_plan(p->g, &p->summary));
     count_entries(p);
@@ -134,13 +136,13 @@ static fx_status check_kept(const fx_tensor *t)
 fx_status fx_program_write(fx_program *p, fx_tensor *t, const float *values)
 {
     FX_TRY(check_kept(t));
-    return p->exec->backend->upload(p->exec, t->data, values, fx_tensor_bytes(t));
+    return fx_tensor_write(p->exec, t, values);
 }
 
 fx_status fx_program_read(fx_program *p, const fx_tensor *t, float *values)
 {
     FX_TRY(check_kept(t));
-    return p->exec->backend->download(p->exec, values, t->data, fx_tensor_bytes(t));
+    return fx_tensor_read(p->exec, t, values);
 }
 
 fx_plan_summary fx_program_summary(const fx_program *p)

@@ -19,12 +19,13 @@ static fx_status make_parameters(fx_evaluation *e)
 {
     fx_builder *g = NULL;
     FX_TRY(fx_params_create(&e->params));
+    FX_TRY(fx_params_store_as(e->params, e->exec->storage));
     FX_TRY(fx_builder_create(e->params, &g));
     const int64_t side = e->options.model.image;
     fx_batch in = {.snapshots =
                        fx_input(g, "snapshots", 4, FX_DIMS(1, side, side, e->options.model.cond)),
                    .lowres = fx_input(g, "lowres", 4, FX_DIMS(1, side, side, 1)),
-                   .re = fx_input(g, "re", 2, FX_DIMS(1, 1))};
+                   .re = fx_input_stored(g, "re", 2, FX_DIMS(1, 1))};
     const int64_t tasks = e->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
     fx_record_sampler(g, &e->options.model, e->options.schedule, 1, &in,
                       fx_input(g, "x", 4, FX_DIMS(tasks, side, side, 1)));

@@ -63,7 +63,7 @@ static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bo
 {
     const int64_t side = o->model.image;
     b->snapshots = fx_input(g, "snapshots", 4, FX_DIMS(n, side, side, o->model.cond));
-    b->re = fx_input(g, "re", 2, FX_DIMS(n, 1));
+    b->re = fx_input_stored(g, "re", 2, FX_DIMS(n, 1));
     if (noise && (o->model.tasks & FX_TASK_FC))
         b->future = fx_input(g, "future", 4, FX_DIMS(n, side, side, 1));
     if (o->given) {
@@ -156,10 +156,11 @@ static void record_update(fx_builder *g, fx_trainee *t)
     if (!clip) return;
     t->norm = fx_keep(g, clip->out[0]);
     fx_record(g, FX_OP_update, "update", (fx_attrs){.update = t->options.update},
-              (fx_tensor *[]){
-                  fx_params_slab(p, FX_SLAB_VALUE, 0), gradient, fx_params_slab(p, FX_SLAB_MOMENT1, 0),
-                  fx_params_slab(p, FX_SLAB_MOMENT2, 0), fx_params_slab(p, FX_SLAB_EMA, 0), t->norm},
-              6);
+              (fx_tensor *[]){fx_params_slab(p, FX_SLAB_VALUE, 0), gradient,
+                              fx_params_slab(p, FX_SLAB_MOMENT1, 0),
+                              fx_params_slab(p, FX_SLAB_MOMENT2, 0), fx_params_slab(p, FX_SLAB_EMA, 0),
+                              t->norm, fx_params_slab(p, FX_SLAB_COPY, 0)},
+              7);
 }
 
 static fx_status build(fx_trainee *t, bool plan_only)
@@ -195,6 +196,7 @@ fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool 
     FX_TRY_DONE(FX_ALLOC(t->inputs, options->accumulate));
     FX_TRY_DONE(FX_ALLOC(t->nodes, options->accumulate));
     FX_TRY_DONE(fx_params_create(&t->params));
+    FX_TRY_DONE(fx_params_store_as(t->params, exec->storage));
     if (options->fixed) FX_TRY_DONE(fx_params_replicas(t->params, options->accumulate));
     FX_TRY_DONE(build(t, plan_only));
     *out = t;

@@ -37,6 +37,7 @@ static fx_status verify_bicubic(fx_check *c, int64_t factor, int64_t side)
     snprintf(name, sizeof name, "up/%lld", (long long)factor);
     FX_TRY_DONE(FX_ALLOC(x, side * side));
     FX_TRY_DONE(fx_params_create(&params));
+    FX_TRY_DONE(fx_params_store_as(params, c->exec->storage));
     FX_TRY_DONE(fx_builder_create(params, &g));
     fx_tensor *patch = fx_input(g, "patch", 4, FX_DIMS(1, side, side, 1));
     const fx_attrs attrs = {.bicubic = {.factor = factor}};

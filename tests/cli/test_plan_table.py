@@ -38,7 +38,7 @@ for preset, parameters in PARAMETERS.items():
     rows, told = table(plan(f"{CONFIGS}/flex-{preset}.yaml", "--set", "data.patch=256"))
     assert told == parameters, f"{preset}: {told} parameters"
     total = rows.pop("in all")
-    assert len(rows) == 12, rows.keys()
+    assert len(rows) == 13, rows.keys()
     for option in range(4):
         parts = sum(row[option] for row in rows.values())
         assert abs(parts - total[option]) < 1, f"{preset}, option {option}: {parts} MiB in parts, {total[option]} in all"

@@ -110,6 +110,11 @@ FX_DEVICE void fx_store_quad(void *p, uint32_t a, uint32_t b, uint32_t c, uint32
     const uint32_t quad[4] = {a, b, c, d};
     memcpy(p, quad, sizeof quad);
 }
+FX_DEVICE void fx_store_pair(void *p, uint32_t a, uint32_t b)
+{
+    const uint32_t pair[2] = {a, b};
+    memcpy(p, pair, sizeof pair);
+}
 FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
 {
     const double angle = turns * 6.283185307179586;
