@@ -18,12 +18,16 @@ fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node)
                    cudaGetErrorString(error));
 }
 
+/* Where no driver is installed the runtime speaks of one that is too old. */
 static fx_status find(void)
 {
-    int count = 0;
+    int count = 0, driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
-    FX_REQUIRE(error == cudaSuccess, FX_EDEVICE, "no driver or no device: %s",
+    FX_REQUIRE(driver > 0 || error == cudaSuccess, FX_EDEVICE, "no driver (libcuda.so.1): %s",
                cudaGetErrorString(error));
+    FX_REQUIRE(error == cudaSuccess, FX_EDEVICE, "the driver, for CUDA %d.%d, says: %s", driver / 1000,
+               driver % 1000 / 10, cudaGetErrorString(error));
     FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
     return FX_OK;
 }

@@ -1,4 +1,5 @@
-/* kernels.c: the table of the CUDA backend's kernels. */
+/* kernels.c: the table of the CUDA backend's kernels. Every line of oplist.h is a reference: an op
+ * without its twin does not link. */
 #include "exec.h"
 
 #define FX_OP(name) extern const fx_kernel fx_cuda_##name;

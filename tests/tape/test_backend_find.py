@@ -3,7 +3,8 @@
 be missing: no library, a file that is none, one of another build, no driver. A build without CUDA has the first two only.
 
 Run: label quick
-Planted and caught, in src/tape/backend.c: the build id not compared; any backend taken where cuda is asked for.
+Planted and caught, in src/tape/backend.c: the build id not compared; any backend taken where cuda is asked for. In
+cuda/cuda.cmake: the driver linked.
 """
 import os
 import re
@@ -65,7 +66,11 @@ def main():
             expect("other build", f"is of build 0123456789ab, this program of build {build.decode()}$", cuda_line(folder))
             with open(place, "wb") as f:
                 f.write(library)
-            expect("this build", "no driver or no device: |^flexhpc, backend cuda, .*compute capability", cuda_line(folder))
+            expect("this build", r"^no CUDA: (no driver \(libcuda.so.1\): |the driver, for CUDA \d+\.\d+, says: ).|"
+                   "^flexhpc, backend cuda, .*compute capability", cuda_line(folder))
+            needed = subprocess.run(["readelf", "-d", place], capture_output=True, text=True, check=True).stdout
+            if "libcuda.so" in needed or "libflexhpc.so" not in needed:
+                sys.exit(f"the driver's library is linked, which a login node has not: {needed}")
     return 0
 
 
