@@ -38,15 +38,16 @@ CASES = [
     ("sr", {"tasks": "sr", "batch": 3, **ONE_TASK}, {"criterion": "mse"}),
     ("fc", {"tasks": "fc", "cond_snapshots": 3, **ONE_TASK}, {"logsnr_shift": 1.1}),
     ("fc_eps", {"tasks": "fc", "predict": "eps", "sigmoid_weight": 1, **ONE_TASK}, {"sigmoid_shift": -2.0}),
-    ("patch2", {"image_size": 64, "latent_patch": 2}, {"tag": 99}),
-    ("patch4", {"channels": (32, 64), "res_blocks": (1, 1), "image_size": 64, "latent_patch": 4, "depth": 5}, {"heads": 1}),
+    ("patch2", {"channels": (32, 32, 64), "res_blocks": (1, 1, 1), "latent_patch": 2}, {"tag": 99}),
+    ("patch4", {"channels": (32, 64), "res_blocks": (1, 1), "latent_patch": 4, "depth": 5}, {"heads": 1}),
     # 32 + 32 channels into 64 at level 0: as many as come in
     ("remedies", {"decoder_channels": (64, 32, 32, 96), "strong_scale": 0.5}, {"strong_scale": 0.6}),
-    # One image of one task, to stay cheap. 128 + 256 channels: groups of 12 cross the two sources; 16 x 16 tokens and one.
-    ("small_widths", {"image_size": 64, "channels": (128, 256), "res_blocks": (1, 1), "heads": 4, "tasks": "sr", "batch": 1,
-                      **ONE_TASK}, {"heads": 8}),
+    # One image of the task that is sampled less, to stay cheap. 128 + 256 channels: groups of 12 cross the two sources;
+    # 16 x 16 tokens and one.
+    ("small_widths", {"image_size": 64, "channels": (128, 256), "res_blocks": (1, 1), "heads": 4, "tasks": "fc", "batch": 1,
+                      **ONE_TASK}, {"depth": 5}),
     # 64 + 128 channels: groups of 6; heads of 72 as in the preset big
-    ("big_heads", {"image_size": 128, "channels": (64, 128, 288), "res_blocks": (1, 1, 1), "heads": 4, "tasks": "fc",
+    ("big_heads", {"image_size": 64, "channels": (64, 128, 288), "res_blocks": (1, 1, 1), "heads": 4, "tasks": "fc",
                    "batch": 1, **ONE_TASK}, {"mlp_ratio": 4.0}),
 ]
 
