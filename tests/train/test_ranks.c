@@ -29,29 +29,26 @@
 #include "train/golden.h"
 
 enum {
-    SAMPLES = 12,
-    IMAGE = 32,
     COND = 2,
-    PIXELS = IMAGE * IMAGE,
+    SIZE_KEYS = 5,
     FIXED_SAMPLES = 4,
     FIXED_STEPS = 20,
     NO_GRADIENT = 26 /* whose true gradient is 0 */
 };
 static const uint64_t TAG = 3;
-static const char *const SETTINGS[] = {"model.preset=custom",
-                                       "data.patch=32",
-                                       "model.channels=32,32,64,64",
-                                       "model.blocks=1,1,1,1",
-                                       "model.depth=3",
-                                       "model.heads=2",
-                                       "model.mlp_ratio=2",
-                                       "model.dropout=0.1",
-                                       "contrast.weight=1",
-                                       "data.factor=4",
-                                       "train.learning_rate=1e-3",
-                                       "train.optimizer=adamw",
-                                       "train.bucket=0.25",
-                                       NULL};
+
+/* What all trainings here share, and what differs between the two sizes: 12 samples of four levels; and
+ * 4 samples of a model of every part, small enough for 20 steps, for train.reduce: fixed. */
+static const char *const COMMON[] = {
+    "model.preset=custom",      "model.heads=2",         "model.mlp_ratio=2",
+    "model.dropout=0.1",        "contrast.weight=1",     "data.factor=4",
+    "train.learning_rate=1e-3", "train.optimizer=adamw", "train.bucket=0.25"};
+static const char RING[] = "train.reduce=ring", FIXED[] = "train.reduce=fixed";
+static const char *const OF_12[] = {"data.patch=32", "train.global_batch=12",
+                                    "model.channels=32,32,64,64", "model.blocks=1,1,1,1",
+                                    "model.depth=3"};
+static const char *const OF_4[] = {"data.patch=16", "train.global_batch=4", "model.channels=32,64",
+                                   "model.blocks=1,1", "model.depth=1"};
 
 #define OK(call)                                                                                       \
     do {                                                                                               \
@@ -62,7 +59,7 @@ static fx_comm *job;
 
 /* ---- A model in training on the ranks of a communicator, and the data. */
 
-static fx_trainee *trainee_on(fx_comm *comm, bool fixed)
+static fx_trainee *trainee_on(fx_comm *comm, const char *const *size, const char *reduce)
 {
     const fx_golden golden = {.tag = TAG};
     const fx_backend *backend = NULL;
@@ -70,17 +67,16 @@ static fx_trainee *trainee_on(fx_comm *comm, bool fixed)
     fx_step_options options;
     fx_trainee *t = NULL;
     fx_exec *exec = NULL;
-    const char *settings[sizeof SETTINGS / sizeof *SETTINGS + 2] = {
-        fixed ? "train.reduce=fixed" : "train.reduce=ring",
-        fixed ? "train.global_batch=4" : "train.global_batch=12"};
-    memcpy(settings + 2, SETTINGS, sizeof SETTINGS);
+    const char *settings[1 + SIZE_KEYS + sizeof COMMON / sizeof *COMMON + 1] = {reduce};
+    memcpy(settings + 1, size, SIZE_KEYS * sizeof *size);
+    memcpy(settings + 1 + SIZE_KEYS, COMMON, sizeof COMMON);
     OK(fx_config_parse(&config, "settings", "", 0, settings));
     OK(fx_step_options_from_config(&config, comm->size, &options));
     OK(fx_backend_find("cpu", &backend));
     OK(backend->open(&(fx_exec_options){.comm = comm, .threads = 1}, &exec));
     OK(fx_trainee_create(exec, &options, false, &t));
     OK(fx_golden_weights(&golden, t->params, exec));
-    assert_true(options.fixed || t->buckets > 3);
+    assert_true(size != OF_12 || t->buckets > 3);
     return t;
 }
 
@@ -125,10 +121,11 @@ static fx_step_report one_step(fx_trainee *t, int number)
                           .gradient_scale = 1,
                           .dropout = true};
     fx_step_report report;
+    const int64_t pixels = t->options.model.image * t->options.model.image;
     for (int micro = 0; micro < t->options.accumulate; micro++) {
         const int64_t first = first_slot(t) + micro * t->options.micro_batch;
-        write_input(t, "snapshots", t->inputs[micro].snapshots, first, PIXELS * COND);
-        write_input(t, "future", t->inputs[micro].future, first, PIXELS);
+        write_input(t, "snapshots", t->inputs[micro].snapshots, first, pixels * COND);
+        write_input(t, "future", t->inputs[micro].future, first, pixels);
         write_input(t, "re", t->inputs[micro].re, first, 1);
     }
     OK(fx_trainee_step(t, &step, &report));
@@ -207,10 +204,10 @@ static void assert_near(const char *what, double x, double y, double tolerance)
 static void ranks_agree_with_one_alone(void **state)
 {
     (void)state;
-    fx_trainee *t = trainee_on(job, false);
+    fx_trainee *t = trainee_on(job, OF_12, RING);
     const fx_step_report r = one_step(t, 0);
     if (job->rank == 0) {
-        fx_trainee *alone = trainee_on(fx_comm_self(), false);
+        fx_trainee *alone = trainee_on(fx_comm_self(), OF_12, RING);
         const fx_step_report one = one_step(alone, 0);
         assert_true(one.loss > 0.1 && one.contrast > 0.1);
         assert_near("loss", r.loss, one.loss, 1e-6);
@@ -241,7 +238,7 @@ static uint64_t state_hash(fx_trainee *t)
 
 static uint64_t trained_hash(void)
 {
-    fx_trainee *t = trainee_on(job, false);
+    fx_trainee *t = trainee_on(job, OF_12, RING);
     const double first = one_step(t, 0).loss, second = one_step(t, 1).loss;
     assert_true(first != second);
     const uint64_t hash = state_hash(t);
@@ -293,14 +290,14 @@ static void fixed_bits_do_not_depend_on_ranks(void **state)
     (void)state;
     uint64_t all[4];
     if (job->size == 1 || FIXED_SAMPLES % job->size != 0) skip();
-    fx_trainee *t = trainee_on(job, true);
+    fx_trainee *t = trainee_on(job, OF_4, FIXED);
     const fx_step_report r = fixed_steps(t);
     const uint64_t hash = state_hash(t);
     OK(job->ops->all_gather(job, &hash, sizeof hash, all));
     for (int k = 0; k < job->size; k++)
         assert_true(all[k] == all[0]);
     if (job->rank == 0) {
-        fx_trainee *alone = trainee_on(fx_comm_self(), true);
+        fx_trainee *alone = trainee_on(fx_comm_self(), OF_4, FIXED);
         const fx_step_report one = fixed_steps(alone);
         compare_bits(t, alone);
         assert_true(r.contrast == one.contrast && r.norm == one.norm);
@@ -310,12 +307,27 @@ static void fixed_bits_do_not_depend_on_ranks(void **state)
     trainee_close(t);
 }
 
+/* The tree adds up what the ring adds up: every sample, once. */
+static void fixed_agrees_with_ring(void **state)
+{
+    (void)state;
+    if (FIXED_SAMPLES % job->size != 0) skip();
+    fx_trainee *t = trainee_on(job, OF_4, FIXED), *ring = trainee_on(job, OF_4, RING);
+    const fx_step_report r = one_step(t, 0), other = one_step(ring, 0);
+    assert_near("loss", r.loss, other.loss, 1e-6);
+    assert_near("norm", r.norm, other.norm, 2e-4);
+    compare_gradients(t, ring);
+    trainee_close(t);
+    trainee_close(ring);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_ranks_give_the_same_bits),
         /* rank 0 may leave these while the others wait; fx_comm_finish ends them */
         cmocka_unit_test(fixed_bits_do_not_depend_on_ranks),
+        cmocka_unit_test(fixed_agrees_with_ring),
         cmocka_unit_test(ranks_agree_with_one_alone),
     };
     const fx_status status = fx_comm_start(&argc, &argv, &job);
