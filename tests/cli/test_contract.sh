@@ -6,6 +6,7 @@
 # under another name; --key=value that takes the next word too; an option taken for a value; at most 64 files; NaN kept; cmd.txt
 # written anew; secrets of the environment told; lines instead of one line on a terminal; a checkpoint gone back to.
 # Run: label full
+# Run: cost 12
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 

@@ -3,6 +3,7 @@
 # was there is lost. Beside tests/fault/test_errors.sh, which has every refusal on one rank.
 # Run: label full
 # Run: timeout 200
+# Run: cost 27
 # Planted errors, each seen caught and removed: NaN and infinity not looked for; a snapshot's checksum not compared; a
 # shard's size not compared with the manifest's; a full disk not called so; peers of the rank that speaks ending with 0;
 # a run lock that two jobs can hold.

@@ -3,6 +3,7 @@
 # file, key, option or dataset. Nothing is lost: what was there before is there afterwards.
 # Run: label full
 # Run: timeout 200
+# Run: cost 11
 # Planted errors, seen caught and removed: data written collectively, as it was until this test (a full disk on one rank
 # hung the other in HDF5); every command taking the CPU backend, whatever backend says.
 # shellcheck source=tests/fault/tiny.sh

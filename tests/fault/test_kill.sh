@@ -4,6 +4,7 @@
 # start-up, steps and saves in turn, at a random instant of each, and go on until each of the three was hit.
 # Run: label full
 # Run: timeout 200
+# Run: cost 16
 # Run: long FX_KILLS=20
 # Planted errors, each seen caught and removed: metrics not cut back on resume (steps 3 and 4 twice); random counters that
 # begin at 0 again after a resume; the step counter one too far after a resume (576 of 580 tensors differ).

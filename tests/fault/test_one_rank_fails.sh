@@ -4,6 +4,7 @@
 # what it had.
 # Run: label full
 # Run: timeout 300
+# Run: cost 50
 # Planted errors, each seen caught and removed: the file not synced before its name; a written checkpoint not verified;
 # `latest` written before the file has its name; a failed write inside H5Fclose that fx_agree_soon doesn't hear of (the job
 # hangs); the message of the reading thread lost; the number of another rank in the line.

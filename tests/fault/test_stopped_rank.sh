@@ -3,6 +3,7 @@
 # run.timeout + 5 s: in a step, at any rank, in a save, while it reads data, in set-up.
 # Run: label full
 # Run: timeout 200
+# Run: cost 17
 # Planted errors, each seen caught and removed: the deadline ignored; a rank that runs blamed; a silent rank given the time
 # of its phase; the pid of the rank that speaks; the watchdog started after the loader.
 # shellcheck source=tests/fault/tiny.sh

@@ -4,6 +4,8 @@
  * Run: label full
  * Run: timeout 200
  *
+ * Run: cost 12
+ *
  * Planted errors, each caught: the lowest rank speaks even when it is only a peer of the one that
  * failed; "rank R/N on" put before a message that has it; a failed rank that waits for the others
  * without end; Slurm's task count not looked at. */

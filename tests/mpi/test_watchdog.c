@@ -5,6 +5,8 @@
  * Run: label full
  * Run: timeout 300
  *
+ * Run: cost 50
+ *
  * Planted errors, each caught: silence of a thread not looked at; SAVE with the deadline of STEP; a
  * suspended rank not pardoned; no alarm behind MPI_Abort; time of saves counted as time of steps; a
  * departed rank that the others don't wait for (they took the word from it). */

@@ -6,6 +6,7 @@ copy whose attributes are not those the file was made with.
 
 Run: label full
 Run: timeout 900
+Run: cost 60
 Planted errors: the changed attributes below, one a file, are tried at every run. In the C code, seen caught and removed:
 strong_scale left out at the bottleneck (velocity off by 4e-3), one weak level too many, rows and columns of a latent patch
 exchanged.

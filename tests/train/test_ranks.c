@@ -7,7 +7,9 @@
  *
  * Run: ranks 1 2 3 4
  * Run: label full
- * Run: timeout 120
+ * Run: timeout 300
+ *
+ * Run: cost 12
  *
  * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's; a
  * rank's first slot left out of the draws of t and eps, and of dropout; one bucket of gradients not

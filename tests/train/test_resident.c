@@ -6,6 +6,8 @@
  * arena.
  *
  * Run: label full
+ *
+ * Run: cost 18
  */
 #include <setjmp.h>
 #include <stdarg.h>

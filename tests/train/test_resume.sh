@@ -4,6 +4,7 @@
 # and at the points of a save where a crash could lose something; tests/fault/test_kill.sh kills at random instants.
 # Run: label full
 # Run: timeout 300
+# Run: cost 30
 # Planted and caught: moments not read from the checkpoint.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"

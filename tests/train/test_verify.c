@@ -7,7 +7,9 @@
  *
  * Run: label full
  *
- * Run: timeout 900 */
+ * Run: timeout 900
+ *
+ * Run: cost 45 */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
