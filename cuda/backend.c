@@ -202,10 +202,10 @@ static fx_status describe(fx_exec *exec, char *text, size_t size)
     FX_CUDA(cudaGetDeviceProperties(&device, fx_cuda_of(exec)->device));
     FX_CUDA(cudaRuntimeGetVersion(&runtime));
     FX_CUDA(cudaDriverGetVersion(&driver));
-    return fx_print(text, size,
-                    "cuda, %s, compute capability %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d",
-                    device.name, device.major, device.minor, (double)device.totalGlobalMem / 0x1p30,
-                    runtime / 1000, runtime % 1000 / 10, driver / 1000, driver % 1000 / 10);
+    return fx_print(
+        text, size, "cuda, %s, compute capability %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d%s",
+        device.name, device.major, device.minor, (double)device.totalGlobalMem / 0x1p30, runtime / 1000,
+        runtime % 1000 / 10, driver / 1000, driver % 1000 / 10, exec->options.eager ? ", eager" : "");
 }
 
 const fx_backend fx_backend_cuda = {

@@ -1,7 +1,9 @@
 /* graph.cpp: capture and replay. A graph is the list of what was put into the captured streams. A
  * launch puts the list into streams of the graph's own, which start when the launching stream comes to
- * it, and end before that stream goes on; so replays are scheduled and checked as all work is. */
+ * it, and end before that stream goes on; so replays are scheduled and checked as all work is.
+ * FX_FAKE_NO_CAPTURE: no capture may begin. */
 #include <algorithm>
+#include <cstdlib>
 
 #include "fake.h"
 
@@ -95,6 +97,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 {
     if (!fake_is_stream(stream)) return cudaErrorInvalidResourceHandle;
     if (mode != cudaStreamCaptureModeThreadLocal || present) return cudaErrorIllegalState;
+    if (getenv("FX_FAKE_NO_CAPTURE")) return cudaErrorStreamCaptureUnsupported;
     static int number;
     present = new fake_capture();
     present->number = ++number;
