@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole program on the CUDA backend, on the stand-in: golden values of a model and of a training trajectory in strict fp32, a
 # training whose losses are the CPU backend's, a training without graphs and a resume with the same bits.
-# Planted and caught: the positional embedding's gradient halved.
+# Planted and caught: the positional embedding's gradient halved; in training, AdamW's correction of a step later, and a step's numbers
+# that graphs do not get; cuda.eager not handed on; in the resume, the first moment left at 0.
 # Run: standin only
 # Run: label full
 # Run: timeout 900

@@ -22,7 +22,6 @@ enum { NONDETERMINISTIC, HUNGRY, FAILING, TENSOR_CORES, PLAIN, CHOICES };
 
 static char last_error[512];
 static std::map<void *, fake_pointer> descriptors;
-static int plans_alive;
 
 cudnnStatus_t fake_refuse(cudnnStatus_t status, const char *fmt, ...)
 {
@@ -157,7 +156,11 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
 
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle)
 {
-    if (plans_alive > 0) fake_fatal("cudnnDestroy: %d plans are alive", plans_alive);
+    int plans = 0;
+    for (const auto &d : descriptors)
+        if (fake_has(*d.second, CUDNN_ATTR_EXECUTION_PLAN_HANDLE))
+            plans += *fake_values<cudnnHandle_t>(*d.second, CUDNN_ATTR_EXECUTION_PLAN_HANDLE) == handle;
+    if (plans > 0) fake_fatal("cudnnDestroy: %d plans are alive", plans);
     delete handle;
     return CUDNN_STATUS_SUCCESS;
 }
@@ -179,7 +182,6 @@ cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
     }
     *out = d.get();
     descriptors[*out] = d;
-    if (type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) plans_alive++;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -187,7 +189,6 @@ cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t which)
 {
     fake_descriptor *d = known(which);
     if (!d) return fake_refuse(CUDNN_STATUS_BAD_PARAM, "a descriptor that is not one");
-    if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) plans_alive--;
     if (d->twin) installed()->destroy(d->twin);
     d->twin = nullptr;
     descriptors.erase(which);
