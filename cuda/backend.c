@@ -32,17 +32,6 @@ static fx_status find(void)
     return FX_OK;
 }
 
-/* The one device that the launcher left visible, or the local rank's. */
-static fx_status pick_device(fx_cuda *exec)
-{
-    int count = 0;
-    FX_CUDA(cudaGetDeviceCount(&count));
-    FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
-    exec->device = exec->base.options.comm->local_rank % count;
-    FX_CUDA(cudaSetDevice(exec->device));
-    return FX_OK;
-}
-
 static fx_status await_stream(fx_cuda *exec, cudaStream_t stream)
 {
     FX_CUDA(cudaEventRecord(exec->order, stream));
@@ -99,7 +88,7 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
     exec->base.backend = &fx_backend_cuda;
     exec->base.options = *options;
     if (!exec->base.options.comm) exec->base.options.comm = fx_comm_self();
-    FX_TRY_DONE(pick_device(exec));
+    FX_TRY_DONE(fx_cuda_pick_device(exec));
     FX_TRY_DONE(fx_cuda_check(cudaDeviceGetStreamPriorityRange(&lowest, &highest), "priorities", NULL));
     FX_TRY_DONE(fx_cuda_check(
         cudaStreamCreateWithPriority(&exec->stream, cudaStreamNonBlocking, lowest), "stream", NULL));
@@ -115,12 +104,20 @@ done:
     return status;
 }
 
+/* Of several ranks' memory NCCL can register what its own allocator gave, and move it without copies
+ * of its own. */
 static fx_status allocate(fx_exec *base, size_t bytes, void **out)
 {
     fx_cuda *exec = fx_cuda_of(base);
     const size_t room = bytes > 0 ? bytes : 1;
+    size_t free_bytes = 0, all = 0;
     *out = NULL;
-    FX_TRY_CTX(fx_cuda_check(cudaMalloc(out, room), "cudaMalloc", NULL), "%zu bytes", room);
+    const bool by_nccl = base->options.comm->size > 1;
+    fx_status status = by_nccl ? fx_nccl_allocate(room, out)
+                               : fx_cuda_check(cudaMalloc(out, room), "cudaMalloc", NULL);
+    if (status != FX_OK && cudaMemGetInfo(&free_bytes, &all) == cudaSuccess)
+        status = fx_context(status, "%zu bytes asked for, %zu of %zu free", room, free_bytes, all);
+    FX_TRY(status);
     FX_CUDA(cudaMemsetAsync(*out, 0, room, exec->stream));
     return FX_OK;
 }
@@ -130,7 +127,10 @@ static void release(fx_exec *base, void *memory, size_t bytes)
     (void)bytes;
     if (!memory) return;
     fx_cuda_quiesce(fx_cuda_of(base));
-    cudaFree(memory);
+    if (base->options.comm->size > 1)
+        fx_nccl_release(memory);
+    else
+        cudaFree(memory);
 }
 
 static fx_status upload(fx_exec *base, void *device, const void *host, size_t bytes)

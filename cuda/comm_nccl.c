@@ -8,12 +8,13 @@
  * merely silent shows nowhere but in the watchdog, which ends the process. */
 #include <nccl.h>
 #include <sched.h>
+#include <stdio.h>
 
 #include "comm_nccl.h"
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 
-enum { CONNECT_SECONDS = 120, FLUSH_SECONDS = 10 };
+enum { CONNECT_SECONDS = 120, FLUSH_SECONDS = 10, LATER_SECONDS = 5 };
 
 struct fx_nccl {
     ncclComm_t comm; /* NULL: aborted, or not yet connected */
@@ -54,13 +55,62 @@ static fx_status settle(fx_nccl *n, ncclResult_t result, int seconds, const char
     return status;
 }
 
-static fx_status connect_all(fx_nccl *n, const fx_comm *comm, ncclUniqueId id)
+/* "2, 5, 7, ..." of those that did not answer; "" when all did. */
+static void list_absent(const bool *here, int size, char *text, size_t room)
 {
+    size_t used = 0;
+    text[0] = '\0';
+    for (int r = 0; r < size; r++) {
+        if (here[r]) continue;
+        const bool fits = used + 24 < room;
+        const int n = snprintf(text + used, room - used, fits ? "%s%d" : "%s...", used ? ", " : "", r);
+        if (!fits || n < 0) return;
+        used += (size_t)n;
+    }
+}
+
+/* Ranks answer rank 0 once NCCL has taken their call, so it knows who never came. The others wait a
+ * little longer: it is the one to speak. */
+static fx_status await_connection(fx_nccl *n, fx_comm *comm, double seconds, bool *here)
+{
+    const int64_t start = fx_heartbeat_clock();
+    const double limit = comm->rank == 0 ? seconds : seconds + LATER_SECONDS;
+    ncclResult_t result = ncclInProgress;
+    while (result == ncclInProgress) {
+        FX_TRY(comm->ops->answer(comm, here));
+        const ncclResult_t asked = ncclCommGetAsyncError(n->comm, &result);
+        if (asked != ncclSuccess) result = asked;
+        if (result == ncclInProgress && 1e-9 * (double)(fx_heartbeat_clock() - start) > limit) {
+            char absent[128] = "";
+            if (comm->rank == 0) list_absent(here, comm->size, absent, sizeof absent);
+            end(n);
+            return fx_fail(FX_ECOMM, "connecting by NCCL: not done after %g s, %s%s", limit,
+                           absent[0] ? "never came: ranks " : "though none is known to be missing",
+                           absent);
+        }
+        sched_yield();
+    }
+    for (int r = 0; comm->rank == 0 && result == ncclSuccess && r < comm->size;)
+        if (here[r])
+            r++;
+        else
+            FX_TRY(comm->ops->answer(comm, here)); /* all have sent it */
+    return settle(n, result, 0, "connecting by NCCL", NULL);
+}
+
+static fx_status connect_all(fx_nccl *n, fx_comm *comm, double seconds, ncclUniqueId id)
+{
+    bool *here = NULL;
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     config.commName = "flexhpc";
-    return settle(n, ncclCommInitRankConfig(&n->comm, comm->size, id, comm->rank, &config),
-                  CONNECT_SECONDS, "connecting by NCCL", NULL);
+    FX_TRY(FX_ALLOC(here, comm->size));
+    const ncclResult_t result = ncclCommInitRankConfig(&n->comm, comm->size, id, comm->rank, &config);
+    const fx_status status = result == ncclInProgress || result == ncclSuccess
+                                 ? await_connection(n, comm, seconds, here)
+                                 : settle(n, result, 0, "connecting by NCCL", NULL);
+    fx_free(here);
+    return status;
 }
 
 /* Every rank passes both agreements, so none connects without the others. */
@@ -68,6 +118,7 @@ fx_status fx_nccl_prepare(fx_exec *base)
 {
     fx_cuda *exec = fx_cuda_of(base);
     fx_comm *comm = base->options.comm;
+    const double seconds = base->options.connect_seconds;
     ncclUniqueId id = {{0}};
     if (comm->size == 1 || exec->nccl) return FX_OK;
     fx_status status = FX_ALLOC(exec->nccl, 1);
@@ -77,7 +128,20 @@ fx_status fx_nccl_prepare(fx_exec *base)
     }
     FX_TRY(fx_agree(comm, status));
     FX_TRY(comm->ops->broadcast(comm, &id, sizeof id, 0));
-    return fx_agree(comm, connect_all(exec->nccl, comm, id));
+    return fx_agree(comm, connect_all(exec->nccl, comm, seconds > 0 ? seconds : CONNECT_SECONDS, id));
+}
+
+fx_status fx_nccl_allocate(size_t bytes, void **out)
+{
+    const ncclResult_t result = ncclMemAlloc(out, bytes);
+    if (result == ncclSuccess) return FX_OK;
+    return fx_fail(result == ncclUnhandledCudaError ? FX_ENOMEM : FX_EDEVICE, "ncclMemAlloc: %s",
+                   ncclGetErrorString(result));
+}
+
+void fx_nccl_release(void *memory)
+{
+    ncclMemFree(memory);
 }
 
 /* A rank that has failed does not wait for its peers, which may wait for it elsewhere. */

@@ -16,6 +16,10 @@ extern "C" {
  */
 fx_status fx_nccl_prepare(fx_exec *exec);
 
+/* Device memory that NCCL can register. FX_ENOMEM. Local. */
+fx_status fx_nccl_allocate(size_t bytes, void **out);
+void fx_nccl_release(void *memory);
+
 /* FX_ECOMM where the communicator was aborted: what was captured with it must not be launched. Local.
  */
 fx_status fx_nccl_check(const fx_cuda *exec);

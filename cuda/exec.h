@@ -51,6 +51,10 @@ static inline const fx_step *fx_cuda_step(fx_exec *exec)
 /* FX_OK, or FX_EDEVICE with "WHAT (NODE): the runtime's own text". `node` may be NULL. */
 fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node);
 
+/* The rank's GPU, which becomes the thread's device. FX_EDEVICE, the same on all ranks, where two share
+ * one. Collective. */
+fx_status fx_cuda_pick_device(fx_cuda *exec);
+
 /* The kernels of every op: cuda/NAME.cu defines fx_cuda_NAME. */
 #define FX_OP(name) extern const fx_kernel fx_cuda_##name;
 #include "flexhpc/oplist.h"

@@ -46,7 +46,7 @@ typedef struct fx_mpi_slot {
 typedef struct fx_mpi {
     MPI_Comm all;    /* blocking collectives, parallel HDF5 */
     MPI_Comm pieces; /* messages of the operations in flight */
-    MPI_Comm ending; /* fx_comm_finish */
+    MPI_Comm ending; /* fx_comm_finish, and answers */
     size_t largest;  /* FX_MPI_LARGEST; smaller in tests */
     int *endings;    /* one a rank, for fx_comm_finish, which must work without memory */
 

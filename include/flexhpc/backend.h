@@ -20,9 +20,10 @@ typedef enum fx_precision {
 typedef struct fx_exec_options {
     fx_comm *comm; /* outlives the exec */
     fx_precision precision;
-    int threads; /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
-    bool eager;  /* cuda: every entry is started by itself; otherwise lists that are run again are
-                    captured as one graph */
+    int threads;            /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
+    double connect_seconds; /* cuda: deadline of the connection by NCCL; 0: 120 s */
+    bool eager; /* cuda: every entry is started by itself; otherwise lists that are run again are
+                   captured as one graph */
 } fx_exec_options;
 
 /* Called around every entry in eager mode: profile, NaN hunting, heartbeat. Either may be NULL. */
@@ -36,7 +37,7 @@ typedef struct fx_backend {
     const char *name, *build_id;
     const fx_kernel *const *kernels; /* FX_OP_COUNT of them */
     fx_status (*find)(void);         /* FX_EDEVICE, saying why, where no device answers */
-    fx_status (*open)(const fx_exec_options *options, fx_exec **out);
+    fx_status (*open)(const fx_exec_options *options, fx_exec **out); /* Collective over its comm */
     void (*close)(fx_exec **exec);
     fx_status (*allocate)(fx_exec *exec, size_t bytes, void **out); /* zeroed, 64-byte aligned */
     void (*release)(fx_exec *exec, void *memory, size_t bytes);

@@ -15,8 +15,8 @@ extern "C" {
 
 typedef struct fx_comm fx_comm;
 
-/* What an implementation provides. All but `progress` and `abort` are collective. start_* return at
- * once; the buffer is busy until join() returned. Counts are per rank. */
+/* What an implementation provides. All but `progress`, `answer` and `abort` are collective. start_*
+ * return at once; the buffer is busy until join() returned. Counts are per rank. */
 typedef struct fx_comm_ops {
     fx_status (*barrier)(fx_comm *comm);
     fx_status (*broadcast)(fx_comm *comm, void *data, size_t bytes, int root);
@@ -29,7 +29,11 @@ typedef struct fx_comm_ops {
                            int64_t count); /* in place, over ranks, fixed order */
     fx_status (*start_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all);
     fx_status (*progress)(fx_comm *comm); /* moves started operations on; cheap; called between nodes */
-    fx_status (*join)(fx_comm *comm);     /* waits until every started operation is done */
+    fx_status (*answer)(fx_comm *comm,
+                        bool *here);  /* rank 0 hears that this rank is here, and marks in `here`, which
+                                         is `size` of false at first, whom it has heard; called until
+                                         all are marked there, once elsewhere; never waits */
+    fx_status (*join)(fx_comm *comm); /* waits until every started operation is done */
     void (*abort)(fx_comm *comm, int exit_code); /* ends every rank; does not return */
     void (*close)(fx_comm *comm);
 } fx_comm_ops;

@@ -39,7 +39,7 @@ double fx_learning_rate(double base, int64_t s, int64_t w, int64_t n);
 double fx_ema_decay(double largest, int64_t u);
 
 /* Opens the backend that the key `backend` names, with run.threads. The caller closes it. FX_EDEVICE
- * says why one is not to be had. Local. */
+ * says why one is not to be had, the same on all ranks. Collective. */
 fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out);
 
 /* A model in training: parameters, their slabs, and the step's program on one backend. */

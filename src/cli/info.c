@@ -20,10 +20,10 @@ static fx_status run(fx_cli *cli)
     const fx_backend *backend = NULL;
     FX_TRY(fx_backend_find("cpu", &backend));
     FX_TRY(print_backend(cli->comm, backend));
-    if (fx_backend_find("cuda", &backend) == FX_OK)
-        FX_TRY(print_backend(cli->comm, backend));
-    else if (cli->comm->rank == 0)
-        printf("no CUDA: %s\n", fx_error_message());
+    fx_status cuda = fx_agree(cli->comm, fx_backend_find("cuda", &backend));
+    if (cuda == FX_OK) cuda = print_backend(cli->comm, backend);
+    if (cuda != FX_OK && cli->comm->rank == 0) printf("no CUDA: %s\n", fx_error_message());
+    fx_error_clear();
     if (cli->comm->rank == 0)
         fx_machine_print(stdout, cli->arguments ? (const char *const *)cli->argument
                                                 : (const char *const[]){".", NULL});

@@ -1,6 +1,17 @@
 /* exec.c: the backend that a configuration asks for. */
 #include "flexhpc/train.h"
 
+/* Where a GPU answers on some ranks alone, `auto` would mean different backends. */
+static fx_status same_backend(fx_comm *comm, const fx_backend *backend)
+{
+    int64_t name[2] = {backend->name[1], -backend->name[1]}; /* p, u */
+    FX_TRY(fx_comm_max_i64(comm, &name[0]));
+    FX_TRY(fx_comm_max_i64(comm, &name[1]));
+    FX_REQUIRE(name[0] == -name[1], FX_EDEVICE,
+               "backend: auto takes cuda on some ranks and cpu on others: say which");
+    return FX_OK;
+}
+
 fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out)
 {
     static const char *const names[] = {"auto", "cpu", "cuda"};
@@ -9,8 +20,12 @@ fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out)
     const fx_backend *backend = NULL;
     const fx_exec_options options = {.comm = comm,
                                      .threads = (int)config->run_threads,
+                                     .connect_seconds = config->cuda_connect,
                                      .eager = config->cuda_eager,
                                      .precision = precisions[config->precision]};
-    FX_TRY_CTX(fx_backend_find(names[config->backend], &backend), "backend");
+    fx_status status = fx_backend_find(names[config->backend], &backend);
+    if (status != FX_OK) status = fx_context(status, "backend");
+    FX_TRY(fx_agree(comm, status));
+    FX_TRY(same_backend(comm, backend));
     return backend->open(&options, out);
 }

@@ -167,6 +167,13 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     return cudaSuccess;
 }
 
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *all)
+{
+    *all = CAPACITY;
+    *free_bytes = CAPACITY - in_use;
+    return cudaSuccess;
+}
+
 cudaError_t cudaFree(void *memory)
 {
     if (fake_capture_forbids()) return cudaErrorStreamCaptureUnsupported;

@@ -3,7 +3,7 @@
  * stream when the communicator is asked the second time, as NCCL does it in a thread of its own; it
  * runs when the host waits, and then waits for the other ranks' hosts. FX_FAKE_NCCL_LOST=N: from the
  * N-th collective on (0: the first) the peers are gone; it runs for ever, and is told so when asked
- * later.
+ * later. FX_FAKE_NCCL_ABSENT=N: rank N never comes back from the call that connects.
  *
  * Strict beyond NCCL: one stream a communicator, fp32 sums alone, the end only after a flush and when
  * no queue or graph holds it, and what ranks call must agree in number, kind, size and capture. */
@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <set>
+#include <unistd.h>
 
 #include "fake_nccl.h"
 
@@ -83,15 +85,30 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
     return ncclSuccess;
 }
 
+/* What a rank that connects waits for: a communicator of MPI's, then everybody's id. */
+struct meeting {
+    MPI_Request request;
+    bool met;
+    ncclUniqueId id;
+    std::vector<ncclUniqueId> all;
+};
+
 /* Ranks with different ids would wait for each other for ever. */
-static ncclResult_t connect(group *g, ncclUniqueId id)
+static ncclResult_t connect(group *g, meeting *m)
 {
+    int done = 0;
     if (g->size == 1) return ncclSuccess;
-    std::vector<ncclUniqueId> all((size_t)g->size);
-    MPI_Comm_dup(MPI_COMM_WORLD, &g->mpi);
-    MPI_Allgather(&id, sizeof id, MPI_BYTE, all.data(), sizeof id, MPI_BYTE, g->mpi);
+    if (g->mpi == MPI_COMM_NULL) MPI_Comm_idup(MPI_COMM_WORLD, &g->mpi, &m->request);
+    MPI_Test(&m->request, &done, MPI_STATUS_IGNORE);
+    if (done && !m->met) {
+        m->met = true;
+        done = 0;
+        MPI_Iallgather(&m->id, sizeof m->id, MPI_BYTE, m->all.data(), sizeof m->id, MPI_BYTE, g->mpi,
+                       &m->request);
+    }
+    if (!done) return ncclInProgress;
     for (int r = 0; r < g->size; r++)
-        if (memcmp(&all[(size_t)r], &id, sizeof id) != 0)
+        if (memcmp(&m->all[(size_t)r], &m->id, sizeof m->id) != 0)
             fake_fatal("ranks %d and %d connect with different ids", g->rank, r);
     return ncclSuccess;
 }
@@ -114,7 +131,12 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
     *comm = new ncclComm{ranks, nullptr, ncclSuccess, 0, nullptr, 0, false};
     alive.push_back(*comm);
     fake_objects++;
-    return begin(*comm, [=] { return connect(ranks.get(), id); });
+    const char *absent = getenv("FX_FAKE_NCCL_ABSENT");
+    while (absent && size > 1 && atoi(absent) == rank)
+        pause();
+    const auto m = std::make_shared<meeting>(
+        meeting{MPI_REQUEST_NULL, false, id, std::vector<ncclUniqueId>((size_t)size)});
+    return begin(*comm, [=] { return connect(ranks.get(), m.get()); });
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *result)
@@ -122,13 +144,28 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t c, ncclResult_t *result)
     require_alive(c, "ncclCommGetAsyncError");
     if (++c->polls >= POLLS && c->pending) {
         c->result = c->pending();
-        c->pending = nullptr;
+        if (c->result != ncclInProgress) c->pending = nullptr;
         c->polls = 0;
     }
     *result = c->pending ? ncclInProgress : c->result;
     if (!c->pending && c->ranks->lost && c->polls >= POLLS)
         *result = refuse(ncclRemoteError, "the stand-in was told to lose a peer");
     return ncclSuccess;
+}
+
+static std::set<void *> given; /* by ncclMemAlloc */
+
+ncclResult_t ncclMemAlloc(void **memory, size_t bytes)
+{
+    if (cudaMalloc(memory, bytes) != cudaSuccess) return ncclUnhandledCudaError;
+    given.insert(*memory);
+    return ncclSuccess;
+}
+
+ncclResult_t ncclMemFree(void *memory)
+{
+    if (given.erase(memory) == 0) fake_fatal("ncclMemFree of what ncclMemAlloc did not give");
+    return cudaFree(memory) == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
 }
 
 static void end(ncclComm_t c)

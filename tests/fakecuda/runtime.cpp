@@ -27,20 +27,37 @@ uint64_t fake_random(void)
     return z ^ (z >> 31);
 }
 
+/* FX_FAKE_DEVICES: as many are on the node, and seen by all its processes. Without it each sees one of
+ * its own. */
+static int devices(void)
+{
+    const char *text = getenv("FX_FAKE_DEVICES");
+    return text ? atoi(text) : 1;
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = 1;
+    *count = devices();
     return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+    return device >= 0 && device < devices() ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
+{
+    const char *local = getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+    if (device < 0 || device >= devices()) return cudaErrorInvalidDevice;
+    if (!getenv("FX_FAKE_DEVICES") && local) device = atoi(local);
+    return snprintf(text, (size_t)size, "0000:%02x:00.0", device + 1) < size ? cudaSuccess
+                                                                             : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
 {
-    if (device != 0) return cudaErrorInvalidDevice;
+    if (device < 0 || device >= devices()) return cudaErrorInvalidDevice;
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "stand-in on the CPU");
     p->major = 9;

@@ -1,0 +1,57 @@
+/* devices.c: which GPU is a rank's. The launcher may leave each rank one GPU or show all of a node's to
+ * every rank: then the local rank picks. NCCL takes one GPU a rank, and says no more than "invalid
+ * usage" where two ranks bring the same; here both are named. */
+#include <stdio.h>
+#include <string.h>
+
+#include "exec.h"
+#include "flexhpc/log.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/str.h"
+
+/* Where a rank's GPU is; all bytes are set, for comparison. */
+typedef struct place {
+    char host[64], bus[32];
+} place;
+
+static fx_status choose(fx_cuda *exec, place *mine)
+{
+    int count = 0;
+    FX_CUDA(cudaGetDeviceCount(&count));
+    FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
+    exec->device = exec->base.options.comm->local_rank % count;
+    FX_CUDA(cudaSetDevice(exec->device));
+    *mine = (place){{0}, {0}};
+    snprintf(mine->host, sizeof mine->host, "%s", fx_host());
+    FX_CUDA(cudaDeviceGetPCIBusId(mine->bus, (int)sizeof mine->bus, exec->device));
+    if (count == 1 && exec->base.options.comm->local_size > 1 && exec->base.options.comm->rank == 0)
+        fx_log(FX_DEBUG,
+               "each rank sees one GPU alone: NCCL may not reach the others' memory directly");
+    return FX_OK;
+}
+
+/* The same answer on all ranks. */
+static fx_status compare(const place *all, int size)
+{
+    for (int b = 1; b < size; b++)
+        for (int a = 0; a < b; a++)
+            FX_REQUIRE(memcmp(&all[a], &all[b], sizeof *all) != 0, FX_EDEVICE,
+                       "ranks %d and %d have one GPU between them: %s on %s; start as many ranks on a "
+                       "node as it has GPUs, or let each rank see all of them",
+                       a, b, all[a].bus, all[a].host);
+    return FX_OK;
+}
+
+fx_status fx_cuda_pick_device(fx_cuda *exec)
+{
+    fx_comm *comm = exec->base.options.comm;
+    place mine, *all = NULL;
+    fx_status status = choose(exec, &mine);
+    if (comm->size == 1) return status;
+    if (status == FX_OK) status = FX_ALLOC(all, comm->size);
+    status = fx_agree(comm, status);
+    if (status == FX_OK) status = comm->ops->all_gather(comm, &mine, sizeof mine, all);
+    if (status == FX_OK) status = compare(all, comm->size);
+    fx_free(all);
+    return status;
+}

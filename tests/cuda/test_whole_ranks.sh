@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The whole program on two ranks with the CUDA backend and NCCL, on the stand-in: a training with the contrastive term over the
+# global batch, whose losses are the CPU backend's, a resume with the same bits, and one GPU a rank.
+# Run: standin only
+# Run: label full
+# Run: timeout 300
+# shellcheck source=tests/fault/tiny.sh
+source "$FX_TESTS_DIR/fault/tiny.sh"
+train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
+    --set contrast.weight=0.1 --set train.global_batch=2)
+
+make_data
+for backend in cpu cuda; do
+    timeout 250 "${train[@]}" --set "backend=$backend" --run "$backend" >out 2>err || fail "training by $backend"
+done
+/usr/bin/python3 - <<'PY' || fail "the losses are not the CPU's"
+import json
+
+cpu, cuda = ([json.loads(line) for line in open(f"{run}/metrics.jsonl")] for run in ("cpu", "cuda"))
+assert [line["step"] for line in cpu] == [line["step"] for line in cuda] == [1, 2, 3, 4]
+for a, b in zip(cpu, cuda):
+    for key, limit in (("loss_sr", 1e-4), ("loss_fc", 1e-4), ("loss_contrastive", 1e-3), ("grad_norm", 1e-3)):
+        assert abs(a[key] - b[key]) <= limit * abs(a[key]), (a["step"], key, a[key], b[key])
+PY
+timeout 250 "${train[@]}" --set backend=cuda --run resumed --resume cuda/ckpt/step-00000002.h5 >out 2>err || fail "resume"
+expect 0 "$FLEXHPC" checkpoint compare cuda/ckpt/step-00000004.h5 resumed/ckpt/step-00000004.h5
+
+# As many GPUs as ranks, seen by all; then one for two.
+FX_FAKE_DEVICES=2 expect 0 mpiexec -n 2 "$FLEXHPC" info
+says out "backend cuda"
+FX_FAKE_DEVICES=1 refused 1 "ranks 0 and 1 have one GPU between them: 0000:01:00.0 on" "${train[@]}" --set backend=cuda --run shared
+FX_FAKE_DEVICES=1 expect 0 mpiexec -n 2 "$FLEXHPC" info
+says out "no CUDA: .*ranks 0 and 1 have one GPU between them"
+echo "two ranks by NCCL train as the CPU's do"
