@@ -1,5 +1,6 @@
 /* backend.c: the CUDA backend: one device a rank, one stream for kernels. A run is a walk over the list
  * that starts kernels and does not wait. */
+#include <nvtx3/nvToolsExt.h>
 #include <stdio.h>
 
 #include "comm_nccl.h"
@@ -146,6 +147,7 @@ static fx_status download(fx_exec *base, void *host, const void *device, size_t 
 static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
 {
     const fx_kernel *kernel = fx_cuda_kernels[entry->node->id];
+    nvtxRangePushA(entry->node->name); /* a tool's; nothing without one */
     exec->scratch = (char *)arena + entry->scratch_offset;
 #ifdef FX_SIMT
     fx_simt_entry(entry, exec->scratch);
@@ -155,6 +157,7 @@ static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
 #ifdef FX_SIMT
     fx_simt_entry(NULL, NULL);
 #endif
+    nvtxRangePop();
     if (status != FX_OK) return fx_context(status, "%s (%s)", entry->node->name, entry->node->op->name);
     return FX_OK;
 }

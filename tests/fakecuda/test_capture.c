@@ -1,7 +1,8 @@
 /* test_capture.c: a program with its backward pass on the CUDA backend, run six times with other inputs
  * and another step each time. Eager and captured give the same bits, under every schedule of the
  * stand-in, and what the CPU gives, to rounding; from the second run on the list is launched, not
- * walked; the step is in device memory; freeing a program frees its graph.
+ * walked; the step is in device memory; freeing a program frees its graph. Memory that is not to be had
+ * is told with what is free.
  *
  * Run: standin only
  * Planted and caught: in graph.c a list always walked, a graph instantiated but not launched, a graph
@@ -169,12 +170,29 @@ static void large_copies(void **state)
     fx_free(back);
 }
 
+static void memory_at_its_end(void **state)
+{
+    const fx_backend *backend = NULL;
+    fx_exec *exec = NULL;
+    void *memory = NULL;
+    (void)state;
+    OK(fx_backend_find("cuda", &backend));
+    OK(backend->open(&(fx_exec_options){.threads = 1}, &exec));
+    assert_int_equal(backend->allocate(exec, (size_t)1 << 40, &memory), FX_ENOMEM);
+    assert_non_null(strstr(fx_error_message(), "1099511627776 bytes asked for, 8589"));
+    assert_non_null(strstr(fx_error_message(), " of 85899345920 free: cudaMalloc: out of memory"));
+    assert_null(memory);
+    fx_error_clear();
+    backend->close(&exec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_values),
         cmocka_unit_test(launches_and_frees),
         cmocka_unit_test(large_copies),
+        cmocka_unit_test(memory_at_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
