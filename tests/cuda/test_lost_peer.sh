@@ -5,6 +5,7 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 300
+# Planted and caught: cuda.connect not handed on; a rank that answers before NCCL has taken its call.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh
