@@ -5,7 +5,8 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 300
-# Planted and caught: cuda.connect not handed on; a rank that answers before NCCL has taken its call.
+# Planted and caught: cuda.connect not handed on; a rank that answers before NCCL has taken its call; NCCL's
+# asynchronous error not looked at.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh

@@ -4,6 +4,8 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 300
+# Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
+# GPUs the hosts alone compared, and not all of them compared.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
