@@ -217,6 +217,17 @@ void fake_nccl_agree(const fake_call *calls, int count)
                 calls[r].captured ? " in a graph" : "");
 }
 
+/* Ranks share processors here: one that waits leaves its to the others. */
+static void all_gather(const group *g, const void *mine, void *all, size_t count, MPI_Datatype type)
+{
+    MPI_Request request;
+    int done = 0;
+    MPI_Iallgather(mine, (int)count, type, all, (int)count, type, g->mpi, &request);
+    for (MPI_Test(&request, &done, MPI_STATUS_IGNORE); !done;
+         MPI_Test(&request, &done, MPI_STATUS_IGNORE))
+        usleep(100);
+}
+
 /* Every rank's `count` elements, in order of ranks, after all have shown that they want the same. */
 static std::vector<float> exchange(group *g, fake_call call, const float *mine)
 {
@@ -225,10 +236,9 @@ static std::vector<float> exchange(group *g, fake_call call, const float *mine)
     std::vector<float> all(size * call.count), own(mine, mine + call.count);
     call.number = g->run++;
     if (g->size == 1) return own;
-    MPI_Allgather(&call, sizeof call, MPI_BYTE, calls.data(), sizeof call, MPI_BYTE, g->mpi);
+    all_gather(g, &call, calls.data(), sizeof call, MPI_BYTE);
     fake_nccl_agree(calls.data(), g->size);
-    MPI_Allgather(own.data(), (int)call.count, MPI_FLOAT, all.data(), (int)call.count, MPI_FLOAT,
-                  g->mpi);
+    all_gather(g, own.data(), all.data(), call.count, MPI_FLOAT);
     return all;
 }
 
