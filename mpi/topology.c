@@ -48,6 +48,15 @@ static void list_processors(char *text, size_t size)
     }
 }
 
+/* Some libraries tell a whole page: its first line. May be asked before MPI is started. */
+static void print_library(FILE *out)
+{
+    char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+    int length = 0;
+    if (MPI_Get_library_version(text, &length) != MPI_SUCCESS) return;
+    fprintf(out, "MPI          %.*s\n", (int)strcspn(text, "\n"), text);
+}
+
 fx_status fx_comm_placement(fx_comm *comm, FILE *out)
 {
     place mine = {
@@ -58,6 +67,7 @@ fx_status fx_comm_placement(fx_comm *comm, FILE *out)
     place *all = NULL;
     fx_status status = fx_agree(comm, FX_ALLOC(all, comm->size));
     if (status == FX_OK) status = comm->ops->all_gather(comm, &mine, sizeof mine, all);
+    if (status == FX_OK && out) print_library(out);
     for (int r = 0; status == FX_OK && out && r < comm->size; r++)
         if (fprintf(out, "rank %d/%d on %s, local rank %d/%d, pid %d, processors %s\n", r, comm->size,
                     all[r].host, all[r].local_rank, all[r].local_size, all[r].pid,

@@ -3,6 +3,7 @@
 #include "flexhpc/backend.h"
 #include "flexhpc/io.h"
 #include "flexhpc/launch.h"
+#include "version.h"
 
 static fx_status print_backend(fx_comm *comm, const fx_backend *backend)
 {
@@ -10,7 +11,7 @@ static fx_status print_backend(fx_comm *comm, const fx_backend *backend)
     char text[256];
     FX_TRY(backend->open(&(fx_exec_options){.comm = comm}, &exec));
     const fx_status status = backend->describe(exec, text, sizeof text);
-    if (status == FX_OK && comm->rank == 0) printf("flexhpc, backend %s\n", text);
+    if (status == FX_OK && comm->rank == 0) printf("flexhpc %s, backend %s\n", FX_VERSION, text);
     backend->close(&exec);
     return status;
 }

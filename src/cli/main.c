@@ -6,6 +6,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/launch.h"
 #include "flexhpc/log.h"
+#include "version.h"
 
 const fx_command *const fx_commands[] = {
 #define FX_ROW(name) &fx_command_##name,

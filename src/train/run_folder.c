@@ -10,6 +10,7 @@
 #include "flexhpc/launch.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
+#include "version.h"
 
 static fx_status make_log_folder(const char *path)
 {

@@ -29,7 +29,7 @@ expect 2 "$FLEXHPC" config diff wrong.yaml a.yaml
 grep -q 'wrong\.yaml:1: train\.stepz: no such key' err || fail "the unknown key is not named"
 
 expect 0 "$FLEXHPC" --version
-grep -qE '^flexhpc [0-9]+\.[0-9]+\.[0-9]+$' out || fail "version"
+grep -qE '^flexhpc [0-9]+\.[0-9]+\.[0-9]+ \(.+\)$' out || fail "version"
 expect 0 "$FLEXHPC" help
 grep -q '^Exit codes: 0 done, 1 error, 2 .*, 75 .*, 130 ' out || fail "help's exit codes"
 expect 0 "$FLEXHPC" train --help

@@ -2,7 +2,8 @@
 # flexhpc info and a run's env.txt: limits, file systems, container, HDF5's filters and the environment are those of this
 # process, by what the shell and the system's own tools say.
 # Planted and caught: hard limits told for soft ones; all of a file system told as free; the type of another folder; a secret of
-# the environment told; variables left out; the data's folder left out of env.txt; a filter that is not there.
+# the environment told; variables left out; the data's folder left out of env.txt; a filter that is not there; the last commit but one; the
+# MPI standard's version for the library's.
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
@@ -19,6 +20,11 @@ says out "^folder +/dev/shm: $(stat -f -c %T /dev/shm), "
 says out '^folder +nowhere: \?$'
 says out '^SLURM_JOB_ID=77$'
 ! grep -q hush out || fail "a secret is told"
+version=$("$FLEXHPC" --version)
+grep -qF "$version, backend cpu" out || fail "info says another version than $version"
+commit=$(git -C "$FX_TESTS_DIR" rev-parse --short=12 HEAD 2>/dev/null) || commit="no commit known"
+[[ $version == *" ($commit)" || $version == *" ($commit-dirty)" ]] || fail "$version is built from $commit"
+says out "^MPI +Open MPI v$(mpiexec --version | sed -n '1s/.* //p'), "
 says out '^rank 0/1 on '
 /usr/bin/python3 - <<'PY' || fail "free space"
 import os, re

@@ -6,10 +6,12 @@
  *   every micro-batch the first                        batches are the order's
  *   every rank the first                               ranks share the global batch
  *   a batch awaited after an error stopped the thread  errors of the thread (hangs)
- *   the target always one step ahead                   batches are the order's */
+ *   the target always one step ahead                   batches are the order's
+ *   a buffer of one sample taken for each batch        reading takes no memory */
 #include "data_test.h"
 
 #include "flexhpc/log.h"
+#include "flexhpc/mem.h"
 
 enum { RANKS = 4, S = 8, PIXELS = S * S };
 
@@ -124,6 +126,25 @@ static void any_step_can_be_asked_for(void **state)
     }
 }
 
+/* Once every shard has been opened. */
+static void reading_takes_no_memory(void **state)
+{
+    (void)state;
+    enum { WARM = 30, STEPS = 90 };
+    fx_loader_batch batch;
+    for (int depth = 0; depth <= 3; depth += 3) {
+        fx_config c = config;
+        c.data_prefetch = depth;
+        fx_loader *loader = make(&c);
+        for (int64_t step = 0; step < STEPS; step++) {
+            OK(fx_loader_next(loader, step, 0, &batch));
+            if (step == WARM) (void)fx_mem_fail_after(0); /* begins to count */
+        }
+        assert_int_equal(fx_mem_fail_after(0), 0);
+        fx_loader_free(&loader);
+    }
+}
+
 /* A loader waits for nobody once it is made, so one process plays each rank in turn; set-up agrees over
  * one rank. */
 static fx_status agreed(fx_comm *comm, const void *mine, size_t bytes, void *all)
@@ -218,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_are_the_orders),
         cmocka_unit_test(any_step_can_be_asked_for),
+        cmocka_unit_test(reading_takes_no_memory),
         cmocka_unit_test(ranks_share_the_global_batch),
         cmocka_unit_test(errors_of_the_thread_come_out),
         cmocka_unit_test(wrong_configurations_are_refused),

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../tape/small_flex.h"
 #include "flexhpc/diffusion.h"
-#include "flexhpc/mem.h"
 #include "flexhpc/program.h"
 
 static fx_model preset(const char *size, const char *more, const char *again)
@@ -105,27 +105,14 @@ static void options_record(void **state)
 static void untrained_is_zero(void **state)
 {
     (void)state;
-    const fx_model model = {.image = 32,
-                            .cond = 2,
-                            .levels = 2,
-                            .channels = {32, 64},
-                            .decoder_channels = {32, 64},
-                            .blocks = {1, 1},
-                            .depth = 3,
-                            .heads = 2,
-                            .mlp_ratio = 2,
-                            .tasks = FX_TASK_SR | FX_TASK_FC,
-                            .weak_levels = 2,
-                            .latent_patch = 1,
-                            .strong_scale = 1};
+    fx_step_options options;
+    assert_int_equal(small_options(SMALL_SETTINGS, &options), FX_OK);
+    const fx_model model = options.model;
     fx_params *params = parameters_of(&model);
     fx_builder *g = NULL;
     fx_program *program = NULL;
-    const fx_backend *backend = NULL;
     fx_exec *exec = NULL;
-    assert_int_equal(fx_backend_find("cpu", &backend), FX_OK);
-    assert_int_equal(backend->open(&(fx_exec_options){.comm = fx_comm_self(), .threads = 1}, &exec),
-                     FX_OK);
+    assert_int_equal(small_exec(&exec), FX_OK);
     assert_int_equal(fx_params_allocate(params, exec, NULL, 1u << FX_SLAB_VALUE), FX_OK);
     assert_int_equal(fx_params_initialize(params, exec, 1), FX_OK);
     assert_int_equal(fx_builder_create(params, &g), FX_OK);
@@ -149,7 +136,7 @@ static void untrained_is_zero(void **state)
     fx_free(x);
     fx_program_free(&program);
     fx_params_free(&params);
-    backend->close(&exec);
+    exec->backend->close(&exec);
 }
 
 int main(void)

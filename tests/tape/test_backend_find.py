@@ -27,7 +27,7 @@ def run(folder, *arguments):
 def cuda_line(folder):
     """The line on CUDA; the CPU's must be there as well."""
     got = run(folder, "info")
-    lines = [line for line in got.stdout.splitlines() if re.match("no CUDA: |flexhpc, backend cuda", line)]
+    lines = [line for line in got.stdout.splitlines() if re.match("no CUDA: |flexhpc .*, backend cuda", line)]
     if got.returncode != 0 or "backend cpu" not in got.stdout or len(lines) != 1:
         sys.exit(f"info gave {got.returncode}: {got.stdout}{got.stderr}")
     return lines[0]
@@ -67,7 +67,7 @@ def main():
             with open(place, "wb") as f:
                 f.write(library)
             expect("this build", r"^no CUDA: (no driver \(libcuda.so.1\): |the driver, for CUDA \d+\.\d+, says: ).|"
-                   "^flexhpc, backend cuda, .*compute capability", cuda_line(folder))
+                   "^flexhpc .*, backend cuda, .*compute capability", cuda_line(folder))
             needed = subprocess.run(["readelf", "-d", place], capture_output=True, text=True, check=True).stdout
             if "libcuda.so" in needed or "libflexhpc.so" not in needed:
                 sys.exit(f"the driver's library is linked, which a login node has not: {needed}")

@@ -12,43 +12,30 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "flexhpc/mem.h"
-#include "flexhpc/rng.h"
-#include "flexhpc/train.h"
+#include "small_flex.h"
 
 static fx_exec *exec;
 
-static fx_step_options options_of(fx_recompute recompute)
-{
-    return (fx_step_options){.model = {.image = 32,
-                                       .cond = 2,
-                                       .levels = 2,
-                                       .channels = {32, 64},
-                                       .decoder_channels = {32, 64},
-                                       .blocks = {2, 1},
-                                       .depth = 3,
-                                       .heads = 2,
-                                       .mlp_ratio = 2,
-                                       .tasks = FX_TASK_SR | FX_TASK_FC,
-                                       .weak_levels = 2,
-                                       .latent_patch = 1,
-                                       .strong_scale = 1,
-                                       .dropout = 0.1f},
-                             .schedule = {.shift = 1, .sigmoid_shift = -1},
-                             .contrast_weight = 0.1f,
-                             .contrast_temperature = 0.01f,
-                             .micro_batch = 2,
-                             .accumulate = 1,
-                             .factor = 4,
-                             .recompute = recompute,
-                             .bucket_bytes = 1 << 17,
-                             .update = {.optimizer = FX_LION, .beta1 = 0.9, .beta2 = 0.98}};
-}
+static const char *const SETTINGS[] = {"model.preset=custom",
+                                       "data.patch=32",
+                                       "model.channels=32,64",
+                                       "model.blocks=2,1",
+                                       "model.depth=3",
+                                       "model.heads=2",
+                                       "model.mlp_ratio=2",
+                                       "model.dropout=0.1",
+                                       "contrast.weight=0.1",
+                                       "data.factor=4",
+                                       "train.global_batch=2",
+                                       "train.bucket=0.125",
+                                       NULL};
 
 static fx_trainee *trainee_of(fx_recompute recompute)
 {
     fx_trainee *t = NULL;
-    const fx_step_options options = options_of(recompute);
+    fx_step_options options;
+    if (small_options(SETTINGS, &options) != FX_OK) fail_msg("%s", fx_error_message());
+    options.recompute = recompute;
     if (fx_trainee_create(exec, &options, false, &t) != FX_OK) fail_msg("%s", fx_error_message());
     return t;
 }
@@ -221,9 +208,7 @@ static void buckets_cover_the_gradient_once(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    const fx_backend *backend = NULL;
-    if (fx_backend_find("cpu", &backend) != FX_OK) return 1;
-    return backend->open(&(fx_exec_options){.comm = fx_comm_self(), .threads = 1}, &exec) != FX_OK;
+    return small_exec(&exec) != FX_OK;
 }
 
 static int tear_down(void **state)
