@@ -7,14 +7,19 @@
  * stream, memory of the host, overlaps, the place in the result, the queue and the flush not looked at;
  * an aborted collective that still waits; ids, calls and captures not compared. In stream.cpp an event
  * of a capture answered for, the host's clock not joined by the question. */
+#include <unistd.h>
+
 #include "dies.h"
 #include "fake_nccl.h"
 
+/* A peer may take a while to come. */
 static ncclResult_t settled(ncclComm_t c)
 {
     ncclResult_t result = ncclInProgress;
-    for (int i = 0; i < 100 && result == ncclInProgress; i++)
+    for (int i = 0; i < 100000 && result == ncclInProgress; i++) {
         ncclCommGetAsyncError(c, &result);
+        if (i >= 100) usleep(100);
+    }
     return result;
 }
 
