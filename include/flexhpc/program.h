@@ -43,6 +43,10 @@ int fx_program_entries(const fx_program *program, const fx_entry **entries);
 /* 2 per multiply-add of one pass of a node; 0 where that isn't what its time goes into. Local. */
 double fx_node_flops(const fx_node *node, fx_pass pass);
 
+/* Bytes of the tensors that one pass of a node reads or writes, each once, a gradient that is added to
+ * twice: what it moves at least when nothing is in a cache, but for ops that work in place. Local. */
+double fx_node_bytes(const fx_node *node, fx_pass pass);
+
 /* One line an entry: index, pass, name, op, shapes, offsets. Local. */
 fx_status fx_program_dump(const fx_program *program, FILE *out);
 

@@ -1,6 +1,6 @@
 /* flops.c: the arithmetic that a node's formula asks for: 2 per multiply-add of its products, whatever
  * the kernel does instead (folded upsampling does 4/9 of it, attention's backward computes scores
- * again). */
+ * again); and the bytes of the tensors that it names. */
 #include "flexhpc/program.h"
 
 /* in[]: X, W, BIAS, RESIDUAL, X2 for convolutions and linear layers alike. */
@@ -40,4 +40,22 @@ double fx_node_flops(const fx_node *node, fx_pass pass)
     default:
         return 0;
     }
+}
+
+static double bytes_of(fx_tensor *const *t, int count, unsigned mask)
+{
+    double bytes = 0;
+    for (int i = 0; i < count; i++)
+        if (t[i] && mask >> i & 1) bytes += (double)fx_tensor_bytes(t[i]);
+    return bytes;
+}
+
+double fx_node_bytes(const fx_node *n, fx_pass pass)
+{
+    const unsigned all = ~0u, reads = pass == FX_FORWARD ? all : n->op->backward_reads;
+    double bytes = bytes_of(n->in, FX_MAX_IN, reads) + bytes_of(n->out, FX_MAX_OUT, reads / FX_OUT(0)) +
+                   bytes_of(n->saved, FX_MAX_SAVED, reads / FX_SAVED(0));
+    if (pass == FX_FORWARD) return bytes;
+    return bytes + bytes_of(n->dout, FX_MAX_OUT, all) + bytes_of(n->din, FX_MAX_IN, all) +
+           bytes_of(n->din, FX_MAX_IN, n->accumulate);
 }

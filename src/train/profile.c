@@ -1,4 +1,5 @@
-/* profile.c: where the time of a training step goes: a table by op, and a trace for a viewer of
+/* profile.c: where the time of a training step goes: a table by op (GB/s: of the tensors that its nodes
+ * name, fx_node_bytes), and a trace for a viewer of
  * Chrome's trace format (chrome://tracing, Perfetto): "X" events, microseconds, pid = rank, thread 0
  * the tape's entries and thread 1 the sums of gradients, each from its start to the end of the join
  * after it. A sum may be done earlier; only join can tell. */
@@ -12,7 +13,7 @@ typedef struct row {
     fx_op_id id;
     int calls;         /* a step */
     double seconds[2]; /* a step, by pass */
-    double flop;
+    double flop, bytes;
 } row;
 
 static int longest_first(const void *a, const void *b)
@@ -29,6 +30,7 @@ static void add_up(const fx_recorder *r, int steps, row *rows)
         to->calls++;
         to->seconds[r->entries[e].pass] += r->total[e] / steps;
         to->flop += fx_node_flops(r->entries[e].node, r->entries[e].pass);
+        to->bytes += fx_node_bytes(r->entries[e].node, r->entries[e].pass);
     }
 }
 
@@ -61,14 +63,15 @@ static void print_table(const fx_recorder *r, int steps, double seconds, FILE *o
         rows[id].id = (fx_op_id)id;
     add_up(r, steps, rows);
     qsort(rows, FX_OP_COUNT, sizeof *rows, longest_first);
-    fprintf(out, "%-12s %6s %10s %10s %7s %8s\n", "op", "calls", "forward s", "backward s", "share",
-            "GFLOP/s");
+    fprintf(out, "%-12s %6s %10s %10s %7s %8s %8s\n", "op", "calls", "forward s", "backward s", "share",
+            "GB/s", "GFLOP/s");
     for (int i = 0; i < FX_OP_COUNT; i++) {
         if (rows[i].calls == 0) continue;
         const double both = rows[i].seconds[0] + rows[i].seconds[1];
         inside += both;
-        fprintf(out, "%-12s %6d %10.4f %10.4f %5.1f %%", fx_ops[rows[i].id]->name, rows[i].calls,
-                rows[i].seconds[0], rows[i].seconds[1], 100 * both / seconds);
+        fprintf(out, "%-12s %6d %10.4f %10.4f %5.1f %% %8.2f", fx_ops[rows[i].id]->name, rows[i].calls,
+                rows[i].seconds[0], rows[i].seconds[1], 100 * both / seconds,
+                both > 0 ? 1e-9 * rows[i].bytes / both : 0);
         if (rows[i].flop > 0) fprintf(out, " %8.1f", 1e-9 * rows[i].flop / both);
         fputc('\n', out);
     }

@@ -1,7 +1,9 @@
-/* test_layer_rules.c: what conv, linear and attention refuse, and the FLOPs that they count.
+/* test_layer_rules.c: what conv, linear and attention refuse, and the FLOPs that they count; the bytes
+ * of a node's tensors.
  *
  * Planted and caught: in conv.c the check of the second source's size left out; in flops.c taps not
- * counted, backward counted once for any number of gradients. */
+ * counted, backward counted once for any number of gradients, a gradient that is added to counted once,
+ * the output counted in backward. */
 #include "by_hand.h"
 
 #include "flexhpc/error.h"
@@ -98,8 +100,28 @@ static void counts_flops(void **state)
     assert_float_equal(fx_node_flops(&h.node, FX_BACKWARD), 2 * 4 * 2 * 5 * 5 * 16, 0);
 }
 
+/* silu, (2,3,5): in and out of 30 numbers; backward reads in and dout, and adds to din. */
+static void counts_bytes(void **state)
+{
+    (void)state;
+    by_hand h;
+    fx_tensor gradient = {.rank = 1, .dim = {30}}, narrow = {.rank = 1, .dim = {30}, .dtype = FX_BF16};
+    const int64_t dim[LIST][FX_MAX_RANK] = {{2, 3, 5}};
+    assert_int_equal(shape_of(&h, FX_OP_silu, (fx_attrs){0}, dim), FX_OK);
+    h.node.out[1] = h.node.out[2] = NULL; /* there by hand alone */
+    memset(h.node.saved, 0, sizeof h.node.saved);
+    assert_float_equal(fx_node_bytes(&h.node, FX_FORWARD), 2 * 120, 0);
+    h.node.dout[0] = h.node.din[0] = &gradient;
+    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 3 * 120, 0);
+    h.node.accumulate = FX_IN(0);
+    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 4 * 120, 0);
+    h.node.din[0] = &narrow;
+    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 3 * 120, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(counts_flops)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refuses), cmocka_unit_test(counts_flops),
+                                       cmocka_unit_test(counts_bytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
