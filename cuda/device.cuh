@@ -8,6 +8,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef __nv_bfloat16 fx_bf16;
 enum { FX_WARP = 32 };
@@ -22,6 +23,7 @@ enum { FX_WARP = 32 };
 #define FX_SHARED(bytes) extern __shared__ __align__(16) unsigned char bytes[]
 #define FX_PRAGMA(text)  _Pragma(#text)
 #define FX_UNROLL(times) FX_PRAGMA(unroll times) /* the loop behind it: that many loads in flight */
+#define FX_UNROLL_ALL    FX_PRAGMA(unroll)       /* wholly: arrays with its index stay in registers */
 
 FX_DEVICE int fx_thread(void)
 {
@@ -84,6 +86,59 @@ FX_DEVICE void fx_store_pair(void *p, uint32_t a, uint32_t b)
 {
     asm volatile("st.v2.b32 [%0], {%1, %2};" : : "l"(p), "r"(a), "r"(b) : "memory");
 }
+/* 2^x by one instruction, to two units in the last place; 0 below 2^-126. */
+FX_DEVICE float fx_exp2(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+/* The five of tensor cores. All lanes of the warp call them together. With g = lane / 4 and t = lane %
+ * 4:
+ *
+ * C += A B in fp32, A 16 x 16, B 16 x 8. A word holds two bf16, the one of lower index in its low half:
+ *   a[0] (g, 2t) and (g, 2t + 1), a[1] row g + 8, a[2] columns + 8, a[3] both
+ *   b0 (2t, g) and (2t + 1, g), b1 rows + 8;  c[0] (g, 2t), c[1] (g, 2t + 1), c[2] and c[3] row g + 8
+ */
+FX_DEVICE void fx_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+/* Four matrices of 8 x 8 16-bit elements from shared memory; lane i names the row i % 8, 16 bytes, of
+ * matrix i / 8. r[j] of matrix j: elements (g, 2t) and (g, 2t + 1). */
+FX_DEVICE void fx_ldmatrix(uint32_t r[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
+}
+/* The same, elements (2t, g) and (2t + 1, g). */
+FX_DEVICE void fx_ldmatrix_trans(uint32_t r[4], const void *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
+}
+/* Begins a copy of 16 bytes to shared memory; of zeros where they do not exist, and then `global` is
+ * any address. Not collective; neither is the wait for all copies that the thread began. */
+FX_DEVICE void fx_copy_async(void *shared, const void *global, bool exists)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :
+                 : "r"((uint32_t)__cvta_generic_to_shared(shared)), "l"(global), "r"(exists ? 16 : 0)
+                 : "memory");
+}
+FX_DEVICE void fx_copy_wait(void)
+{
+    asm volatile("cp.async.wait_all;" : : : "memory");
+}
+
 /* Sine and cosine of 2 pi `turns`. */
 FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
 {
@@ -156,10 +211,13 @@ FX_DEVICE void fx_get_wide(const fx_bf16 *p, float v[8])
         v[2 * i + 1] = fx_float_of_bits(word[i] & 0xffff0000u);
     }
 }
+/* One instruction, where two roundings and a shift would be four. */
 FX_DEVICE uint32_t fx_pack_bf16(float low, float high)
 {
-    return (uint32_t)__bfloat16_as_ushort(__float2bfloat16(low)) |
-           (uint32_t)__bfloat16_as_ushort(__float2bfloat16(high)) << 16;
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    uint32_t bits;
+    memcpy(&bits, &pair, sizeof bits);
+    return bits;
 }
 FX_DEVICE void fx_set_wide(fx_bf16 *p, const float v[8])
 {

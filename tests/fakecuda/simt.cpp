@@ -12,21 +12,35 @@
 #include "fake.h"
 #include "fiber.h"
 
-enum { WARP = 32, MAX_THREADS = 1024, MAX_SHARED = 227 << 10, PAGE = 4096, SHARED_ROOM = 228 << 10 };
+enum {
+    WARP = 32,
+    MAX_THREADS = 1024,
+    MAX_SHARED = 227 << 10,
+    PAGE = 4096,
+    SHARED_ROOM = 228 << 10,
+    QUAD = 16
+};
 
 enum state { READY, AT_BLOCK, AT_WARP, DONE };
+
+struct copy {
+    void *to;
+    const void *from; /* NULL: zeros */
+};
 
 struct lane {
     fiber *control;
     state at;
     int line;
-    unsigned turn;    /* collectives of the warp so far: which of the two slots is the next */
-    uint64_t slot[2]; /* two, so that a fast lane's next gift does not overwrite one not yet taken */
+    unsigned turn; /* meetings of the warp so far: which of the two halves of `gifts` is the next */
+    std::vector<copy> copies; /* begun, and not waited for */
 };
 
 fx_simt_position fx_simt;
 
 static lane lanes[MAX_THREADS];
+static fx_lane_gift gifts[2][MAX_THREADS]; /* two, so that a fast lane's next gift does not overwrite
+                                              one that is still looked at */
 static const char *grid_name;
 static const std::function<void()> *body;
 static unsigned char *shared_pages; /* SHARED_ROOM and a page without access on each side */
@@ -41,6 +55,7 @@ static void run_thread(void)
 {
     lane *l = &lanes[fx_simt.thread];
     (*body)();
+    if (!l->copies.empty()) fault(fx_simt.thread, "ends before it waited for its copies");
     l->at = DONE;
     fiber_yield(l->control);
 }
@@ -58,14 +73,50 @@ void fx_simt_sync(int line)
     wait(AT_BLOCK, line);
 }
 
+const fx_lane_gift *fx_simt_meet(const fx_lane_gift &gift, int line)
+{
+    fx_lane_gift *half = gifts[lanes[fx_simt.thread].turn++ % 2];
+    half[fx_simt.thread] = gift;
+    wait(AT_WARP, line);
+    return half + fx_simt.thread / WARP * WARP;
+}
+
 uint64_t fx_simt_exchange(uint64_t bits, int source, int line)
 {
-    lane *l = &lanes[fx_simt.thread];
-    const unsigned slot = l->turn++ % 2;
-    l->slot[slot] = bits;
-    wait(AT_WARP, line);
+    fx_lane_gift own = {};
+    own.bits = bits;
+    const fx_lane_gift *warp = fx_simt_meet(own, line);
     if (source < 0 || source >= WARP) fault(fx_simt.thread, "a shuffle from a lane outside the warp");
-    return lanes[fx_simt.thread / WARP * WARP + source].slot[slot];
+    return warp[source].bits;
+}
+
+/* The copies are made as late as they may be, and their targets are NaN until then: who looks too
+ * early, or still looks, sees it. */
+void fx_simt_copy_async(void *shared, const void *global, bool exists, int line)
+{
+    fx_simt_check_shared(shared, line);
+    if ((uintptr_t)shared % QUAD != 0 || (uintptr_t)global % QUAD != 0) fx_simt_unaligned();
+    memset(shared, 0xff, QUAD);
+    lanes[fx_simt.thread].copies.push_back({shared, exists ? global : nullptr});
+}
+
+void fx_simt_copy_wait(void)
+{
+    std::vector<copy> &copies = lanes[fx_simt.thread].copies;
+    for (const copy &c : copies)
+        if (c.from)
+            memcpy(c.to, c.from, QUAD);
+        else
+            memset(c.to, 0, QUAD);
+    copies.clear();
+}
+
+void fx_simt_check_shared(const void *at, int line)
+{
+    const uintptr_t offset = (uintptr_t)at - (uintptr_t)fx_simt.shared;
+    if (offset < fx_simt.shared_bytes && offset + QUAD <= fx_simt.shared_bytes) return;
+    lanes[fx_simt.thread].line = line;
+    fault(fx_simt.thread, "sixteen bytes that are not in shared memory");
 }
 
 void fx_simt_unaligned(void)
@@ -167,6 +218,7 @@ static void run_grid(dim3 grid, int threads, size_t shared)
     fx_simt.threads = threads;
     fx_simt.blocks = (int)grid.x;
     fx_simt.shared = room;
+    fx_simt.shared_bytes = shared;
     for (const uint64_t b : sequence) {
         fx_simt.block[0] = (int)(b % grid.x);
         fx_simt.block[1] = (int)(b / grid.x % grid.y);

@@ -15,11 +15,13 @@
 #include <type_traits>
 
 #include "flexhpc/backend.h"
+#include "lanes.h"
 
 #define FX_KERNEL      __attribute__((unused)) static
 #define FX_BOUNDS(...) /* most threads a block: checked by ptxas */
 #define FX_DEVICE      __attribute__((unused)) static inline
 #define FX_UNROLL(times)
+#define FX_UNROLL_ALL
 #define FX_SHARED(bytes)                                                                               \
     unsigned char *bytes = (unsigned char *)__builtin_assume_aligned(fx_simt.shared, 16)
 
@@ -32,16 +34,26 @@
 struct fx_simt_position {
     int thread, threads, block[3], blocks;
     void *shared;
+    size_t shared_bytes;
 };
 extern fx_simt_position fx_simt;
 
 /* Waits until all threads of the block have come to the same line. */
 void fx_simt_sync(int line);
-/* Gives `bits` to the warp and takes those of `lane`; returns when all 32 lanes came to the same line.
- */
+/* Gives to the warp, and returns when all 32 lanes came to the same line with what each of them gave,
+ * good until the lane comes to the next but one. */
+const fx_lane_gift *fx_simt_meet(const fx_lane_gift &gift, int line);
+/* The same, of the eight bytes that `lane` gave. */
 uint64_t fx_simt_exchange(uint64_t bits, int lane, int line);
 
+/* Sixteen bytes to shared memory, or zeros where the source does not exist: what it holds is lost now,
+ * what it gets is there after the thread's next wait. */
+void fx_simt_copy_async(void *shared, const void *global, bool exists, int line);
+void fx_simt_copy_wait(void);
+
 [[noreturn]] void fx_simt_unaligned(void);
+/* Ends the process unless the sixteen bytes lie in the block's shared memory. */
+void fx_simt_check_shared(const void *at, int line);
 
 /* Puts the grid into the stream's queue. */
 fx_status fx_simt_enqueue(cudaStream_t stream, const char *kernel, const char *node, dim3 grid,
@@ -114,6 +126,42 @@ FX_DEVICE void fx_store_pair(void *p, uint32_t a, uint32_t b)
 {
     const uint32_t pair[2] = {a, b};
     memcpy(p, pair, sizeof pair);
+}
+FX_DEVICE float fx_exp2(float x)
+{
+    return std::exp2(x);
+}
+FX_DEVICE void fx_mma(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1,
+                      int line = __builtin_LINE())
+{
+    const fx_lane_gift own = {{a[0], a[1], a[2], a[3]}, {b0, b1}, nullptr, 0};
+    fx_lane_mma(c, fx_simt_meet(own, line), fx_simt.thread % 32);
+}
+FX_DEVICE void fx_simt_ldmatrix(uint32_t r[4], const void *row, bool transposed, int line)
+{
+    FX_ALIGNED(row);
+    fx_simt_check_shared(row, line);
+    fx_lane_gift own = {};
+    own.row = row;
+    const fx_lane_gift *warp = fx_simt_meet(own, line);
+    for (int i = 0; i < 4; i++)
+        r[i] = fx_lane_matrix(warp, i, transposed, fx_simt.thread % 32);
+}
+FX_DEVICE void fx_ldmatrix(uint32_t r[4], const void *row, int line = __builtin_LINE())
+{
+    fx_simt_ldmatrix(r, row, false, line);
+}
+FX_DEVICE void fx_ldmatrix_trans(uint32_t r[4], const void *row, int line = __builtin_LINE())
+{
+    fx_simt_ldmatrix(r, row, true, line);
+}
+FX_DEVICE void fx_copy_async(void *shared, const void *global, bool exists, int line = __builtin_LINE())
+{
+    fx_simt_copy_async(shared, global, exists, line);
+}
+FX_DEVICE void fx_copy_wait(void)
+{
+    fx_simt_copy_wait();
 }
 FX_DEVICE void fx_circle(double turns, double *sine, double *cosine)
 {

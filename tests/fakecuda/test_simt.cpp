@@ -7,51 +7,7 @@
  * compared, the margin of shared memory not looked at, shared memory zeroed; in simt.h a shuffle from
  * the lane beside, host pointers let through; in device.cuh the last barrier of fx_block_sum left out.
  */
-#include "dies.h"
-
-#include "../../cuda/launch.cuh"
-
-enum { THREADS = 96, WARPS = THREADS / FX_WARP };
-
-struct bench {
-    fx_cuda exec = {};
-    fx_node node = {};
-    float *out;
-    rig r;
-    bench()
-    {
-        exec.stream = r.a;
-        node.name = "node";
-        out = r.device;
-    }
-    /* Element i of what the kernels wrote. */
-    float *result(void)
-    {
-        r.down(r.a);
-        cudaStreamSynchronize(r.a);
-        return r.pinned;
-    }
-};
-
-#define START(kernel, grid, shared, ...)                                                               \
-    [](bench &k) -> fx_status {                                                                        \
-        FX_LAUNCH(&k.exec.base, &k.node, kernel, grid, THREADS, shared, __VA_ARGS__);                  \
-        return FX_OK;                                                                                  \
-    }
-
-template <typename F> static void run(bench &b, F start)
-{
-    if (start(b) != FX_OK) printf("%s\n", fx_error_message());
-    cudaStreamSynchronize(b.r.a);
-}
-
-template <typename F> static void kernel_dies(const char *what, const char *message, F start)
-{
-    dies(what, message, [=] {
-        bench b;
-        run(b, start);
-    });
-}
+#include "bench.h"
 
 FX_KERNEL void sums(float *out)
 {
