@@ -1,0 +1,499 @@
+/* attention_mma.cuh: attention in bf16 on tensor cores, sums and statistics in fp32.
+ *
+ * A warp owns 16 tokens of one head (queries; in the last kernel keys), a block six warps: 257 tokens
+ * are 17 tiles, of 18 places in three blocks. What a warp owns stays in registers as operands of fx_mma
+ * for heads up to 72, in shared memory for larger ones. The others stream through shared memory, two
+ * chunks of CHUNK tokens: the next one is copied while one is worked on, with one barrier a chunk. What
+ * is not there, tokens behind T and features behind d, is zeros. Rows of shared memory are 16 bytes
+ * longer than a multiple of 32, so that the eight rows of a matrix lie in different banks. An
+ * accumulator's registers are, rounded to bf16, the operand of the next product: no scores go through
+ * memory. Nothing is summed by atomics: every element has one warp, which adds in the order of tokens.
+ *   attend           S = Q K^T, online softmax, O = P V, LSE
+ *   query_gradient   delta = sum dO O;  P = exp(S / sqrt(d) - LSE), dP = dO V^T, dS = P (dP - delta),
+ *                    dQ = dS K / sqrt(d)
+ *   key_value_gradient   the same, transposed: dV = P^T dO, dK = dS^T Q / sqrt(d); of heads above 128
+ *                    features a block makes half
+ *
+ * FLOPs: forward 4 T^2 d a head; backward 14 T^2 d, of which 4 are S and dP made twice, the price of an
+ * order without atomics. Tiles make 272 of 257 tokens: 1.12 times that. Bytes, counting each tensor
+ * once a kernel: forward 8 B T D, backward 12 B T D + 12 B T D; keys and values come ceil(T / 96)
+ * times, again from L2. Both are 128 FLOPs a byte and less at T = 257, so neither memory nor tensor
+ * cores are full: the bandwidth of shared memory binds (a 16 x 16 tile of operands feeds two fx_mma
+ * only).
+ *
+ * nvcc 13.0 -Xptxas -v, 2026-11-25: REGISTERS */
+#ifndef FX_CUDA_ATTENTION_MMA_CUH
+#define FX_CUDA_ATTENTION_MMA_CUH
+
+#include <type_traits>
+
+#include "attention_view.cuh"
+
+enum { TILE = 16, MMA_WARPS = 6, MMA_THREADS = MMA_WARPS * FX_WARP, OWNED = MMA_WARPS * TILE };
+static const float LOG2_E = 1.44269504f;
+
+/* Heads of up to WIDTH features. */
+template <int WIDTH> struct tiling {
+    enum {
+        STEPS = (WIDTH + TILE - 1) / TILE, /* of 16 features, over which a product sums */
+        PADDED = STEPS * TILE,
+        PITCH = PADDED + 8,
+        CHUNK = WIDTH <= 128 ? 64 : 16,
+        PART = WIDTH <= 128 ? WIDTH : 128, /* features of dK and dV that a warp sums */
+        BLOCKS = WIDTH <= 72 ? 2 : 1,      /* an SM, at least */
+        MATRIX = CHUNK * PITCH,
+        STAGE = 2 * MATRIX /* of two tensors */
+    };
+    static size_t shared_bytes(int owned)
+    {
+        return sizeof(fx_bf16) * (size_t)(owned * OWNED * PITCH + 2 * STAGE);
+    }
+};
+
+/* The block's head, the first token that its warps own, and the warp's. */
+typedef struct tile_place {
+    int bh;
+    int64_t first, token;
+} tile_place;
+
+FX_DEVICE tile_place tile_place_of(const view &v)
+{
+    const int blocks = (int)((v.T + OWNED - 1) / OWNED), first = fx_block() % blocks * OWNED;
+    return tile_place{fx_block() / blocks, first, first + fx_warp() * TILE};
+}
+
+/* A head's rows in a tensor. */
+typedef struct head_rows {
+    const fx_bf16 *at;
+    int pitch;
+} head_rows;
+
+FX_DEVICE head_rows part_of(const view &v, const fx_bf16 *qkv, int bh, int part)
+{
+    return head_rows{qkv + row_of(v, bh, part), 3 * (int)v.D};
+}
+FX_DEVICE head_rows out_of(const view &v, const fx_bf16 *out, int bh)
+{
+    return head_rows{out + out_row(v, bh), (int)v.D};
+}
+
+/* How many of the next `most` tokens exist. */
+FX_DEVICE int count_of(int64_t left, int most)
+{
+    return left < most ? (int)left : most;
+}
+
+/* Begins the block's copies of `count` rows, from row `first` on. */
+template <int WIDTH>
+FX_DEVICE void fetch(const view &v, head_rows from, int64_t first, int count, fx_bf16 *to)
+{
+    enum { WIDE = 8, PIECES = tiling<WIDTH>::PADDED / WIDE };
+    const fx_bf16 *rows = from.at + first * from.pitch;
+    const int there = count_of(v.T - first, count);
+    FX_UNROLL(1)
+    for (int i = fx_thread(); i < count * PIECES; i += MMA_THREADS) {
+        const int r = i / PIECES, c = i % PIECES * WIDE;
+        const bool exists = r < there && c < v.d;
+        fx_copy_async(to + r * tiling<WIDTH>::PITCH + c, exists ? rows + (r * from.pitch + c) : rows,
+                      exists);
+    }
+}
+
+/* Begins the copies of what a block's warps own, of one or two tensors, and of the first chunk of what
+ * they meet, behind it; returns where that is when all of it has come. */
+template <int WIDTH>
+FX_DEVICE fx_bf16 *open_stream(const view &v, const head_rows *own, int owned, int64_t first,
+                               const head_rows met[2], fx_bf16 *shared)
+{
+    typedef tiling<WIDTH> G;
+    for (int i = 0; i < owned; i++)
+        fetch<WIDTH>(v, own[i], first, OWNED, shared + i * OWNED * G::PITCH);
+    fx_bf16 *stage = shared + owned * OWNED * G::PITCH;
+    for (int i = 0; i < 2; i++)
+        fetch<WIDTH>(v, met[i], 0, G::CHUNK, stage + i * G::MATRIX);
+    fx_copy_wait();
+    fx_sync();
+    return stage;
+}
+
+/* visit(chunk, t0) for every chunk of two tensors, the second at chunk + MATRIX. */
+template <int WIDTH, typename F>
+FX_DEVICE void stream(const view &v, const head_rows met[2], fx_bf16 *stage, F visit)
+{
+    typedef tiling<WIDTH> G;
+    int turn = 0;
+    for (int64_t t0 = 0; t0 < v.T; t0 += G::CHUNK, turn ^= 1) {
+        fx_bf16 *next = stage + (turn ^ 1) * G::STAGE;
+        for (int i = 0; i < 2 && t0 + G::CHUNK < v.T; i++)
+            fetch<WIDTH>(v, met[i], t0 + G::CHUNK, G::CHUNK, next + i * G::MATRIX);
+        visit(stage + turn * G::STAGE, t0);
+        fx_copy_wait();
+        fx_sync(); /* all have copied the next chunk, and are done with this one */
+    }
+}
+
+/* Where the lane points in 16 x 16 elements at `tile`, rows `pitch` apart, for fx_ldmatrix. As A, and
+ * transposed as B: columns 0 .. 7 of all rows, then 8 .. 15. As B: the rows are its columns. */
+FX_DEVICE const fx_bf16 *as_a(const fx_bf16 *tile, int pitch)
+{
+    return tile + fx_lane() % 16 * pitch + fx_lane() / 16 * 8;
+}
+FX_DEVICE const fx_bf16 *as_b(const fx_bf16 *tile, int pitch)
+{
+    return tile + (fx_lane() % 8 + fx_lane() / 16 * 8) * pitch + fx_lane() / 8 % 2 * 8;
+}
+
+/* The warp's 16 rows as the first operand. */
+template <int WIDTH, bool KEPT = (WIDTH <= 72)> struct operand {
+    uint32_t kept[KEPT ? tiling<WIDTH>::STEPS : 1][4];
+    const fx_bf16 *lane;
+};
+
+template <int WIDTH, bool KEPT>
+FX_DEVICE void open_operand(const fx_bf16 *rows, operand<WIDTH, KEPT> *o)
+{
+    o->lane = as_a(rows, tiling<WIDTH>::PITCH);
+    if constexpr (KEPT) {
+        FX_UNROLL_ALL
+        for (int k = 0; k < tiling<WIDTH>::STEPS; k++)
+            fx_ldmatrix(o->kept[k], o->lane + k * TILE);
+    }
+}
+
+/* s (16, 16 TILES) = own rows times the transpose of 16 TILES rows at `others`. */
+template <int TILES, int WIDTH, bool KEPT>
+FX_DEVICE void scores(const operand<WIDTH, KEPT> &own, const fx_bf16 *others, float s[2 * TILES][4])
+{
+    typedef tiling<WIDTH> G;
+    const fx_bf16 *lane = as_b(others, G::PITCH);
+    FX_UNROLL_ALL
+    for (int n = 0; n < 2 * TILES; n++)
+        s[n][0] = s[n][1] = s[n][2] = s[n][3] = 0;
+    FX_UNROLL_ALL
+    for (int k = 0; k < G::STEPS; k++) {
+        uint32_t a[4], b[4];
+        if constexpr (KEPT)
+            for (int i = 0; i < 4; i++)
+                a[i] = own.kept[k][i];
+        else
+            fx_ldmatrix(a, own.lane + k * TILE);
+        FX_UNROLL_ALL
+        for (int n = 0; n < TILES; n++) {
+            fx_ldmatrix(b, lane + n * TILE * G::PITCH + k * TILE);
+            fx_mma(s[2 * n], a, b[0], b[1]);
+            fx_mma(s[2 * n + 1], a, b[2], b[3]);
+        }
+    }
+}
+
+/* sum (16, 8 COUNT) += w (16, 16) times 16 rows at `others`, from their column 0 on; w is two
+ * accumulators side by side. */
+template <int WIDTH, int COUNT>
+FX_DEVICE void add_weighted(const float w[2][4], const fx_bf16 *others, float sum[COUNT][4])
+{
+    const uint32_t a[4] = {fx_pack_bf16(w[0][0], w[0][1]), fx_pack_bf16(w[0][2], w[0][3]),
+                           fx_pack_bf16(w[1][0], w[1][1]), fx_pack_bf16(w[1][2], w[1][3])};
+    const fx_bf16 *lane = as_a(others, tiling<WIDTH>::PITCH);
+    FX_UNROLL_ALL
+    for (int n = 0; n < COUNT; n += 2) {
+        uint32_t b[4];
+        fx_ldmatrix_trans(b, lane + n * 8);
+        fx_mma(sum[n], a, b[0], b[1]);
+        if (n + 1 < COUNT) fx_mma(sum[n + 1], a, b[2], b[3]);
+    }
+}
+
+/* Where element i of the lane's four is in a tile, and in the n-th accumulator of a row of them. */
+FX_DEVICE int own_row(int i)
+{
+    return fx_lane() / 4 + i / 2 * 8;
+}
+FX_DEVICE int own_column(int n, int i)
+{
+    return n * 8 + fx_lane() % 4 * 2 + i % 2;
+}
+
+/* Over the four lanes that share a row. */
+FX_DEVICE float row_max(float v)
+{
+    v = fmaxf(v, fx_shuffle_xor(v, 1));
+    return fmaxf(v, fx_shuffle_xor(v, 2));
+}
+FX_DEVICE float row_sum(float v)
+{
+    v += fx_shuffle_xor(v, 1);
+    return v + fx_shuffle_xor(v, 2);
+}
+
+/* Stores the warp's 16 rows of scale[row half] sum, or adds them to what is at `to`: 8 COUNT columns
+ * from column c0 on, of which those exist that are below d. They are rounded to bf16 on their way
+ * through the warp's own rows of shared memory, so that they leave by 16 bytes. */
+template <int WIDTH, int COUNT>
+FX_DEVICE void put_tile(const view &v, const float sum[COUNT][4], const float scale[2],
+                        fx_bf16 *own_rows, fx_bf16 *to, int64_t pitch, int64_t token, int c0, bool add)
+{
+    enum { PITCH = tiling<WIDTH>::PITCH, WIDE = 8 };
+    fx_warp_sync();
+    FX_UNROLL_ALL
+    for (int n = 0; n < COUNT; n++)
+        for (int i = 0; i < 4; i += 2) {
+            const uint32_t pair = fx_pack_bf16(scale[i / 2] * sum[n][i], scale[i / 2] * sum[n][i + 1]);
+            memcpy((void *)(own_rows + own_row(i) * PITCH + own_column(n, i)), &pair, sizeof pair);
+        }
+    fx_warp_sync();
+    for (int i = fx_lane(); i < TILE * COUNT; i += FX_WARP) {
+        const int r = i / COUNT, c = i % COUNT * WIDE;
+        float wide[WIDE];
+        if (token + r >= v.T || c0 + c >= v.d) continue;
+        fx_get_wide(own_rows + r * PITCH + c, wide);
+        fx_put_all<WIDE>(to + (token + r) * pitch + c0 + c, wide, add);
+    }
+}
+
+/* Of the lane's two rows: the largest score and the lane's share of the sum of exponentials. */
+typedef struct softmax {
+    float most[2], total[2];
+} softmax;
+
+/* The warp's queries meet 16 TILES keys, of which `count` exist. */
+template <int WIDTH, int TILES>
+FX_DEVICE void meet(const operand<WIDTH> &own, const fx_bf16 *keys, int count, float factor,
+                    softmax *of, float sum[WIDTH / 8][4])
+{
+    float s[2 * TILES][4];
+    scores<TILES>(own, keys, s);
+    for (int r = 0; r < 2; r++) {
+        float now = of->most[r];
+        FX_UNROLL_ALL
+        for (int n = 0; n < 2 * TILES; n++)
+            for (int i = 2 * r; i < 2 * r + 2; i++) {
+                s[n][i] = own_column(n, i) < count ? s[n][i] : -INFINITY;
+                now = fmaxf(now, s[n][i]);
+            }
+        now = row_max(now);
+        const float keep = fx_exp2(factor * (of->most[r] - now)), shift = factor * now;
+        of->most[r] = now;
+        of->total[r] *= keep;
+        FX_UNROLL_ALL
+        for (int n = 0; n < WIDTH / 8; n++)
+            sum[n][2 * r] *= keep, sum[n][2 * r + 1] *= keep;
+        FX_UNROLL_ALL
+        for (int n = 0; n < 2 * TILES; n++)
+            for (int i = 2 * r; i < 2 * r + 2; i++) {
+                s[n][i] = fx_exp2(factor * s[n][i] - shift);
+                of->total[r] += s[n][i];
+            }
+    }
+    FX_UNROLL_ALL
+    for (int n = 0; n < TILES; n++)
+        add_weighted<WIDTH, WIDTH / 8>(
+            s + 2 * n, keys + tiling<WIDTH>::MATRIX + n * TILE * tiling<WIDTH>::PITCH, sum);
+}
+
+template <int WIDTH>
+FX_KERNEL void FX_BOUNDS(MMA_THREADS, tiling<WIDTH>::BLOCKS)
+    attend_mma(view v, const fx_bf16 *qkv, fx_bf16 *out, float *lse)
+{
+    typedef tiling<WIDTH> G;
+    FX_SHARED(bytes);
+    const tile_place at = tile_place_of(v);
+    const head_rows query = part_of(v, qkv, at.bh, QUERY);
+    const head_rows met[2] = {part_of(v, qkv, at.bh, KEY), part_of(v, qkv, at.bh, VALUE)};
+    const float factor = LOG2_E * v.scale;
+    operand<WIDTH> own;
+    softmax of = {{-INFINITY, -INFINITY}, {0, 0}};
+    float sum[WIDTH / 8][4] = {};
+    fx_bf16 *own_rows = (fx_bf16 *)bytes + fx_warp() * TILE * G::PITCH;
+    fx_bf16 *stage = open_stream<WIDTH>(v, &query, 1, at.first, met, (fx_bf16 *)bytes);
+    open_operand(own_rows, &own);
+    stream<WIDTH>(v, met, stage, [&](const fx_bf16 *keys, int64_t t0) {
+        if (at.token >= v.T) return;
+        if (t0 + G::CHUNK <= v.T)
+            return meet<WIDTH, G::CHUNK / TILE>(own, keys, G::CHUNK, factor, &of, sum);
+        const int count = count_of(v.T - t0, G::CHUNK);
+        for (int j = 0; j < count; j += TILE)
+            meet<WIDTH, 1>(own, keys + j * G::PITCH, count - j, factor, &of, sum);
+    });
+    if (at.token >= v.T) return;
+    const float total[2] = {row_sum(of.total[0]), row_sum(of.total[1])};
+    const float inverse[2] = {1.0f / total[0], 1.0f / total[1]};
+    put_tile<WIDTH, WIDTH / 8>(v, sum, inverse, own_rows, out + out_row(v, at.bh), v.D, at.token, 0,
+                               false);
+    for (int r = 0; r < 2; r++) {
+        const int64_t token = at.token + own_row(2 * r);
+        if (fx_lane() % 4 == 0 && token < v.T)
+            lse[at.bh * v.T + token] = v.scale * of.most[r] + logf(total[r]);
+    }
+}
+
+/* Of the warp's row lane / 2, on both its lanes; 0 behind T. */
+template <int WIDTH>
+FX_DEVICE float delta_of(const view &v, const fx_bf16 *own_dout, head_rows out, int64_t token)
+{
+    enum { WIDE = 8 };
+    const int r = fx_lane() / 2;
+    float sum = 0;
+    for (int c = fx_lane() % 2 * WIDE; token + r < v.T && c < v.d; c += 2 * WIDE) {
+        float a[WIDE], b[WIDE];
+        fx_get_wide(own_dout + r * tiling<WIDTH>::PITCH + c, a);
+        fx_get_wide(out.at + (token + r) * out.pitch + c, b);
+        for (int i = 0; i < WIDE; i++)
+            sum += a[i] * b[i];
+    }
+    return sum + fx_shuffle_xor(sum, 1);
+}
+
+template <int WIDTH>
+FX_KERNEL void FX_BOUNDS(MMA_THREADS, tiling<WIDTH>::BLOCKS)
+    query_gradient_mma(view v, const fx_bf16 *qkv, const fx_bf16 *out, const float *lse,
+                       const fx_bf16 *dout, float *delta, fx_bf16 *dqkv, bool add)
+{
+    typedef tiling<WIDTH> G;
+    FX_SHARED(bytes);
+    const tile_place at = tile_place_of(v);
+    const head_rows owned[2] = {part_of(v, qkv, at.bh, QUERY), out_of(v, dout, at.bh)};
+    const head_rows met[2] = {part_of(v, qkv, at.bh, KEY), part_of(v, qkv, at.bh, VALUE)};
+    const float factor = LOG2_E * v.scale, scale[2] = {v.scale, v.scale};
+    operand<WIDTH> query, own_dout;
+    float sum[WIDTH / 8][4] = {}, own_delta[2], shift[2];
+    fx_bf16 *own_rows = (fx_bf16 *)bytes + fx_warp() * TILE * G::PITCH;
+    fx_bf16 *stage = open_stream<WIDTH>(v, owned, 2, at.first, met, (fx_bf16 *)bytes);
+    open_operand(own_rows, &query);
+    open_operand(own_rows + OWNED * G::PITCH, &own_dout);
+    const float of_pair =
+        delta_of<WIDTH>(v, own_rows + OWNED * G::PITCH, out_of(v, out, at.bh), at.token);
+    if (fx_lane() % 2 == 0 && at.token + fx_lane() / 2 < v.T)
+        delta[at.bh * v.T + at.token + fx_lane() / 2] = of_pair;
+    for (int r = 0; r < 2; r++) {
+        const int64_t token = at.token + own_row(2 * r);
+        own_delta[r] = fx_shuffle(of_pair, 2 * own_row(2 * r));
+        shift[r] = token < v.T ? LOG2_E * lse[at.bh * v.T + token] : 0.0f;
+    }
+    stream<WIDTH>(v, met, stage, [&](const fx_bf16 *chunk, int64_t t0) {
+        if (at.token >= v.T) return;
+        const int count = count_of(v.T - t0, G::CHUNK);
+        FX_UNROLL(1)
+        for (int j = 0; j < count; j += TILE) {
+            const fx_bf16 *keys = chunk + j * G::PITCH;
+            float p[2][4], ds[2][4];
+            scores<1>(query, keys, p);
+            scores<1>(own_dout, keys + G::MATRIX, ds);
+            FX_UNROLL_ALL
+            for (int n = 0; n < 2; n++)
+                for (int i = 0; i < 4; i++) {
+                    const bool exists = own_column(n, i) < count - j;
+                    p[n][i] = fx_exp2(exists ? factor * p[n][i] - shift[i / 2] : -INFINITY);
+                    ds[n][i] = p[n][i] * (ds[n][i] - own_delta[i / 2]);
+                }
+            add_weighted<WIDTH, WIDTH / 8>(ds, keys, sum);
+        }
+    });
+    if (at.token >= v.T) return;
+    put_tile<WIDTH, WIDTH / 8>(v, sum, scale, own_rows, dqkv + row_of(v, at.bh, QUERY), 3 * v.D,
+                               at.token, 0, add);
+}
+
+/* Rows are keys here, and columns queries. */
+template <int WIDTH>
+FX_KERNEL void FX_BOUNDS(MMA_THREADS, tiling<WIDTH>::BLOCKS)
+    key_value_gradient_mma(view v, const fx_bf16 *qkv, const float *lse, const fx_bf16 *dout,
+                           const float *delta, fx_bf16 *dqkv, bool add)
+{
+    typedef tiling<WIDTH> G;
+    FX_SHARED(bytes);
+    const tile_place at = tile_place_of(v);
+    const head_rows owned[2] = {part_of(v, qkv, at.bh, KEY), part_of(v, qkv, at.bh, VALUE)};
+    const head_rows met[2] = {part_of(v, qkv, at.bh, QUERY), out_of(v, dout, at.bh)};
+    const float factor = LOG2_E * v.scale, scale[2] = {v.scale, v.scale}, one[2] = {1, 1};
+    const float *own_lse = lse + at.bh * v.T, *deltas = delta + at.bh * v.T;
+    const int c0 = fx_block_y() * G::PART;
+    operand<WIDTH> key;
+    operand<WIDTH, WIDTH <= 64> value; /* both would be too much at 72 */
+    float dk[G::PART / 8][4] = {}, dv[G::PART / 8][4] = {};
+    fx_bf16 *own_keys = (fx_bf16 *)bytes + fx_warp() * TILE * G::PITCH;
+    fx_bf16 *own_values = own_keys + OWNED * G::PITCH;
+    fx_bf16 *stage = open_stream<WIDTH>(v, owned, 2, at.first, met, (fx_bf16 *)bytes);
+    open_operand(own_keys, &key);
+    open_operand(own_values, &value);
+    stream<WIDTH>(v, met, stage, [&](const fx_bf16 *chunk, int64_t t0) {
+        if (at.token >= v.T) return;
+        const int count = count_of(v.T - t0, G::CHUNK);
+        FX_UNROLL(1)
+        for (int j = 0; j < count; j += TILE) {
+            const fx_bf16 *queries = chunk + j * G::PITCH, *douts = queries + G::MATRIX;
+            float shift[2][2], own_delta[2][2], p[2][4], ds[2][4];
+            scores<1>(key, queries, p);
+            FX_UNROLL_ALL
+            for (int n = 0; n < 2; n++)
+                for (int i = 0; i < 2; i++) {
+                    const int c = j + own_column(n, i), query = c < count ? c : 0;
+                    shift[n][i] = c < count ? LOG2_E * own_lse[t0 + query] : INFINITY;
+                    own_delta[n][i] = deltas[t0 + query];
+                }
+            scores<1>(value, douts, ds);
+            FX_UNROLL_ALL
+            for (int n = 0; n < 2; n++)
+                for (int i = 0; i < 4; i++) {
+                    p[n][i] = fx_exp2(factor * p[n][i] - shift[n][i % 2]);
+                    ds[n][i] = p[n][i] * (ds[n][i] - own_delta[n][i % 2]);
+                }
+            add_weighted<WIDTH, G::PART / 8>(p, douts + c0, dv);
+            add_weighted<WIDTH, G::PART / 8>(ds, queries + c0, dk);
+        }
+    });
+    if (at.token >= v.T) return;
+    put_tile<WIDTH, G::PART / 8>(v, dk, scale, own_keys, dqkv + row_of(v, at.bh, KEY), 3 * v.D,
+                                 at.token, c0, add);
+    put_tile<WIDTH, G::PART / 8>(v, dv, one, own_values, dqkv + row_of(v, at.bh, VALUE), 3 * v.D,
+                                 at.token, c0, add);
+}
+
+/* Runs `with` of the least width that has room for d features. */
+template <typename F> static fx_status with_width(int64_t d, F with)
+{
+    if (d <= 16) return with(std::integral_constant<int, 16>());
+    if (d <= 32) return with(std::integral_constant<int, 32>());
+    if (d <= 64) return with(std::integral_constant<int, 64>());
+    if (d <= 72) return with(std::integral_constant<int, 72>());
+    if (d <= 128) return with(std::integral_constant<int, 128>());
+    return with(std::integral_constant<int, 256>());
+}
+
+static unsigned tiled_blocks(const fx_node *n, const view &v)
+{
+    return (unsigned)n->in[QKV]->dim[0] * (unsigned)v.heads * fx_grid(v.T, OWNED);
+}
+
+static fx_status forward_mma(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(n);
+    return with_width(v.d, [&](auto width) {
+        enum { WIDTH = decltype(width)::value };
+        FX_LAUNCH(exec, n, attend_mma<WIDTH>, tiled_blocks(n, v), MMA_THREADS,
+                  tiling<WIDTH>::shared_bytes(1), v, (const fx_bf16 *)n->in[QKV]->data,
+                  (fx_bf16 *)n->out[0]->data, fx_f32(n->saved[LSE]));
+        return FX_OK;
+    });
+}
+
+static fx_status backward_mma(fx_exec *exec, const fx_node *n)
+{
+    const view v = view_of(n);
+    const fx_bf16 *qkv = (const fx_bf16 *)n->in[QKV]->data, *dout = (const fx_bf16 *)n->dout[0]->data;
+    const float *lse = fx_f32(n->saved[LSE]);
+    float *delta = (float *)fx_scratch(exec);
+    fx_bf16 *dqkv = (fx_bf16 *)n->din[QKV]->data;
+    return with_width(v.d, [&](auto width) {
+        enum { WIDTH = decltype(width)::value };
+        const unsigned parts = (unsigned)((v.d + tiling<WIDTH>::PART - 1) / tiling<WIDTH>::PART);
+        FX_LAUNCH(exec, n, query_gradient_mma<WIDTH>, tiled_blocks(n, v), MMA_THREADS,
+                  tiling<WIDTH>::shared_bytes(2), v, qkv, (const fx_bf16 *)n->out[0]->data, lse, dout,
+                  delta, dqkv, fx_adds(n, QKV));
+        FX_LAUNCH(exec, n, key_value_gradient_mma<WIDTH>, dim3(tiled_blocks(n, v), parts), MMA_THREADS,
+                  tiling<WIDTH>::shared_bytes(2), v, qkv, lse, dout, (const float *)delta, dqkv,
+                  fx_adds(n, QKV));
+        return FX_OK;
+    });
+}
+
+#endif
