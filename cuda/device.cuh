@@ -219,6 +219,11 @@ FX_DEVICE uint32_t fx_pack_bf16(float low, float high)
     memcpy(&bits, &pair, sizeof bits);
     return bits;
 }
+/* Two elements, from an address divisible by 4. */
+FX_DEVICE void fx_set_pair(fx_bf16 *p, float low, float high)
+{
+    *(__nv_bfloat162 *)p = __floats2bfloat162_rn(low, high);
+}
 FX_DEVICE void fx_set_wide(fx_bf16 *p, const float v[8])
 {
     FX_ALIGNED(p);

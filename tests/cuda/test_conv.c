@@ -13,14 +13,7 @@
  * all, a pixel of four taken twice, a residual's or a padded source's gradient stored where it must be
  * added, a row of the bias gradient left out, weights against the first source; in conv_products.c the
  * second source's product stored. */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "../../cuda/exec.h"
-#include "flexhpc/mem.h"
-#include "flexhpc/rng.h"
+#include "twins.h"
 
 typedef enum storage { FP32, BF16, MIXED, STORAGES } storage;
 static const char *const STORAGE[] = {"fp32", "bf16", "mixed"};
@@ -28,89 +21,8 @@ static const double TOLERANCE[] = {2e-6, 8e-3, 8e-3};
 
 enum { X, W, BIAS, RESIDUAL, X2 };
 
-typedef struct pair { /* a tensor on both sides */
-    fx_tensor cpu, device;
-} pair;
-
-typedef struct twins {
-    fx_exec *cpu, *device;
-    int checks, bad;
-    uint32_t draws;
-} twins;
-
-static void must(fx_status status)
-{
-    if (status == FX_OK) return;
-    printf("FATAL %s\n", fx_error_message());
-    exit(1);
-}
-
-static float rounded(float v)
-{
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-/* Values of a device tensor from and to fp32. */
-static void put(twins *t, const fx_tensor *to, const float *values)
-{
-    const int64_t count = fx_count(to);
-    uint16_t *half = fx_calloc((size_t)count, sizeof *half);
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        half[i] = (uint16_t)(bits >> 16);
-    }
-    must(t->device->backend->upload(t->device, to->data, to->dtype == FX_BF16 ? (void *)half : values,
-                                    fx_tensor_bytes(to)));
-    fx_free(half);
-}
-
-static float *get(twins *t, const fx_tensor *from)
-{
-    const int64_t count = fx_count(from);
-    float *values = fx_calloc((size_t)count, sizeof *values);
-    uint16_t *half = fx_calloc((size_t)count, sizeof *half);
-    void *to = from->dtype == FX_BF16 ? (void *)half : values;
-    must(t->device->backend->download(t->device, to, from->data, fx_tensor_bytes(from)));
-    for (int64_t i = 0; from->dtype == FX_BF16 && i < count; i++) {
-        const uint32_t bits = (uint32_t)half[i] << 16;
-        memcpy(&values[i], &bits, sizeof bits);
-    }
-    fx_free(half);
-    return values;
-}
-
-/* Memory for both sides, with `scale` times normal numbers (but for fp32: such as bf16 can hold), or
- * with `value` where scale is 0. */
-static void fill(twins *t, pair *p, const fx_tensor *like, fx_dtype dtype, storage how, float scale,
-                 float value)
-{
-    p->cpu = p->device = *like;
-    p->cpu.dtype = FX_F32;
-    p->device.dtype = dtype;
-    const int64_t count = fx_count(like);
-    float *v = fx_calloc((size_t)count, sizeof *v);
-    if (scale > 0) fx_fill_normal(21, 0, t->draws++, 0, v, count);
-    for (int64_t i = 0; i < count; i++)
-        v[i] = scale > 0 ? (how == FP32 ? scale * v[i] : rounded(scale * v[i])) : value;
-    must(t->device->backend->allocate(t->device, fx_tensor_bytes(&p->device), &p->device.data));
-    put(t, &p->device, v);
-    p->cpu.data = v;
-}
-
-static void drop(twins *t, pair *p)
-{
-    if (!p->cpu.data) return;
-    fx_free(p->cpu.data);
-    t->device->backend->release(t->device, p->device.data, fx_tensor_bytes(&p->device));
-}
-
 static void compare(twins *t, const fx_op_case *c, storage how, bool add, const char *what,
-                    const pair *p)
+                    const twin_pair *p)
 {
     const int64_t count = fx_count(&p->cpu);
     float *got = get(t, &p->device);
@@ -130,26 +42,6 @@ static void compare(twins *t, const fx_op_case *c, storage how, bool add, const 
     fx_free(got);
 }
 
-/* Prepares one pass on one side and runs it `times`: the second time it is captured, then replayed. */
-static void pass(fx_exec *exec, fx_node *n, fx_pass which, int times)
-{
-    const fx_step step = {.update = 1};
-    const fx_entry entry = {.node = n, .pass = which};
-    size_t bytes = 0;
-    void *poison = NULL, *scratch = NULL;
-    must(exec->backend->kernels[FX_OP_conv]->prepare(exec, n, which == FX_BACKWARD, &bytes));
-    must(exec->backend->allocate(exec, bytes, &scratch));
-    poison = fx_calloc(bytes + 1, 1);
-    memset(poison, 0xff, bytes);
-    must(exec->backend->upload(exec, scratch, poison, bytes));
-    for (int i = 0; i < times; i++)
-        must(exec->backend->run(exec, &entry, 1, &step, scratch, NULL));
-    must(exec->backend->wait(exec));
-    exec->backend->forget(exec, &entry);
-    exec->backend->release(exec, scratch, bytes);
-    fx_free(poison);
-}
-
 static fx_dtype type_of(storage how, int tensor)
 {
     if (tensor == W || tensor == BIAS || how == FP32) return FX_F32;
@@ -159,7 +51,7 @@ static fx_dtype type_of(storage how, int tensor)
 static void run_case(twins *t, const fx_op_case *c, storage how, bool add)
 {
     enum { OUT = FX_MAX_IN };
-    pair in[FX_MAX_IN] = {0}, din[FX_MAX_IN] = {0}, out = {0}, dout = {0};
+    twin_pair in[FX_MAX_IN] = {0}, din[FX_MAX_IN] = {0}, out = {0}, dout = {0};
     static const char *const name[] = {"dx", "dw", "db", "dr", "dx2"};
     fx_node cpu = {.op = fx_ops[FX_OP_conv], .id = FX_OP_conv, .name = c->name, .attrs = c->attrs};
     fx_node device = cpu;
@@ -170,16 +62,16 @@ static void run_case(twins *t, const fx_op_case *c, storage how, bool add)
             rank++;
         if (rank == 0) continue;
         must(fx_set_shape(&shape, rank, c->dim[i]));
-        fill(t, &in[i], &shape, type_of(how, i), how, c->scale > 0 ? c->scale : 1.0f, 0);
-        fill(t, &din[i], &shape, type_of(how, i), how, 0, add ? 1.0f : NAN);
+        fill(t, &in[i], &shape, type_of(how, i), how != FP32, c->scale > 0 ? c->scale : 1.0f, 0);
+        fill(t, &din[i], &shape, type_of(how, i), how != FP32, 0, add ? 1.0f : NAN);
         cpu.in[i] = &in[i].cpu, device.in[i] = &in[i].device;
         cpu.din[i] = &din[i].cpu, device.din[i] = &din[i].device;
     }
     cpu.out[0] = &out.cpu;
     must(cpu.op->shape(&cpu));
     shape = out.cpu;
-    fill(t, &out, &shape, how == MIXED ? FX_F32 : type_of(how, OUT), how, 0, NAN);
-    fill(t, &dout, &shape, out.device.dtype, how, 1.0f, 0);
+    fill(t, &out, &shape, how == MIXED ? FX_F32 : type_of(how, OUT), how != FP32, 0, NAN);
+    fill(t, &dout, &shape, out.device.dtype, how != FP32, 1.0f, 0);
     device.out[0] = &out.device;
     cpu.dout[0] = &dout.cpu, device.dout[0] = &dout.device;
     cpu.accumulate = device.accumulate = add ? 0xffu : 0;
@@ -208,15 +100,6 @@ static void run_all(twins *t, const fx_op_case *c)
     for (int how = FP32; how < STORAGES; how++)
         for (int add = 0; add < 2; add++)
             run_case(t, c, (storage)how, add);
-}
-
-static fx_exec *open_backend(const char *name)
-{
-    const fx_backend *backend = NULL;
-    fx_exec *exec = NULL;
-    must(fx_backend_find(name, &backend));
-    must(backend->open(&(fx_exec_options){.comm = fx_comm_self(), .threads = 1}, &exec));
-    return exec;
 }
 
 int main(void)

@@ -128,6 +128,7 @@ FX_KERNEL void copies(const float *from, float *out)
 {
     FX_SHARED(bytes);
     float *shared = (float *)bytes;
+    shared[4 * fx_thread()] = 1;
     fx_copy_async(shared + 4 * fx_thread(), from + 4 * fx_thread(), fx_thread() % 3 != 0);
     const float early = shared[4 * fx_thread()];
     fx_copy_wait();
