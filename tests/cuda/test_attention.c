@@ -15,7 +15,13 @@
  * of d terms, FLOOR. LSE is fp32 throughout.
  *
  * Run: standin only
- * Planted and caught: PLANTED */
+ * Planted and caught: in attention_tiles.cuh a row behind the last token or features behind d copied,
+ * the barrier between chunks left out, the next chunk copied over the present one, the lanes' addresses
+ * of an operand, a step of features or a barrier left out, two registers of an operand exchanged, rows
+ * stored behind the last, a gradient stored where it must be added, two lanes of a row left out; in
+ * attention_mma.cuh a key too many, the running sum or a feature not rescaled, LSE without the scale,
+ * delta of another row or of half the features, delta by row where it is by column, no mask of keys or
+ * of queries behind the last, dV scaled, the second half of a large head made of the first. */
 #include "twins.h"
 
 enum { QUERY, KEY, VALUE };

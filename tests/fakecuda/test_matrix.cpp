@@ -5,7 +5,9 @@
  * memory looked at before the wait for its copy, no wait.
  *
  * Run: standin only
- * Planted and caught: PLANTED */
+ * Planted and caught: in lanes.h two registers of A or of B exchanged, rows of C, the transpose of a
+ * matrix, its number; in simt.cpp shared memory kept until the wait, other bytes for zeros, rows across
+ * the end let through. */
 #include "bench.h"
 
 enum { M = 16, N = 8, K = 16, C_OF_WARP = M * N };
