@@ -1,32 +1,57 @@
-/* y = x + scale [a; b]: a's elements first, then b's. */
+/* y = x + scale [a; b]: a's elements first, then b's. Memory binds: three arrays forward, two for each
+ * gradient that is not dy itself. */
 #include "pass.cuh"
 
 enum { X, A, B, THREADS = 256 };
 
-template <typename T>
-FX_KERNEL void add(const T *x, const T *a, const T *b, float scale, T *y, int64_t first, int64_t count)
+/* W divides `first`, where b begins, and `count`. */
+template <typename T, int W>
+FX_KERNEL void FX_BOUNDS(THREADS)
+    add(const T *x, const T *a, const T *b, float scale, T *y, int64_t first, int64_t count)
 {
-    const int64_t i = fx_index();
+    const int64_t i = fx_index() * W;
     if (i >= count) return;
-    const float v = i < first ? fx_get(a + i) : fx_get(b + i - first);
-    fx_set(y + i, fx_get(x + i) + scale * v);
+    float sum[W], v[W];
+    fx_get_all<W>(x + i, sum);
+    fx_get_all<W>(i < first ? a + i : b + i - first, v);
+    for (int k = 0; k < W; k++)
+        sum[k] += scale * v[k];
+    fx_set_all<W>(y + i, sum);
 }
 
-static fx_status forward(fx_exec *exec, const fx_node *n)
+template <typename T, int W> static fx_status forward_by(fx_exec *exec, const fx_node *n)
 {
     const int64_t count = fx_count(n->in[X]);
-    FX_LAUNCH(exec, n, add<float>, fx_grid(count, THREADS), THREADS, 0, fx_f32(n->in[X]),
-              fx_f32(n->in[A]), fx_f32(n->in[B]), n->attrs.add.scale, fx_f32(n->out[0]),
+    FX_LAUNCH(exec, n, (add<T, W>), fx_grid(count, W * THREADS), THREADS, 0, fx_data<T>(n->in[X]),
+              fx_data<T>(n->in[A]), fx_data<T>(n->in[B]), n->attrs.add.scale, fx_data<T>(n->out[0]),
               fx_count(n->in[A]), count);
     return FX_OK;
 }
 
-static fx_status backward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
 {
-    const float *dy = fx_f32(n->dout[0]), scale = n->attrs.add.scale;
+    enum { W = fx_wide<T>::COUNT };
+    return fx_count(n->in[A]) % W == 0 && fx_count(n->in[X]) % W == 0 ? forward_by<T, W>(exec, n)
+                                                                      : forward_by<T, 1>(exec, n);
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[X]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
+}
+
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+{
+    const T *dy = fx_data<T>(n->dout[0]);
+    const float scale = n->attrs.add.scale;
     FX_TRY(fx_pass_gradient(exec, n, X, dy, 1.0f));
     FX_TRY(fx_pass_gradient(exec, n, A, dy, scale));
     return fx_pass_gradient(exec, n, B, dy + fx_count(n->in[A]), scale);
+}
+
+static fx_status backward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->dout[0]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_add = {NULL, forward, backward};

@@ -1,10 +1,11 @@
-/* CUDA twin of src/ops/add_token.c. Memory binds: 8 bytes an element forward. Backward as many where dx
- * is wanted, which is seldom (it is dy itself, and passed on); demb reads token 0 alone. */
+/* CUDA twin of src/ops/add_token.c. Memory binds: 8 bytes an element forward, 4 in bf16. Backward as
+ * many where dx is wanted, which is seldom (it is dy itself, and passed on); demb reads token 0 alone.
+ */
 #include "launch.cuh"
 #include "token0.cuh"
 
 enum { X, EMB }; /* in[]: (R,T,D), (M,D) -> (R,T,D) */
-enum { THREADS = 128, WIDE = fx_wide<float>::COUNT };
+enum { THREADS = 128 };
 
 typedef struct view {
     int64_t rows, row, M, D; /* row: elements of a row, the first D of them token 0 */
@@ -32,34 +33,50 @@ FX_KERNEL void FX_BOUNDS(THREADS) pass_on(view v, const T *x, const T *emb, T *y
     fx_put_all<W>(y + r * v.row + i, value, add);
 }
 
-template <int W>
+template <typename T, int W>
 static fx_status pass(fx_exec *exec, const fx_node *n, const fx_tensor *x, const fx_tensor *emb,
                       const fx_tensor *y, bool add)
 {
     const view v = view_of(n);
-    FX_LAUNCH(exec, n, (pass_on<float, W>), dim3(fx_grid(v.row, W * THREADS), (unsigned)v.rows),
-              THREADS, 0, v, fx_f32(x), fx_f32(emb), fx_f32(y), add);
+    FX_LAUNCH(exec, n, (pass_on<T, W>), dim3(fx_grid(v.row, W * THREADS), (unsigned)v.rows), THREADS, 0,
+              v, fx_data<T>(x), fx_data<T>(emb), fx_data<T>(y), add);
     return FX_OK;
+}
+
+template <typename T, int W> static fx_status forward_by(fx_exec *exec, const fx_node *n)
+{
+    return pass<T, W>(exec, n, n->in[X], n->in[EMB], n->out[0], false);
+}
+
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return n->in[X]->dim[2] % WIDE == 0 ? forward_by<T, WIDE>(exec, n) : forward_by<T, 1>(exec, n);
 }
 
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    return n->in[X]->dim[2] % WIDE == 0 ? pass<WIDE>(exec, n, n->in[X], n->in[EMB], n->out[0], false)
-                                        : pass<1>(exec, n, n->in[X], n->in[EMB], n->out[0], false);
+    return fx_is_bf16(n->in[X]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
 }
 
-template <int W> static fx_status backward_by(fx_exec *exec, const fx_node *n)
+template <typename T, int W> static fx_status backward_by(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
-    if (n->din[X]) FX_TRY(pass<W>(exec, n, n->dout[0], NULL, n->din[X], fx_adds(n, X)));
+    if (n->din[X]) FX_TRY((pass<T, W>(exec, n, n->dout[0], NULL, n->din[X], fx_adds(n, X))));
     if (!n->din[EMB]) return FX_OK;
-    return fx_token0_gradient<float, W>(exec, n, fx_f32(n->dout[0]), v.rows, v.row, n->din[EMB],
-                                        fx_adds(n, EMB));
+    return fx_token0_gradient<T, W>(exec, n, fx_data<T>(n->dout[0]), v.rows, v.row, n->din[EMB],
+                                    fx_adds(n, EMB));
+}
+
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return n->in[X]->dim[2] % WIDE == 0 ? backward_by<T, WIDE>(exec, n) : backward_by<T, 1>(exec, n);
 }
 
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
-    return n->in[X]->dim[2] % WIDE == 0 ? backward_by<WIDE>(exec, n) : backward_by<1>(exec, n);
+    return fx_is_bf16(n->dout[0]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_add_token = {NULL, forward, backward};

@@ -82,11 +82,10 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
     fx_cuda *exec = NULL;
     fx_status status = FX_OK;
     int lowest = 0, highest = 0;
-    FX_REQUIRE(options->precision != FX_PRECISION_BF16, FX_ECONFIG,
-               "precision: the CUDA backend has no bf16 yet");
     FX_TRY(FX_ALLOC(exec, 1));
     exec->strict = options->precision == FX_PRECISION_FP32;
     exec->base.backend = &fx_backend_cuda;
+    exec->base.storage = options->precision == FX_PRECISION_BF16 ? FX_BF16 : FX_F32;
     exec->base.options = *options;
     if (!exec->base.options.comm) exec->base.options.comm = fx_comm_self();
     FX_TRY_DONE(fx_cuda_pick_device(exec));
@@ -200,15 +199,17 @@ static void forget(fx_exec *base, const fx_entry *entries)
 
 static fx_status describe(fx_exec *exec, char *text, size_t size)
 {
+    static const char *const precisions[] = {"fp32", "tf32", "bf16"}; /* by fx_precision */
     struct cudaDeviceProp device;
     int runtime = 0, driver = 0;
     FX_CUDA(cudaGetDeviceProperties(&device, fx_cuda_of(exec)->device));
     FX_CUDA(cudaRuntimeGetVersion(&runtime));
     FX_CUDA(cudaDriverGetVersion(&driver));
-    return fx_print(
-        text, size, "cuda, %s, compute capability %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d%s",
-        device.name, device.major, device.minor, (double)device.totalGlobalMem / 0x1p30, runtime / 1000,
-        runtime % 1000 / 10, driver / 1000, driver % 1000 / 10, exec->options.eager ? ", eager" : "");
+    return fx_print(text, size,
+                    "cuda, %s, %s, compute capability %d.%d, %.0f GiB, CUDA %d.%d, driver %d.%d%s",
+                    precisions[exec->options.precision], device.name, device.major, device.minor,
+                    (double)device.totalGlobalMem / 0x1p30, runtime / 1000, runtime % 1000 / 10,
+                    driver / 1000, driver % 1000 / 10, exec->options.eager ? ", eager" : "");
 }
 
 const fx_backend fx_backend_cuda = {

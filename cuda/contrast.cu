@@ -15,43 +15,43 @@ enum { ROWS = 8, OTHERS = 32 }; /* of backward: own samples and others that a bl
 enum { SLICE_LEAST = 8 * CHUNK, BLOCKS_WANTED = 2 * 132 };
 #define SMALLEST 1e-12 /* norm */
 
-typedef struct view {
+template <typename T> struct view {
     int64_t B, G, size, first; /* size: elements of one latent; first: global slot of local sample 0 */
-    const float *e, *all;
+    const T *e, *all;
     bool wide; /* latents start at 16 bytes */
-} view;
+};
 
-static view view_of(const fx_exec *exec, const fx_node *n)
+template <typename T> static view<T> view_of(const fx_exec *exec, const fx_node *n)
 {
     const fx_contrast_attrs *a = &n->attrs.contrast;
     const int64_t *d = n->in[E]->dim, size = d[1] * d[2];
-    return view{d[0] / 2,
-                n->in[ALL]->dim[0],
-                size,
-                exec->options.comm->rank * a->stride + a->offset,
-                fx_f32(n->in[E]),
-                fx_f32(n->in[ALL]),
-                size % 4 == 0};
+    return view<T>{d[0] / 2,
+                   n->in[ALL]->dim[0],
+                   size,
+                   exec->options.comm->rank * a->stride + a->offset,
+                   fx_data<T>(n->in[E]),
+                   fx_data<T>(n->in[ALL]),
+                   size % fx_wide<T>::COUNT == 0};
 }
 
-FX_DEVICE const float *latent(const view &v, int task, int64_t slot)
+template <typename T> FX_DEVICE const T *latent(const view<T> &v, int task, int64_t slot)
 {
     const int64_t i = slot - v.first;
     return i >= 0 && i < v.B ? v.e + (task * v.B + i) * v.size : v.all + (2 * slot + task) * v.size;
 }
 
 /* Of the forward products. Shapes alone decide, so all devices sum in one order. */
-static int64_t tiles(const view &v)
+template <typename T> static int64_t tiles(const view<T> &v)
 {
     return (v.G + TILE - 1) / TILE;
 }
-static int64_t slices(const view &v)
+template <typename T> static int64_t slices(const view<T> &v)
 {
     const int64_t most = (v.size + SLICE_LEAST - 1) / SLICE_LEAST;
     const int64_t wanted = BLOCKS_WANTED / (tiles(v) * tiles(v));
     return wanted < 1 ? 1 : wanted < most ? wanted : most;
 }
-static int64_t column_blocks(const view &v)
+template <typename T> static int64_t column_blocks(const view<T> &v)
 {
     return (v.size + THREADS - 1) / THREADS;
 }
@@ -59,46 +59,56 @@ static int64_t column_blocks(const view &v)
 /* In doubles. forward: (slices,G,G) products, of which the first becomes the logits, (2,G) norms, (2,G)
  * log-sums of rows and columns; backward: (2B,T D) sums over the other task, (2B,column_blocks) parts
  * of their products with the own latent. */
-static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+template <typename T>
+static fx_status prepare_as(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
 {
-    const view v = view_of(exec, n);
+    const view<T> v = view_of<T>(exec, n);
     const int64_t count =
         backward ? 2 * v.B * (v.size + column_blocks(v)) : slices(v) * v.G * v.G + 4 * v.G;
     *scratch_bytes = sizeof(double) * (size_t)count;
     return FX_OK;
 }
 
+static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+{
+    return fx_is_bf16(n->in[E]) ? prepare_as<fx_bf16>(exec, n, backward, scratch_bytes)
+                                : prepare_as<float>(exec, n, backward, scratch_bytes);
+}
+
 /* A block a latent, SR's first. */
-FX_KERNEL void FX_BOUNDS(THREADS) norms(view v, double *norm, float *inverse)
+template <typename T> FX_KERNEL void FX_BOUNDS(THREADS) norms(view<T> v, double *norm, float *inverse)
 {
     FX_SHARED(bytes);
     const int64_t k = fx_block();
-    const float *x = latent(v, (int)(k / v.G), k % v.G);
+    const T *x = latent(v, (int)(k / v.G), k % v.G);
     double sum = 0;
     for (int64_t i = fx_thread(); i < v.size; i += THREADS)
-        sum += (double)x[i] * (double)x[i];
+        sum += (double)fx_get(x + i) * (double)fx_get(x + i);
     sum = fmax(sqrt(fx_block_sum(sum, (double *)bytes)), SMALLEST);
     if (fx_thread() > 0) return;
     norm[k] = sum;
     inverse[k] = (float)(1 / sum);
 }
 
-FX_DEVICE void load_four(const float *p, int64_t left, bool wide, float x[4])
+/* 16 bytes of a latent, of which `left` elements exist. */
+template <typename T> FX_DEVICE void load_some(const T *p, int64_t left, bool wide, float *x)
 {
     if (wide) return fx_get_wide(p, left, x);
-    for (int c = 0; c < 4; c++)
-        x[c] = c < left ? p[c] : 0.0f;
+    for (int c = 0; c < fx_wide<T>::COUNT; c++)
+        x[c] = c < left ? fx_get(p + c) : 0.0f;
 }
 
 /* Features k .. k + CHUNK - 1, below `end`, of the task's latents from `slot` on, transposed: [feature]
  * [latent]. */
-FX_DEVICE void load_tile(const view &v, int task, int64_t slot, int64_t k, int64_t end, float *tile)
+template <typename T>
+FX_DEVICE void load_tile(const view<T> &v, int task, int64_t slot, int64_t k, int64_t end, float *tile)
 {
+    enum { N = fx_wide<T>::COUNT };
     const int row = fx_thread() % TILE;
-    for (int c = 4 * (fx_thread() / TILE); c < CHUNK; c += 4 * (THREADS / TILE)) {
-        float x[4] = {0, 0, 0, 0};
-        if (slot + row < v.G) load_four(latent(v, task, slot + row) + k + c, end - k - c, v.wide, x);
-        for (int i = 0; i < 4; i++)
+    for (int c = N * (fx_thread() / TILE); c < CHUNK; c += N * (THREADS / TILE)) {
+        float x[N] = {0};
+        if (slot + row < v.G) load_some(latent(v, task, slot + row) + k + c, end - k - c, v.wide, x);
+        for (int i = 0; i < N; i++)
             tile[(c + i) * PITCH + row] = x[i];
     }
 }
@@ -116,7 +126,8 @@ FX_DEVICE void multiply_tiles(const float *a, const float *b, float sum[OWN][OWN
 }
 
 /* Block (t, s): a tile of the products over slice s. A thread has OWN x OWN of them. */
-FX_KERNEL void FX_BOUNDS(THREADS) products(view v, int64_t tiles_a_row, int64_t span, double *out)
+template <typename T>
+FX_KERNEL void FX_BOUNDS(THREADS) products(view<T> v, int64_t tiles_a_row, int64_t span, double *out)
 {
     FX_SHARED(bytes);
     float *a = (float *)bytes, *b = a + CHUNK * PITCH;
@@ -197,22 +208,27 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     if (fx_thread() == 0) *loss = G < 2 ? 0.0f : (float)(sum / (2 * (double)G));
 }
 
-static fx_status forward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
 {
-    const view v = view_of(exec, n);
-    const int64_t G = v.G, S = slices(v), T = tiles(v);
+    const view<T> v = view_of<T>(exec, n);
+    const int64_t G = v.G, S = slices(v), sides = tiles(v);
     const int64_t span = ((v.size + S - 1) / S + CHUNK - 1) / CHUNK * CHUNK;
     double *logit = (double *)fx_scratch(exec), *norm = logit + S * G * G, *log_sum = norm + 2 * G;
     const size_t sums = sizeof(double) * WARPS;
-    FX_LAUNCH(exec, n, norms, (unsigned)(2 * G), THREADS, sums, v, norm, fx_f32(n->saved[INVERSE]));
-    FX_LAUNCH(exec, n, products, dim3((unsigned)(T * T), (unsigned)S), THREADS,
-              sizeof(float) * 2 * CHUNK * PITCH, v, T, span, logit);
+    FX_LAUNCH(exec, n, norms<T>, (unsigned)(2 * G), THREADS, sums, v, norm, fx_f32(n->saved[INVERSE]));
+    FX_LAUNCH(exec, n, products<T>, dim3((unsigned)(sides * sides), (unsigned)S), THREADS,
+              sizeof(float) * 2 * CHUNK * PITCH, v, sides, span, logit);
     FX_LAUNCH(exec, n, logits, fx_grid(G * G, THREADS), THREADS, 0, logit, S, G, norm,
               (double)n->attrs.contrast.temperature);
     FX_LAUNCH(exec, n, log_sums, fx_grid(2 * G, WARPS), THREADS, 0, logit, G, log_sum);
     FX_LAUNCH(exec, n, weights, fx_grid(G * G, THREADS), THREADS, sums, logit, log_sum, G,
               fx_f32(n->saved[WEIGHT]), fx_f32(n->out[0]));
     return FX_OK;
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[E]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
 }
 
 /* Backward, with u_k = 1/tau sum_j W_kj b_j (for b_k: over columns), y_k the unit vector, r_k = 1 /
@@ -223,7 +239,8 @@ typedef struct factors {
 } factors;
 
 /* What the other task's latent j is multiplied with, times dloss, in u of own sample k. */
-FX_DEVICE double factor(const view &v, const factors &f, int task, int64_t k, int64_t j)
+template <typename T>
+FX_DEVICE double factor(const view<T> &v, const factors &f, int task, int64_t k, int64_t j)
 {
     const int64_t slot = v.first + k;
     if (k >= v.B || j >= v.G) return 0;
@@ -232,7 +249,8 @@ FX_DEVICE double factor(const view &v, const factors &f, int task, int64_t k, in
 }
 
 /* Block (c, y): column c, for ROWS own samples of one task. u, and this block's part of u . x. */
-FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view v, factors f, int groups, double *u, double *part)
+template <typename T>
+FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view<T> v, factors f, int groups, double *u, double *part)
 {
     FX_SHARED(bytes);
     double *scale = (double *)bytes, *shared = scale + OTHERS * ROWS;
@@ -243,7 +261,7 @@ FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view v, factors f, int groups, doub
         scale[fx_thread()] = factor(v, f, task, k0 + fx_thread() % ROWS, j0 + fx_thread() / ROWS);
         fx_sync();
         for (int j = 0; j < OTHERS && j0 + j < v.G && i < v.size; j++) {
-            const double y = (double)latent(v, 1 - task, j0 + j)[i];
+            const double y = (double)fx_get(latent(v, 1 - task, j0 + j) + i);
             for (int r = 0; r < ROWS; r++)
                 sum[r] += scale[j * ROWS + r] * y;
         }
@@ -253,15 +271,16 @@ FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view v, factors f, int groups, doub
         const int64_t k = task * v.B + k0 + r;
         if (k0 + r >= v.B) return;
         if (i < v.size) u[k * v.size + i] = sum[r];
-        const double x = i < v.size ? (double)v.e[k * v.size + i] : 0;
+        const double x = i < v.size ? (double)fx_get(v.e + k * v.size + i) : 0;
         const double along = fx_block_sum(sum[r] * x, shared);
         if (fx_thread() == 0) part[k * fx_blocks() + fx_block()] = along;
     }
 }
 
 /* Block (c, k): column c of own row k. */
+template <typename T>
 FX_KERNEL void FX_BOUNDS(THREADS)
-    project(view v, const float *inverse, const double *u, const double *part, float *dx, bool add)
+    project(view<T> v, const float *inverse, const double *u, const double *part, T *dx, bool add)
 {
     FX_SHARED(bytes);
     const int64_t k = fx_block_y(), i = fx_index();
@@ -273,22 +292,27 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     const double r = (double)inverse[k / v.B * v.G + v.first + k % v.B];
     along = r < 1 / SMALLEST ? along * r * r : 0;
     const int64_t at = k * v.size + i;
-    fx_put(dx + at, (float)(r * (u[at] - along * (double)v.e[at])), add);
+    fx_put(dx + at, (float)(r * (u[at] - along * (double)fx_get(v.e + at))), add);
 }
 
-static fx_status backward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
 {
-    const view v = view_of(exec, n);
+    const view<T> v = view_of<T>(exec, n);
     const factors f = {fx_f32(n->saved[WEIGHT]), fx_f32(n->saved[INVERSE]), fx_f32(n->dout[0]),
                        (double)n->attrs.contrast.temperature};
     const int groups = (int)((v.B + ROWS - 1) / ROWS);
     const unsigned columns = (unsigned)column_blocks(v);
     double *u = (double *)fx_scratch(exec), *part = u + 2 * v.B * v.size;
-    FX_LAUNCH(exec, n, other_sums, dim3(columns, (unsigned)(2 * groups)), THREADS,
+    FX_LAUNCH(exec, n, other_sums<T>, dim3(columns, (unsigned)(2 * groups)), THREADS,
               sizeof(double) * (OTHERS * ROWS + WARPS), v, f, groups, u, part);
-    FX_LAUNCH(exec, n, project, dim3(columns, (unsigned)(2 * v.B)), THREADS, sizeof(double) * WARPS, v,
-              fx_f32(n->saved[INVERSE]), u, part, fx_f32(n->din[E]), fx_adds(n, E));
+    FX_LAUNCH(exec, n, project<T>, dim3(columns, (unsigned)(2 * v.B)), THREADS, sizeof(double) * WARPS,
+              v, fx_f32(n->saved[INVERSE]), u, part, fx_data<T>(n->din[E]), fx_adds(n, E));
     return FX_OK;
+}
+
+static fx_status backward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[E]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_contrast = {prepare, forward, backward};

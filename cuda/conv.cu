@@ -1,6 +1,7 @@
 /* CUDA twin of src/ops/conv.c: the same products, by cuDNN (conv_products.h, conv_plans.h). Here is
- * what is around them: weights and their gradients between the published layout, (Co,C,k,k) in fp32,
- * and the library's, (Co,k,k,C) of one source in the type of the images; kernels folded for upsampling;
+ * what is around them: weights and their gradients between the published layout, (Co,C,k,k), and the
+ * library's, (Co,k,k,C) of one source, both in the type of the products but for gradients, which are
+ * fp32; kernels folded for upsampling;
  * images with channels padded to multiples of 8, at both ends of a network; residual and bias where the
  * library does not add them.
  * The products are bound by arithmetic, what is here by memory. In bytes of fp32: 8 a weight, once
@@ -18,7 +19,7 @@ enum { THREADS = 256 };
 
 /* y (B,Ho,Wo,padded_Co) = residual, full-sized or half-sized and doubled, + bias; either may be NULL. A
  * block has a part of one line, a thread 16 bytes. */
-template <typename T> FX_KERNEL void prefill(const T *residual, const float *bias, T *y, fx_conv_view v)
+template <typename T> FX_KERNEL void prefill(const T *residual, const T *bias, T *y, fx_conv_view v)
 {
     enum { COUNT = fx_wide<T>::COUNT };
     const int i = (fx_block_y() * fx_threads() + fx_thread()) * COUNT, C = (int)v.padded_Co, x = i / C,
@@ -29,7 +30,7 @@ template <typename T> FX_KERNEL void prefill(const T *residual, const float *bia
     if (residual)
         fx_get_wide(residual + (fx_block() / ratio * (v.Wo / ratio) + x / ratio) * C + c, sum);
     for (int j = 0; bias && j < COUNT && c + j < v.Co; j++)
-        sum[j] += bias[c + j];
+        sum[j] += fx_get(bias + c + j);
     fx_set_wide(y + fx_block() * v.Wo * C + i, sum);
 }
 
@@ -188,7 +189,8 @@ static size_t slab_bytes(const fx_conv_view *v)
 /* The weights of source s as its products read them, and the bias where `bias` has room for it. */
 template <typename T> static fx_status pack_weights(const work<T> &k, int s, T *weights, T *bias)
 {
-    const float *w = fx_f32(k.n->in[FX_CONV_W]), *b = bias ? fx_f32(k.n->in[FX_CONV_BIAS]) : nullptr;
+    const T *w = fx_data<T>(k.n->in[FX_CONV_W]),
+            *b = bias ? fx_data<T>(k.n->in[FX_CONV_BIAS]) : nullptr;
     if (k.v.upsample)
         FX_LAUNCH(k.exec, k.n, fold<T>, fx_grid(k.v.padded_Co * k.v.padded[s], THREADS), THREADS, 0, w,
                   weights, k.v, s);
@@ -209,7 +211,7 @@ template <typename T> static fx_status forward_as(const work<T> &k)
         const dim3 grid((unsigned)(v->B * v->Ho),
                         fx_grid(v->Wo * v->padded_Co, THREADS * fx_wide<T>::COUNT));
         FX_LAUNCH(k.exec, k.n, prefill<T>, grid, THREADS, 0, (const T *)residual,
-                  (const float *)fx_f32(k.n->in[FX_CONV_BIAS]), y, k.v);
+                  (const T *)fx_data<T>(k.n->in[FX_CONV_BIAS]), y, k.v);
     }
     for (int s = 0; s < v->sources; s++) {
         const fx_product product = fx_conv_forward(k.n, v, s);

@@ -69,20 +69,20 @@ FX_DEVICE slab slab_of(const fx_conv_view &v, int s, unsigned char *bytes)
 /* Of source s: packed (padded_Co, taps, padded) from w, and the bias, zeros in what pads. */
 template <typename T>
 FX_KERNEL void FX_BOUNDS(PART)
-    pack(const float *w, T *packed, const float *bias, T *packed_bias, fx_conv_view v, int s)
+    pack(const T *w, T *packed, const T *bias, T *packed_bias, fx_conv_view v, int s)
 {
     FX_SHARED(bytes);
     const slab b = slab_of(v, s, bytes);
     const int64_t co = fx_block_y(), width = v.padded[s];
     T *to = packed + co * b.taps * width + b.ci;
     for (int i = fx_thread(); i < b.count; i += PART)
-        b.shared[i] = w[b.at + i];
+        b.shared[i] = fx_get(w + b.at + i);
     fx_sync();
     for (int t = 0; t < b.taps && b.ci < width; t++) {
         const int i = fx_thread() * b.taps + t;
         fx_set(to + t * width, i < b.count ? b.shared[i] : 0.0f);
     }
-    if (bias && b.ci == 0) fx_set(packed_bias + co, co < v.Co ? bias[co] : 0.0f);
+    if (bias && b.ci == 0) fx_set(packed_bias + co, co < v.Co ? fx_get(bias + co) : 0.0f);
 }
 
 /* The way back, for gradients. */
@@ -102,15 +102,16 @@ FX_KERNEL void FX_BOUNDS(PART) unpack(const T *packed, float *dw, fx_conv_view v
 
 /* F[ci][.][co] = A W[co][first + ci] A^T, with A w = (w2, w1 + w2, w0 + w1, w0): (padded, 16,
  * padded_Co). */
-template <typename T> FX_KERNEL void fold(const float *w, T *F, fx_conv_view v, int s)
+template <typename T> FX_KERNEL void fold(const T *w, T *F, fx_conv_view v, int s)
 {
     const int i = (int)fx_index(), width = (int)v.padded_Co, ci = i / width, co = i % width;
     if (ci >= v.padded[s]) return;
     const bool real = co < v.Co && ci < v.C[s];
-    const float *k = w + co * v.row + (v.first[s] + ci) * 9;
+    const T *k = w + co * v.row + (v.first[s] + ci) * 9;
     float wide[3][4];
     for (int y = 0; y < 3; y++) {
-        const float a = real ? k[3 * y] : 0, b = real ? k[3 * y + 1] : 0, c = real ? k[3 * y + 2] : 0;
+        const float a = real ? fx_get(k + 3 * y) : 0, b = real ? fx_get(k + 3 * y + 1) : 0,
+                    c = real ? fx_get(k + 3 * y + 2) : 0;
         wide[y][0] = c, wide[y][1] = b + c, wide[y][2] = a + b, wide[y][3] = a;
     }
     for (int t = 0; t < 4; t++) {

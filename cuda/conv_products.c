@@ -96,8 +96,7 @@ fx_conv_view fx_conv_view_of(const fx_node *n)
                       .sources = x2 ? 2 : 1,
                       .upsample = a->upsample,
                       .residual_upsample = a->residual_upsample};
-    const bool wide = x->dtype == FX_F32 && n->out[0]->dtype == FX_F32 && (!x2 || x2->dtype == FX_F32);
-    v.dtype = wide ? FX_F32 : FX_BF16;
+    v.dtype = w->dtype;
     v.padded[0] = padded(v.C[0]);
     v.padded[1] = padded(v.C[1]);
     v.padded_Co = padded(v.Co);

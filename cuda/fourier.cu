@@ -14,12 +14,18 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     fx_set(y + i, (float)(1.4142135623730951 * cos(angle)));
 }
 
-static fx_status forward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
 {
     const int64_t count = fx_count(n->out[0]);
-    FX_LAUNCH(exec, n, fourier<float>, fx_grid(count, THREADS), THREADS, 0, fx_f32(n->in[TIME]),
-              fx_f32(n->in[FREQS]), fx_f32(n->in[PHASES]), fx_f32(n->out[0]), n->out[0]->dim[1], count);
+    FX_LAUNCH(exec, n, fourier<T>, fx_grid(count, THREADS), THREADS, 0, fx_f32(n->in[TIME]),
+              fx_f32(n->in[FREQS]), fx_f32(n->in[PHASES]), fx_data<T>(n->out[0]), n->out[0]->dim[1],
+              count);
     return FX_OK;
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->out[0]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_fourier = {NULL, forward, NULL};

@@ -1,7 +1,7 @@
 /* CUDA twin of src/ops/gather.c: pack, gather by NCCL, place. The ranks' blocks lie in ALL as they come
  * where one node brings all samples of a rank; then they are gathered there, in place, and no kernel
  * places them. Bound by the network: ranks - 1 blocks come in, of 8 bytes a number of a latent and
- * sample. */
+ * sample, in bf16 4. NCCL is given words of 4 bytes, whatever they hold. */
 #include "comm_nccl.h"
 #include "launch.cuh"
 
@@ -31,7 +31,8 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
     const view v = view_of(n);
     FX_REQUIRE(exec->options.comm->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
                (long long)v.ranks, exec->options.comm->size);
-    *scratch_bytes = v.stride == v.B ? 0 : sizeof(float) * (size_t)(v.ranks * block_elements(v));
+    *scratch_bytes =
+        v.stride == v.B ? 0 : fx_dtype_bytes(n->in[E]->dtype) * (size_t)(v.ranks * block_elements(v));
     return fx_nccl_prepare(exec);
 }
 
@@ -50,23 +51,29 @@ template <typename T> FX_KERNEL void FX_BOUNDS(THREADS) place(view v, const T *b
     if (i < count) fx_set(all + to + i, fx_get(blocks + rank * count + i));
 }
 
-static fx_status forward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     const bool direct = v.stride == v.B;
     const int64_t count = block_elements(v);
-    float *all = fx_f32(n->out[ALL]), *blocks = direct ? all : (float *)fx_scratch(exec);
-    float *mine = blocks + exec->options.comm->rank * count;
-    FX_LAUNCH(exec, n, pack<float>, dim3(fx_grid(v.size, THREADS), (unsigned)(2 * v.B)), THREADS, 0, v,
-              fx_f32(n->in[E]), mine);
-    if (v.ranks > 1) {
-        FX_TRY(fx_nccl_start_gather(exec, n, mine, count, blocks));
+    T *all = fx_data<T>(n->out[ALL]), *blocks = direct ? all : (T *)fx_scratch(exec);
+    T *mine = blocks + exec->options.comm->rank * count;
+    FX_LAUNCH(exec, n, pack<T>, dim3(fx_grid(v.size, THREADS), (unsigned)(2 * v.B)), THREADS, 0, v,
+              fx_data<T>(n->in[E]), mine);
+    if (v.ranks > 1) { /* count is even */
+        const int64_t words = count * (int64_t)sizeof(T) / (int64_t)sizeof(float);
+        FX_TRY(fx_nccl_start_gather(exec, n, (const float *)mine, words, (float *)blocks));
         FX_TRY(fx_cuda_rejoin(fx_cuda_of(exec)));
     }
     if (direct) return FX_OK;
-    FX_LAUNCH(exec, n, place<float>, dim3(fx_grid(count, THREADS), (unsigned)v.ranks), THREADS, 0, v,
+    FX_LAUNCH(exec, n, place<T>, dim3(fx_grid(count, THREADS), (unsigned)v.ranks), THREADS, 0, v,
               blocks, all);
     return FX_OK;
+}
+
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[E]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_gather = {prepare, forward, NULL};

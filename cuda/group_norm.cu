@@ -13,6 +13,12 @@
 
 enum { BATCH = 4 /* vectors of x that a thread loads at once */ };
 
+/* Blocks of a multiprocessor: vectors of 8 channels want more registers, and have as many bytes in
+ * flight with fewer threads. */
+template <int WIDTH> struct blocks {
+    enum { FORWARD = WIDTH == 8 ? 5 : 8, BACKWARD = WIDTH == 8 ? 4 : 5 };
+};
+
 /* parts: the mean of the chunk less the image's first pixel, and the squares about that mean. */
 template <int WIDTH, typename T>
 FX_KERNEL void FX_BOUNDS(THREADS, 8) moments(view<T> v, part s, float2 *parts)
@@ -46,11 +52,12 @@ FX_KERNEL void FX_BOUNDS(THREADS, 8) moments(view<T> v, part s, float2 *parts)
 template <typename T>
 FX_DEVICE void write_affine(const view<T> &v, int b, int c, float mean, float rstd, float *table)
 {
-    const float *mod = modulation(v, b);
-    const float scale = mod ? 1.0f + mod[c] : 1.0f;
+    const T *mod = modulation(v, b);
+    const float scale = mod ? 1.0f + fx_get(mod + c) : 1.0f;
     table[table_row(v, b, CENTRE) + c] = mean;
-    table[table_row(v, b, SLOPE) + c] = rstd * v.gamma[c] * scale;
-    table[table_row(v, b, OFFSET) + c] = v.beta[c] * scale + (mod ? mod[v.C + c] : 0.0f);
+    table[table_row(v, b, SLOPE) + c] = rstd * fx_get(v.gamma + c) * scale;
+    table[table_row(v, b, OFFSET) + c] =
+        fx_get(v.beta + c) * scale + (mod ? fx_get(mod + v.C + c) : 0.0f);
 }
 
 /* Block (g, i): group g of the set's i-th image. */
@@ -86,7 +93,7 @@ FX_KERNEL void FX_BOUNDS(THREADS)
 }
 
 template <int WIDTH, int CELL, typename T>
-FX_KERNEL void FX_BOUNDS(THREADS, 8)
+FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::FORWARD)
     write_y(view<T> v, part s, const float *table, const fx_step *step, T *y)
 {
     enum { CELLS = BATCH / CELL };
@@ -102,6 +109,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, 8)
         float x[CELLS][CELL][WIDTH];
         for (int j = 0; j < CELLS; j++)
             get_cell<WIDTH, CELL>(v, p, p.x, cell_of(v, p, cell, j), x[j]);
+        FX_UNROLL(BATCH)
         for (int j = 0; j < CELLS && cell + j * v.rows < p.end; j++) {
             const int own = cell + j * v.rows;
             float out[WIDTH], factor[WIDTH];
@@ -126,7 +134,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, 8)
     }
 }
 
-template <int WIDTH, typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
+template <typename T, int WIDTH> static fx_status forward_by(fx_exec *exec, const fx_node *n)
 {
     const view<T> v = view_of<T, WIDTH>(n);
     const part first = forward_part(&v, false), second = forward_part(&v, v.pool);
@@ -134,7 +142,7 @@ template <int WIDTH, typename T> static fx_status forward_as(fx_exec *exec, cons
     const fx_step *step = fx_cuda_step(exec);
     const float *table = at.table;
     const unsigned threads = threads_of(&v);
-    T *y = (T *)n->out[0]->data;
+    T *y = fx_data<T>(n->out[0]);
     for (int b = 0; b < v.B; b += first.images) {
         const part read = next_set(&v, first, b), write = next_set(&v, second, b);
         FX_LAUNCH(exec, n, (moments<WIDTH, T>), grid_of(&v, &read), threads, fold_bytes(&v, WIDTH), v,
@@ -164,7 +172,7 @@ FX_KERNEL void affine(view<T> v, const float *mean, const float *rstd, float *ta
 
 /* parts: of each chunk the sums of du and of du (x - CENTRE). */
 template <int WIDTH, int CELL, typename T>
-FX_KERNEL void FX_BOUNDS(THREADS, 5)
+FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::BACKWARD)
     sums_of_du(view<T> v, part s, const float *table, const fx_step *step, const T *dy, float2 *parts)
 {
     FX_SHARED(bytes);
@@ -181,6 +189,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, 5)
     for (int cell = p.start + p.row; p.there && cell < p.end; cell += CELLS * v.rows) {
         batch<WIDTH, CELL> in;
         load(v, p, cell, dy, &in);
+        FX_UNROLL(BATCH)
         for (int j = 0; j < CELLS; j++) {
             upstream<WIDTH, CELL>(v, mask, p, cell + j * v.rows, in.dy[j]);
             for (int i = 0; cell + j * v.rows < p.end && i < CELL; i++)
@@ -210,7 +219,7 @@ FX_KERNEL void FX_BOUNDS(THREADS) group_terms(view<T> v, part s, int team, const
     FX_SHARED(bytes);
     double *shared = (double *)bytes, m1 = 0, m2 = 0;
     const int image = fx_block_y(), b = s.first + image, c0 = fx_block() * v.K;
-    const float *mod = modulation(v, b);
+    const T *mod = modulation(v, b);
     const double r = (double)rstd[(int64_t)b * v.G + fx_block()], size = (double)v.P * v.K;
     const int member = fx_thread() % team;
     for (int first = 0; first < v.K; first += THREADS / team) {
@@ -228,7 +237,8 @@ FX_KERNEL void FX_BOUNDS(THREADS) group_terms(view<T> v, part s, int team, const
             Q += fx_shuffle_xor(Q, mask);
         }
         if (k < v.K && member == 0) {
-            const double A = (double)v.gamma[c] * (mod ? (double)(1.0f + mod[c]) : 1.0) / size;
+            const double A =
+                (double)fx_get(v.gamma + c) * (mod ? (double)(1.0f + fx_get(mod + c)) : 1.0) / size;
             Q *= r;
             m1 += A * S;
             m2 += A * Q;
@@ -249,7 +259,7 @@ template <typename T> struct gradients {
 };
 
 template <int WIDTH, int CELL, typename T>
-FX_KERNEL void FX_BOUNDS(THREADS, 5)
+FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::BACKWARD)
     write_dx(view<T> v, part s, const float *table, const fx_step *step, const T *dy, gradients<T> to)
 {
     enum { CELLS = batch<WIDTH, CELL>::CELLS };
@@ -269,6 +279,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, 5)
     for (int cell = p.start + p.row; cell < p.end; cell += CELLS * v.rows) {
         batch<WIDTH, CELL> in;
         load(v, p, cell, dy, &in);
+        FX_UNROLL(BATCH)
         for (int j = 0; j < CELLS; j++) {
             upstream<WIDTH, CELL>(v, mask, p, cell + j * v.rows, in.dy[j]);
             for (int i = 0; i < CELL; i++)
@@ -279,6 +290,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, 5)
                 }
         }
         if (adds) add_old(v, p, cell, dx, &in);
+        FX_UNROLL(BATCH)
         for (int j = 0; j < CELLS && cell + j * v.rows < p.end; j++)
             for (int i = 0; i < CELL; i++)
                 fx_set_all<WIDTH>(dx + pixel<CELL>(v, p, cell + j * v.rows, i), in.x[j][i]);
@@ -295,8 +307,8 @@ FX_KERNEL void parameter_gradients(view<T> v, const double2 *sums, float *dgamma
     if (c >= v.C) return;
     FX_UNROLL(8)
     for (int b = 0; b < v.B; b++) {
-        const float *mod = modulation(v, b);
-        const double scale = mod ? (double)(1.0f + mod[c]) : 1.0;
+        const T *mod = modulation(v, b);
+        const double scale = mod ? (double)(1.0f + fx_get(mod + c)) : 1.0;
         const double2 own = sums[(int64_t)b * v.C + c];
         beta += scale * own.x;
         gamma += scale * own.y;
@@ -307,7 +319,7 @@ FX_KERNEL void parameter_gradients(view<T> v, const double2 *sums, float *dgamma
 
 /* ds = gamma Q + beta S and dt = S, summed over the samples that share a row of MOD. */
 template <typename T>
-FX_KERNEL void modulation_gradient(view<T> v, const double2 *sums, float *dmod, bool adds)
+FX_KERNEL void modulation_gradient(view<T> v, const double2 *sums, T *dmod, bool adds)
 {
     const int64_t i = fx_index(), m = i / v.C, c = i % v.C;
     double S = 0, Q = 0;
@@ -317,7 +329,7 @@ FX_KERNEL void modulation_gradient(view<T> v, const double2 *sums, float *dmod, 
         Q += sums[b * v.C + c].y;
     }
     dmod += m * 2 * v.C + c;
-    fx_put(dmod, (float)((double)v.gamma[c] * Q + (double)v.beta[c] * S), adds);
+    fx_put(dmod, (float)((double)fx_get(v.gamma + c) * Q + (double)fx_get(v.beta + c) * S), adds);
     fx_put(dmod + v.C, (float)S, adds);
 }
 
@@ -325,12 +337,11 @@ template <int WIDTH, int CELL, typename T>
 static fx_status two_passes(fx_exec *exec, const fx_node *n, const view<T> &v, const part &whole,
                             const scratch &at)
 {
-    const T *dy = (const T *)n->dout[0]->data;
+    const T *dy = fx_data<T>(n->dout[0]);
     const fx_step *step = fx_cuda_step(exec);
     const float *table = at.table;
-    const gradients<T> to = {
-        {n->din[X] ? (T *)n->din[X]->data : NULL, n->din[X2] ? (T *)n->din[X2]->data : NULL},
-        {fx_adds(n, X), fx_adds(n, X2)}};
+    const gradients<T> to = {{fx_data<T>(n->din[X]), fx_data<T>(n->din[X2])},
+                             {fx_adds(n, X), fx_adds(n, X2)}};
     const unsigned threads = threads_of(&v);
     int team = 1;
     while (team < FX_WARP && 2 * team <= whole.chunks)
@@ -349,7 +360,7 @@ static fx_status two_passes(fx_exec *exec, const fx_node *n, const view<T> &v, c
     return FX_OK;
 }
 
-template <int WIDTH, typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+template <typename T, int WIDTH> static fx_status backward_by(fx_exec *exec, const fx_node *n)
 {
     const view<T> v = view_of<T, WIDTH>(n);
     const part s = backward_part(&v);
@@ -364,12 +375,12 @@ template <int WIDTH, typename T> static fx_status backward_as(fx_exec *exec, con
                   fx_f32(n->din[GAMMA]), fx_adds(n, GAMMA), fx_f32(n->din[BETA]), fx_adds(n, BETA));
     if (n->din[MOD])
         FX_LAUNCH(exec, n, modulation_gradient<T>, fx_grid((int64_t)v.M * v.C, THREADS), THREADS, 0, v,
-                  sums, fx_f32(n->din[MOD]), fx_adds(n, MOD));
+                  sums, fx_data<T>(n->din[MOD]), fx_adds(n, MOD));
     return FX_OK;
 }
 
-template <int WIDTH, typename T>
-static fx_status prepare_as(const fx_node *n, bool backward, size_t *bytes)
+template <typename T, int WIDTH>
+static fx_status prepare_by(const fx_node *n, bool backward, size_t *bytes)
 {
     const int64_t *d = n->in[X]->dim;
     FX_REQUIRE(d[0] <= MOST && d[1] * d[2] <= MOST && fx_count(n->in[GAMMA]) <= MOST, FX_EARG,
@@ -381,21 +392,39 @@ static fx_status prepare_as(const fx_node *n, bool backward, size_t *bytes)
     return FX_OK;
 }
 
+template <typename T> static fx_status prepare_as(const fx_node *n, bool backward, size_t *bytes)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return is_wide(n) ? prepare_by<T, WIDE>(n, backward, bytes) : prepare_by<T, 1>(n, backward, bytes);
+}
+
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *bytes)
 {
     (void)exec;
-    return is_wide(n) ? prepare_as<4, float>(n, backward, bytes)
-                      : prepare_as<1, float>(n, backward, bytes);
+    return fx_is_bf16(n->in[X]) ? prepare_as<fx_bf16>(n, backward, bytes)
+                                : prepare_as<float>(n, backward, bytes);
+}
+
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return is_wide(n) ? forward_by<T, WIDE>(exec, n) : forward_by<T, 1>(exec, n);
 }
 
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    return is_wide(n) ? forward_as<4, float>(exec, n) : forward_as<1, float>(exec, n);
+    return fx_is_bf16(n->in[X]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
+}
+
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return is_wide(n) ? backward_by<T, WIDE>(exec, n) : backward_by<T, 1>(exec, n);
 }
 
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
-    return is_wide(n) ? backward_as<4, float>(exec, n) : backward_as<1, float>(exec, n);
+    return fx_is_bf16(n->in[X]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_group_norm = {prepare, forward, backward};

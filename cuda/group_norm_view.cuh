@@ -31,8 +31,7 @@ template <typename T> struct view {
     int B, P, W, C, G, K, M;  /* P pixels of an image, of which W make a line; K = C / G */
     int width[2];             /* channels of the two sources */
     int columns, rows, slabs; /* of a block; blocks that share a pixel */
-    const T *x[2];
-    const float *gamma, *beta, *mod;
+    const T *x[2], *gamma, *beta, *mod;
     float eps;
     bool silu, pool;
     fx_masked masked;
@@ -59,8 +58,9 @@ template <typename T, int WIDTH> static view<T> view_of(const fx_node *n)
     v.width[0] = (int)d[3], v.width[1] = n->in[X2] ? (int)n->in[X2]->dim[3] : 0;
     v.C = v.width[0] + v.width[1], v.G = (int)a->groups, v.K = v.C / v.G;
     v.M = n->in[MOD] ? (int)n->in[MOD]->dim[0] : 1;
-    v.x[0] = (const T *)n->in[X]->data, v.x[1] = n->in[X2] ? (const T *)n->in[X2]->data : NULL;
-    v.gamma = fx_f32(n->in[GAMMA]), v.beta = fx_f32(n->in[BETA]), v.mod = fx_f32(n->in[MOD]);
+    v.x[0] = fx_data<T>(n->in[X]), v.x[1] = fx_data<T>(n->in[X2]);
+    v.gamma = fx_data<T>(n->in[GAMMA]), v.beta = fx_data<T>(n->in[BETA]),
+    v.mod = fx_data<T>(n->in[MOD]);
     v.eps = a->eps, v.silu = a->silu, v.pool = a->pool, v.masked = fx_masked_of(n, a->dropout);
     const int all = v.C / WIDTH;
     v.slabs = (all + COLUMNS - 1) / COLUMNS;
@@ -149,7 +149,7 @@ template <typename T> static scratch scratch_of(fx_exec *exec, const view<T> *v,
     return scratch{(double2 *)sums, (float *)table, (float2 *)(table + table_bytes(v))};
 }
 
-template <typename T> FX_DEVICE const float *modulation(const view<T> &v, int b)
+template <typename T> FX_DEVICE const T *modulation(const view<T> &v, int b)
 {
     return v.mod ? v.mod + (int64_t)(b % v.M) * 2 * v.C : NULL;
 }

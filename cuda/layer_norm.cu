@@ -98,7 +98,7 @@ FX_DEVICE float token_sum(const view &v, float sum, float *shared)
 /* The variance is that of x - m, exact differences where x is near m, less what rounding m left. */
 template <int WIDTH, typename T>
 FX_KERNEL void FX_BOUNDS(MOST)
-    normalise(view v, const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd)
+    normalise(view v, const T *x, const T *gamma, const T *beta, T *y, float *mean, float *rstd)
 {
     FX_SHARED(bytes);
     float *shared = (float *)bytes, own[OWN], off = 0, square = 0;
@@ -136,7 +136,7 @@ FX_KERNEL void FX_BOUNDS(MOST)
 /* dx = rstd (dy gamma - m1 - xhat m2), m1 and m2 the means over D of dy gamma and dy gamma xhat. parts:
  * the blocks' sums of dy xhat, then those of dy. */
 template <int WIDTH, typename T>
-FX_KERNEL void FX_BOUNDS(MOST) gradients(view v, const T *x, const float *gamma, const float *mean,
+FX_KERNEL void FX_BOUNDS(MOST) gradients(view v, const T *x, const T *gamma, const float *mean,
                                          const float *rstd, const T *dy, T *dx, bool adds, float *parts)
 {
     FX_SHARED(bytes);
@@ -186,26 +186,25 @@ FX_KERNEL void FX_BOUNDS(MOST) gradients(view v, const T *x, const float *gamma,
     }
 }
 
-template <int WIDTH, typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
+template <typename T, int WIDTH> static fx_status forward_by(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     FX_LAUNCH(exec, n, (normalise<WIDTH, T>), fx_grid(v.tokens, v.teams), threads_of(&v),
-              MOST_WARPS * sizeof(float), v, (const T *)n->in[X]->data, fx_f32(n->in[GAMMA]),
-              fx_f32(n->in[BETA]), (T *)n->out[0]->data, fx_f32(n->saved[MEAN]),
+              MOST_WARPS * sizeof(float), v, fx_data<T>(n->in[X]), fx_data<T>(n->in[GAMMA]),
+              fx_data<T>(n->in[BETA]), fx_data<T>(n->out[0]), fx_f32(n->saved[MEAN]),
               fx_f32(n->saved[RSTD]));
     return FX_OK;
 }
 
-template <int WIDTH, typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+template <typename T, int WIDTH> static fx_status backward_by(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     const int64_t count = parts_of(&v);
     float *parts = (float *)fx_scratch(exec);
     FX_LAUNCH(exec, n, (gradients<WIDTH, T>), (unsigned)count, threads_of(&v),
-              sizeof(float) * (size_t)(MOST_WARPS + 2 * v.D), v, (const T *)n->in[X]->data,
-              fx_f32(n->in[GAMMA]), fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]),
-              (const T *)n->dout[0]->data, n->din[X] ? (T *)n->din[X]->data : NULL, fx_adds(n, X),
-              parts);
+              sizeof(float) * (size_t)(MOST_WARPS + 2 * v.D), v, fx_data<T>(n->in[X]),
+              fx_data<T>(n->in[GAMMA]), fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]),
+              fx_data<T>(n->dout[0]), fx_data<T>(n->din[X]), fx_adds(n, X), parts);
     for (int k = 0; k < 2; k++)
         if (n->din[GAMMA + k])
             FX_TRY(fx_column_cut(exec, n, (const float *)parts + k * count * v.D, count, v.D, 1,
@@ -213,14 +212,26 @@ template <int WIDTH, typename T> static fx_status backward_as(fx_exec *exec, con
     return FX_OK;
 }
 
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return n->in[X]->dim[2] % WIDE == 0 ? forward_by<T, WIDE>(exec, n) : forward_by<T, 1>(exec, n);
+}
+
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    return n->in[X]->dim[2] % 4 == 0 ? forward_as<4, float>(exec, n) : forward_as<1, float>(exec, n);
+    return fx_is_bf16(n->in[X]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
+}
+
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return n->in[X]->dim[2] % WIDE == 0 ? backward_by<T, WIDE>(exec, n) : backward_by<T, 1>(exec, n);
 }
 
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
-    return n->in[X]->dim[2] % 4 == 0 ? backward_as<4, float>(exec, n) : backward_as<1, float>(exec, n);
+    return fx_is_bf16(n->in[X]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_layer_norm = {prepare, forward, backward};

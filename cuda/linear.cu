@@ -1,9 +1,10 @@
-/* CUDA twin of src/ops/linear.c. The products are cuBLASLt's and compute-bound (fp32: 2 M N K flops of
- * 67 Tflop/s): bias and, where nothing bends the result, residual are in their epilogues. An activation
- * or dropout costs one pass of ours more, bound by memory: forward reads z and the residual and writes
- * y, 8 or 12 bytes an element; backward reads dy and z and writes dz, 12. (The library's GELU epilogue
- * would not save it: whether there is dropout is known in the run only.) The bias' gradient reads dz
- * once. */
+/* CUDA twin of src/ops/linear.c. The products are cuBLASLt's and compute-bound (2 M N K flops, of 67
+ * Tflop/s in fp32, of about 800 in bf16, where gradients of weights are fp32 and a second source's
+ * product is added to the first's rounded one): bias and, where nothing bends the result, residual are
+ * in their epilogues. An activation or dropout costs one pass of ours more, bound by memory: forward
+ * reads z and the residual and writes y, 8 or 12 bytes an element (in bf16 half); backward reads dy and
+ * z and writes dz, 12. (The library's GELU epilogue would not save it: whether there is dropout is
+ * known in the run only.) The bias' gradient reads dz once. */
 #include "act.cuh"
 #include "columns.cuh"
 #include "dropout.cuh"
@@ -41,6 +42,11 @@ static bool bends(const fx_node *n)
     return n->attrs.linear.act != FX_LINEAR || n->attrs.linear.dropout > 0.0f;
 }
 
+static fx_dtype storage(const fx_node *n)
+{
+    return n->in[W]->dtype;
+}
+
 /* z = x W^T + bias, or, of the second source, z += x2 W2^T. */
 static fx_matmul forward_product(const fx_node *n, const view *v, int s)
 {
@@ -51,7 +57,9 @@ static fx_matmul forward_product(const fx_node *n, const view *v, int s)
                      {v->first[s], v->row, true},
                      {0, v->N, false},
                      s > 0 || (!bends(n) && n->in[RESIDUAL]),
-                     s == 0 && n->in[BIAS]};
+                     s == 0 && n->in[BIAS],
+                     storage(n),
+                     storage(n)};
 }
 
 /* dx = or += dz W */
@@ -64,10 +72,12 @@ static fx_matmul input_product(const fx_node *n, const view *v, int s)
                      {v->first[s], v->row, false},
                      {0, v->K[s], false},
                      fx_adds(n, SOURCE[s]),
-                     false};
+                     false,
+                     storage(n),
+                     storage(n)};
 }
 
-/* dW = or += dz^T x */
+/* dW = or += dz^T x, in fp32 */
 static fx_matmul weight_product(const fx_node *n, const view *v, int s)
 {
     return fx_matmul{v->N,
@@ -77,14 +87,16 @@ static fx_matmul weight_product(const fx_node *n, const view *v, int s)
                      {0, v->K[s], false},
                      {v->first[s], v->row, false},
                      fx_adds(n, W),
-                     false};
+                     false,
+                     storage(n),
+                     FX_F32};
 }
 
 /* Backward's scratch: dz where it is not dy, then room for the products and for sums of columns, which
  * come one after the other. */
 static size_t bent_bytes(const fx_node *n, const view *v)
 {
-    const size_t bytes = bends(n) ? sizeof(float) * (size_t)(v->M * v->N) : 0;
+    const size_t bytes = bends(n) ? fx_dtype_bytes(storage(n)) * (size_t)(v->M * v->N) : 0;
     return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED;
 }
 
@@ -106,8 +118,6 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
 }
 
 /* The passes over z: a thread has the next 16 bytes' worth of one sample's elements. */
-enum { COUNT = fx_wide<float>::COUNT };
-
 typedef struct bend {
     int64_t samples, size; /* size: elements of a sample */
     fx_act act;
@@ -120,9 +130,10 @@ static bend bend_of(const fx_node *n, const view *v)
                 fx_masked_of(n, n->attrs.linear.dropout)};
 }
 
-static unsigned bend_grid(const bend *v)
+template <typename T> static unsigned bend_grid(const bend *v)
 {
-    return fx_grid(v->samples * ((v->size + COUNT - 1) / COUNT), THREADS);
+    enum { N = fx_wide<T>::COUNT };
+    return fx_grid(v->samples * ((v->size + N - 1) / N), THREADS);
 }
 
 /* What a thread works on. */
@@ -198,44 +209,56 @@ FX_KERNEL void FX_BOUNDS(THREADS) unbend(bend v, const fx_step *step, const T *z
     store(dz, v, at, d);
 }
 
-static fx_status forward(fx_exec *exec, const fx_node *n)
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
-    const float *residual = fx_f32(n->in[RESIDUAL]);
-    float *y = fx_f32(n->out[0]), *z = n->saved[PRE] ? fx_f32(n->saved[PRE]) : y;
+    const T *residual = fx_data<T>(n->in[RESIDUAL]);
+    T *y = fx_data<T>(n->out[0]), *z = n->saved[PRE] ? fx_data<T>(n->saved[PRE]) : y;
     for (int s = 0; s < v.sources; s++) {
         const fx_matmul product = forward_product(n, &v, s);
-        FX_TRY(fx_matmul_run(exec, &product, fx_f32(n->in[SOURCE[s]]), fx_f32(n->in[W]),
-                             s == 0 ? residual : z, fx_f32(n->in[BIAS]), z, fx_scratch(exec)));
+        FX_TRY(fx_matmul_run(exec, &product, fx_data<T>(n->in[SOURCE[s]]), fx_data<T>(n->in[W]),
+                             s == 0 ? residual : z, fx_data<T>(n->in[BIAS]), z, fx_scratch(exec)));
     }
     if (!bends(n)) return FX_OK;
     const bend b = bend_of(n, &v);
-    FX_LAUNCH(exec, n, finish<float>, bend_grid(&b), THREADS, 0, b, fx_cuda_step(exec),
-              (const float *)z, residual, y);
+    FX_LAUNCH(exec, n, finish<T>, bend_grid<T>(&b), THREADS, 0, b, fx_cuda_step(exec), (const T *)z,
+              residual, y);
     return FX_OK;
 }
 
-static fx_status backward(fx_exec *exec, const fx_node *n)
+static fx_status forward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[W]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
+}
+
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
-    const float *dy = fx_f32(n->dout[0]), *dz = dy;
+    const T *dy = fx_data<T>(n->dout[0]), *dz = dy;
     char *room = (char *)fx_scratch(exec) + bent_bytes(n, &v);
     if (bends(n)) {
         const bend b = bend_of(n, &v);
-        float *bent = (float *)fx_scratch(exec);
-        FX_LAUNCH(exec, n, unbend<float>, bend_grid(&b), THREADS, 0, b, fx_cuda_step(exec),
-                  (const float *)fx_f32(n->saved[PRE]), dy, bent);
+        T *bent = (T *)fx_scratch(exec);
+        FX_LAUNCH(exec, n, unbend<T>, bend_grid<T>(&b), THREADS, 0, b, fx_cuda_step(exec),
+                  (const T *)fx_data<T>(n->saved[PRE]), dy, bent);
         dz = bent;
     }
     for (int s = 0; s < v.sources; s++) {
         const fx_matmul input = input_product(n, &v, s), weight = weight_product(n, &v, s);
-        float *dx = fx_f32(n->din[SOURCE[s]]), *dw = fx_f32(n->din[W]);
-        if (dx) FX_TRY(fx_matmul_run(exec, &input, dz, fx_f32(n->in[W]), dx, NULL, dx, room));
-        if (dw) FX_TRY(fx_matmul_run(exec, &weight, dz, fx_f32(n->in[SOURCE[s]]), dw, NULL, dw, room));
+        const T *x = fx_data<T>(n->in[SOURCE[s]]);
+        T *dx = fx_data<T>(n->din[SOURCE[s]]);
+        float *dw = fx_f32(n->din[W]);
+        if (dx) FX_TRY(fx_matmul_run(exec, &input, dz, fx_data<T>(n->in[W]), dx, NULL, dx, room));
+        if (dw) FX_TRY(fx_matmul_run(exec, &weight, dz, x, dw, NULL, dw, room));
     }
     if (n->din[BIAS])
         FX_TRY(fx_column_sums(exec, n, dz, v.M, v.N, room, fx_f32(n->din[BIAS]), fx_adds(n, BIAS)));
     return fx_pass_gradient(exec, n, RESIDUAL, dy, 1.0f);
+}
+
+static fx_status backward(fx_exec *exec, const fx_node *n)
+{
+    return fx_is_bf16(n->in[W]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_linear = {prepare, forward, backward};

@@ -1,6 +1,6 @@
 /* CUDA twin of src/ops/loss.c. Memory binds: forward reads 8 bytes a pixel (12 for eps), backward moves
- * 4 more. Forward is two launches: blocks sum pieces of a row, in double; then a warp a row adds the
- * pieces, in an order that depends on the shape alone. */
+ * 4 more; 2 less an element of the prediction in bf16. Forward is two launches: blocks sum pieces of a
+ * row, in double; then a warp a row adds the pieces, in an order that depends on the shape alone. */
 #include "launch.cuh"
 
 /* in[]: (R,S,S,1) thrice, (B,4); Z may be NULL but for eps; B divides R */
@@ -8,9 +8,8 @@ enum { PRED, TARGET, Z, SCHEDULE };
 enum {
     THREADS = 256,
     WARPS = THREADS / FX_WARP,
-    PIECES = 64,     /* most of a row */
-    PIECE = 1 << 12, /* pixels of one, at least */
-    WIDE = fx_wide<float>::COUNT
+    PIECES = 64,    /* most of a row */
+    PIECE = 1 << 12 /* pixels of one, at least */
 };
 
 typedef struct view {
@@ -46,7 +45,7 @@ FX_DEVICE level level_of(const view &v, int64_t r)
 
 /* e of W pixels, the first of them `i`. z is read for eps only. */
 template <int W, typename T>
-FX_DEVICE void errors(const view &v, const level &l, const T *pred, const T *target, const T *z,
+FX_DEVICE void errors(const view &v, const level &l, const T *pred, const float *target, const float *z,
                       int64_t i, float e[W])
 {
     float said[W], want[W], noisy[W];
@@ -66,7 +65,7 @@ FX_DEVICE double criterion_of(fx_criterion criterion, float error)
 /* parts (R, pieces). Block (x, y): piece x of row y, of which it takes every pieces-th stretch. */
 template <typename T, int W>
 FX_KERNEL void FX_BOUNDS(THREADS)
-    sum_pieces(view v, const T *pred, const T *target, const T *z, double *parts)
+    sum_pieces(view v, const T *pred, const float *target, const float *z, double *parts)
 {
     FX_SHARED(bytes);
     const int64_t r = fx_block_y(), row = r * v.pixels, stride = (int64_t)fx_blocks() * THREADS * W;
@@ -104,28 +103,34 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
     return FX_OK;
 }
 
-template <int W> static fx_status forward_by(fx_exec *exec, const fx_node *n)
+template <typename T, int W> static fx_status forward_by(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     const int64_t rows = n->in[PRED]->dim[0], pieces = pieces_of(&v);
     double *parts = (double *)fx_scratch(exec);
-    FX_LAUNCH(exec, n, (sum_pieces<float, W>), dim3((unsigned)pieces, (unsigned)rows), THREADS,
-              WARPS * sizeof(double), v, fx_f32(n->in[PRED]), fx_f32(n->in[TARGET]), fx_f32(n->in[Z]),
-              parts);
+    FX_LAUNCH(exec, n, (sum_pieces<T, W>), dim3((unsigned)pieces, (unsigned)rows), THREADS,
+              WARPS * sizeof(double), v, fx_data<T>(n->in[PRED]), fx_f32(n->in[TARGET]),
+              fx_f32(n->in[Z]), parts);
     FX_LAUNCH(exec, n, sum_rows, fx_grid(rows, WARPS), THREADS, 0, v, (const double *)parts, pieces,
               rows, fx_f32(n->out[0]));
     return FX_OK;
 }
 
+template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return view_of(n).pixels % WIDE == 0 ? forward_by<T, WIDE>(exec, n) : forward_by<T, 1>(exec, n);
+}
+
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    return view_of(n).pixels % WIDE == 0 ? forward_by<WIDE>(exec, n) : forward_by<1>(exec, n);
+    return fx_is_bf16(n->in[PRED]) ? forward_as<fx_bf16>(exec, n) : forward_as<float>(exec, n);
 }
 
 /* Block (x, y): row y. */
 template <typename T, int W>
-FX_KERNEL void FX_BOUNDS(THREADS)
-    gradient(view v, const T *pred, const T *target, const T *z, const float *drows, T *dpred, bool add)
+FX_KERNEL void FX_BOUNDS(THREADS) gradient(view v, const T *pred, const float *target, const float *z,
+                                           const float *drows, T *dpred, bool add)
 {
     const int64_t i = fx_index() * W, r = fx_block_y(), at = r * v.pixels + i;
     if (i >= v.pixels) return;
@@ -143,19 +148,25 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     fx_put_all<W>(dpred + at, e, add);
 }
 
-template <int W> static fx_status backward_by(fx_exec *exec, const fx_node *n)
+template <typename T, int W> static fx_status backward_by(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     const dim3 grid(fx_grid(v.pixels, W * THREADS), (unsigned)n->in[PRED]->dim[0]);
-    FX_LAUNCH(exec, n, (gradient<float, W>), grid, THREADS, 0, v, fx_f32(n->in[PRED]),
-              fx_f32(n->in[TARGET]), fx_f32(n->in[Z]), fx_f32(n->dout[0]), fx_f32(n->din[PRED]),
+    FX_LAUNCH(exec, n, (gradient<T, W>), grid, THREADS, 0, v, fx_data<T>(n->in[PRED]),
+              fx_f32(n->in[TARGET]), fx_f32(n->in[Z]), fx_f32(n->dout[0]), fx_data<T>(n->din[PRED]),
               fx_adds(n, PRED));
     return FX_OK;
 }
 
+template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
+{
+    enum { WIDE = fx_wide<T>::COUNT };
+    return view_of(n).pixels % WIDE == 0 ? backward_by<T, WIDE>(exec, n) : backward_by<T, 1>(exec, n);
+}
+
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
-    return view_of(n).pixels % WIDE == 0 ? backward_by<WIDE>(exec, n) : backward_by<1>(exec, n);
+    return fx_is_bf16(n->in[PRED]) ? backward_as<fx_bf16>(exec, n) : backward_as<float>(exec, n);
 }
 
 const fx_kernel fx_cuda_loss = {prepare, forward, backward};

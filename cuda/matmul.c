@@ -4,7 +4,8 @@
  *
  * The same bits every time: one algorithm a product, the library's first choice for its shape, without
  * those that add to D from several blocks in turn (reduction in place); what is cut along k goes
- * through the workspace and is summed in order. fp32 throughout: no tensor cores. */
+ * through the workspace and is summed in order. Sums are fp32. fp32 operands are multiplied as they
+ * are, without tensor cores, where the exec is strict, else rounded to TF32. */
 #include "matmul.h"
 
 #include <cublasLt.h>
@@ -14,8 +15,6 @@
 
 /* Workspace: what NVIDIA advises for Hopper; the library wants it on 256 bytes. */
 enum { WORKSPACE_LIMIT = 32 << 20, WORKSPACE_ALIGNED = 256, ALIGNED = 16 };
-
-static const cublasComputeType_t COMPUTE = CUBLAS_COMPUTE_32F;
 
 typedef struct row {
     fx_matmul product;
@@ -50,7 +49,7 @@ static bool same_product(const fx_matmul *a, const fx_matmul *b)
 {
     return a->m == b->m && a->n == b->n && a->k == b->k && same_matrix(&a->a, &b->a) &&
            same_matrix(&a->b, &b->b) && same_matrix(&a->d, &b->d) && a->adds == b->adds &&
-           a->bias == b->bias;
+           a->bias == b->bias && a->operands == b->operands && a->result == b->result;
 }
 
 static row *find(const fx_cuda *exec, const fx_matmul *product)
@@ -82,24 +81,27 @@ void fx_matmul_close(fx_cuda *exec)
 }
 
 /* The library's layout of a matrix of ours, op(matrix) having these rows and columns. */
-static fx_status layout(cublasLtMatrixLayout_t *out, const fx_matrix *matrix, int64_t rows,
-                        int64_t columns)
+static fx_status layout(cublasLtMatrixLayout_t *out, const fx_matrix *matrix, fx_dtype dtype,
+                        int64_t rows, int64_t columns)
 {
+    const cudaDataType_t type = dtype == FX_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     const uint64_t stored_rows = (uint64_t)(matrix->transposed ? columns : rows),
                    stored_columns = (uint64_t)(matrix->transposed ? rows : columns);
-    LT_TRY(cublasLtMatrixLayoutCreate(out, CUDA_R_32F, stored_columns, stored_rows, matrix->pitch));
+    LT_TRY(cublasLtMatrixLayoutCreate(out, type, stored_columns, stored_rows, matrix->pitch));
     return FX_OK;
 }
 
 #define SET(desc, name, value)                                                                         \
     cublasLtMatmulDescSetAttribute(desc, CUBLASLT_MATMUL_DESC_##name, &(value), sizeof(value))
 
-static fx_status describe(row *r)
+static fx_status describe(row *r, bool strict)
 {
     const fx_matmul *p = &r->product;
+    const cublasComputeType_t compute =
+        strict || p->operands == FX_BF16 ? CUBLAS_COMPUTE_32F : CUBLAS_COMPUTE_32F_FAST_TF32;
     const cublasOperation_t op_a = p->a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
                             op_b = p->b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    LT_TRY(cublasLtMatmulDescCreate(&r->desc, COMPUTE, CUDA_R_32F));
+    LT_TRY(cublasLtMatmulDescCreate(&r->desc, compute, CUDA_R_32F));
     LT_TRY(SET(r->desc, TRANSA, op_b));
     LT_TRY(SET(r->desc, TRANSB, op_a));
     if (p->bias) { /* only the alignment of the bias is looked at before a run */
@@ -108,16 +110,16 @@ static fx_status describe(row *r)
         LT_TRY(SET(r->desc, EPILOGUE, epilogue));
         LT_TRY(SET(r->desc, BIAS_POINTER, somewhere));
     }
-    FX_TRY(layout(&r->a, &p->a, p->m, p->k));
-    FX_TRY(layout(&r->b, &p->b, p->k, p->n));
-    return layout(&r->d, &p->d, p->m, p->n);
+    FX_TRY(layout(&r->a, &p->a, p->operands, p->m, p->k));
+    FX_TRY(layout(&r->b, &p->b, p->operands, p->k, p->n));
+    return layout(&r->d, &p->d, p->result, p->m, p->n);
 }
 
 /* The largest power of two up to 16 that divides a matrix's address, in bytes. */
-static uint32_t alignment(const fx_matrix *matrix)
+static uint32_t alignment(const fx_matrix *matrix, fx_dtype dtype)
 {
     uint32_t bytes = ALIGNED;
-    while (matrix->first * (int64_t)sizeof(float) % bytes != 0)
+    while (matrix->first * (int64_t)fx_dtype_bytes(dtype) % bytes != 0)
         bytes /= 2;
     return bytes;
 }
@@ -134,8 +136,9 @@ static fx_status choose(cublasLtHandle_t handle, row *r)
     int count = 0;
     const fx_matmul *p = &r->product;
     const uint64_t limit = WORKSPACE_LIMIT;
-    const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, align_a = alignment(&p->b),
-                   align_b = alignment(&p->a), align_d = alignment(&p->d);
+    const uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE,
+                   align_a = alignment(&p->b, p->operands), align_b = alignment(&p->a, p->operands),
+                   align_d = alignment(&p->d, p->result);
     LT_TRY_DONE(cublasLtMatmulPreferenceCreate(&preference));
     LT_TRY_DONE(PREFER(preference, MAX_WORKSPACE_BYTES, limit));
     LT_TRY_DONE(PREFER(preference, REDUCTION_SCHEME_MASK, schemes));
@@ -165,7 +168,7 @@ static fx_status add(fx_cuda *exec, const fx_matmul *product)
     FX_TRY(fx_grow((void **)&l->rows, &l->capacity, l->count, sizeof *l->rows));
     row *r = &l->rows[l->count];
     *r = (row){.product = *product};
-    fx_status status = describe(r);
+    fx_status status = describe(r, exec->strict);
     if (status == FX_OK) status = choose(exec->cublaslt, r);
     if (status == FX_OK)
         l->count++;
@@ -189,19 +192,25 @@ fx_status fx_matmul_prepare(fx_exec *base, const fx_matmul *product, size_t *wor
     return FX_OK;
 }
 
-fx_status fx_matmul_run(fx_exec *base, const fx_matmul *product, const float *a, const float *b,
-                        const float *c, const float *bias, float *d, void *workspace)
+static const void *at(const void *tensor, const fx_matrix *matrix, fx_dtype dtype)
+{
+    return (const char *)tensor + matrix->first * (int64_t)fx_dtype_bytes(dtype);
+}
+
+fx_status fx_matmul_run(fx_exec *base, const fx_matmul *product, const void *a, const void *b,
+                        const void *c, const void *bias, void *d, void *workspace)
 {
     const fx_cuda *exec = fx_cuda_of(base);
     const row *r = find(exec, product);
     const fx_matmul *p = product;
     const float one = 1.0f, keep = p->adds ? 1.0f : 0.0f;
-    const uintptr_t at = (uintptr_t)workspace;
+    const uintptr_t start = (uintptr_t)workspace;
     FX_REQUIRE(r, FX_EARG, "a matrix product that was not prepared");
     if (p->bias) LT_TRY(SET(r->desc, BIAS_POINTER, bias));
-    void *room = (void *)((at + WORKSPACE_ALIGNED - 1) / WORKSPACE_ALIGNED * WORKSPACE_ALIGNED);
-    LT_TRY(cublasLtMatmul(exec->cublaslt, r->desc, &one, b + p->b.first, r->b, a + p->a.first, r->a,
-                          &keep, (p->adds ? c : d) + p->d.first, r->d, d + p->d.first, r->d, &r->algo,
-                          room, r->workspace, exec->stream));
+    void *room = (void *)((start + WORKSPACE_ALIGNED - 1) / WORKSPACE_ALIGNED * WORKSPACE_ALIGNED);
+    LT_TRY(cublasLtMatmul(exec->cublaslt, r->desc, &one, at(b, &p->b, p->operands), r->b,
+                          at(a, &p->a, p->operands), r->a, &keep, at(p->adds ? c : d, &p->d, p->result),
+                          r->d, (void *)at(d, &p->d, p->result), r->d, &r->algo, room, r->workspace,
+                          exec->stream));
     return FX_OK;
 }

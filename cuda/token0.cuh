@@ -33,7 +33,7 @@ static fx_status fx_token0_gradient(fx_exec *exec, const fx_node *n, const T *dy
     const int64_t M = demb->dim[0], D = demb->dim[1];
     const dim3 grid(fx_grid(D, W * FX_TOKEN0_THREADS), (unsigned)M);
     FX_LAUNCH(exec, n, (fx_token0_kernel<T, W>), grid, FX_TOKEN0_THREADS, 0, dy, rows, row, M, D,
-              (T *)demb->data, add);
+              fx_data<T>(demb), add);
     return FX_OK;
 }
 

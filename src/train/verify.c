@@ -82,7 +82,7 @@ static fx_status is_bicubic(const char *file, bool *out)
 
 fx_status fx_verify(fx_exec *exec, const char *file, FILE *out)
 {
-    fx_check c = {.exec = exec, .out = out};
+    fx_check c = {.exec = exec, .limit = fx_limits_of[exec->options.precision], .out = out};
     bool bicubic = false;
     fx_status status = FX_OK;
     FX_TRY(is_bicubic(file, &bicubic));

@@ -5,8 +5,17 @@
 
 #include "golden.h"
 
+/* Relative deviations that a precision may have. Times, noise levels and noisy images are fp32 in all.
+ * A gradient below UNSEEN of the largest in the file is rounding alone; ours must then be below
+ * `unseen` of it. */
+typedef struct fx_limits {
+    double output, latent, loss, contrast, gradient, unseen, train_loss, train_loose;
+} fx_limits;
+extern const fx_limits *const fx_limits_of[]; /* by fx_precision */
+
 typedef struct fx_check {
     fx_exec *exec;
+    const fx_limits *limit;
     fx_golden golden;
     FILE *out;         /* the table */
     int compared;      /* datasets */

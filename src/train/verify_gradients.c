@@ -8,8 +8,7 @@
 #include "flexhpc/mem.h"
 #include "verify.h"
 
-static const double GRADIENT = 2e-4;
-static const double SEEN_GRADIENT = 1e-5; /* of the largest: below it rounding is all there is */
+static const double UNSEEN = 1e-5; /* of the largest: below it rounding is all there is */
 
 /* Row of the gradient table: our norm and projection against the file's. */
 static fx_status gradient_of(fx_check *c, fx_params *params, const char *name, double *l2, double *dot,
@@ -99,16 +98,16 @@ fx_status fx_check_gradients(fx_check *c, fx_params *params)
     for (int64_t i = 0; i < count; i++)
         largest = fmax(largest, fabs(l2[i]));
     for (int64_t i = 0; i < count; i++) {
-        if (fmax(fabs(l2[i]), ours[i].l2) <= SEEN_GRADIENT * largest) continue;
+        if (fabs(l2[i]) <= UNSEEN * largest && ours[i].l2 <= c->limit->unseen * largest) continue;
         const double of_l2 = fabs(ours[i].l2 - l2[i]) / fabs(l2[i]),
                      of_dot = fabs(ours[i].dot - dot[i]) / fabs(l2[i]);
         error[0] = of_l2 <= error[0] ? error[0] : of_l2; /* NaN is kept */
         error[1] = of_dot <= error[1] ? error[1] : of_dot;
-        if (!(of_l2 <= GRADIENT))
+        if (!(of_l2 <= c->limit->gradient))
             fprintf(c->out, "  grad/l2 of %s: %.9g, file %.9g\n", ours[i].name, ours[i].l2, l2[i]);
     }
-    fx_check_judge(c, "grad/l2", error[0], GRADIENT);
-    fx_check_judge(c, "grad/dot", error[1], GRADIENT);
+    fx_check_judge(c, "grad/l2", error[0], c->limit->gradient);
+    fx_check_judge(c, "grad/dot", error[1], c->limit->gradient);
     FX_TRY_DONE(each_once(c, ours, count));
     c->compared += 2; /* names and shapes */
 done:

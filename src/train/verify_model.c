@@ -1,13 +1,12 @@
 /* verify_model.c: a FLEX model against a golden file: outputs of one step, its gradients, samples, and
- * a training trajectory. Limits are flex-model 9's for fp32. */
+ * a training trajectory. */
 #include <math.h>
 #include <stdio.h>
 
 #include "flexhpc/mem.h"
 #include "verify.h"
 
-static const double OUTPUT = 2e-5, LATENT = 5e-6, LOSS = 5e-6, CONTRAST = 3e-5;
-static const double TRAIN_LOSS = 2e-5, TRAIN_LOOSE = 1e-3, SCHEDULE = 1e-12;
+static const double NOISE = 2e-5, SCHEDULE = 1e-12;
 
 static fx_step step_of(double learning_rate, double ema_decay, int64_t update)
 {
@@ -29,13 +28,14 @@ static fx_status check_outputs(fx_check *c, fx_trainee *t)
     FX_TRY(fx_trainee_step(t, &step, &report));
     const fx_check_part alpha = {.tensor = n->schedule, .first = 0, .count = b, .stride = 4};
     const fx_check_part sigma = {.tensor = n->schedule, .first = 1, .count = b, .stride = 4};
-    FX_TRY(fx_check_tensor(c, "out/alpha", t->step, alpha, OUTPUT));
-    FX_TRY(fx_check_tensor(c, "out/sigma", t->step, sigma, OUTPUT));
-    FX_TRY(fx_check_whole(c, "out/z", t->step, n->z, OUTPUT));
-    FX_TRY(fx_check_whole(c, "out/latent", t->step, n->latent, LATENT));
-    FX_TRY(fx_check_whole(c, "out/velocity", t->step, n->velocity, OUTPUT));
-    FX_TRY(fx_check_values(c, g->plain ? "out/loss_l1" : "out/loss", &report.loss, 1, LOSS));
-    if (n->contrast) FX_TRY(fx_check_values(c, "out/loss_contrastive", &report.contrast, 1, CONTRAST));
+    FX_TRY(fx_check_tensor(c, "out/alpha", t->step, alpha, NOISE));
+    FX_TRY(fx_check_tensor(c, "out/sigma", t->step, sigma, NOISE));
+    FX_TRY(fx_check_whole(c, "out/z", t->step, n->z, NOISE));
+    FX_TRY(fx_check_whole(c, "out/latent", t->step, n->latent, c->limit->latent));
+    FX_TRY(fx_check_whole(c, "out/velocity", t->step, n->velocity, c->limit->output));
+    FX_TRY(fx_check_values(c, g->plain ? "out/loss_l1" : "out/loss", &report.loss, 1, c->limit->loss));
+    if (n->contrast)
+        FX_TRY(fx_check_values(c, "out/loss_contrastive", &report.contrast, 1, c->limit->contrast));
     return fx_check_gradients(c, t->params);
 }
 
@@ -58,7 +58,7 @@ static fx_status check_samples(fx_check *c, fx_params *params, int steps, bool f
                                  .count = pixels,
                                  .stride = 1,
                                  .base_stride = 1};
-        status = fx_check_tensor(c, name, s.program, p, OUTPUT);
+        status = fx_check_tensor(c, name, s.program, p, c->limit->output);
     }
     if (status == FX_OK && forecasts) {
         snprintf(name, sizeof name, "out/ddim%d_fc", steps);
@@ -68,7 +68,7 @@ static fx_status check_samples(fx_check *c, fx_params *params, int steps, bool f
                                  .count = pixels,
                                  .stride = 1,
                                  .base_stride = g->options.model.cond};
-        status = fx_check_tensor(c, name, s.program, p, OUTPUT);
+        status = fx_check_tensor(c, name, s.program, p, c->limit->output);
     }
     fx_program_free(&s.program);
     return status;
@@ -91,7 +91,7 @@ static fx_status final_loss(fx_check *c, fx_params *params, bool ema, const char
     for (int64_t i = 0; i < count; i++)
         sum += (double)rows[i];
     sum /= (double)count;
-    FX_TRY_DONE(fx_check_values(c, dataset, &sum, 1, TRAIN_LOSS));
+    FX_TRY_DONE(fx_check_values(c, dataset, &sum, 1, c->limit->train_loss));
 done:
     fx_free(rows);
     fx_program_free(&probe.program);
@@ -123,10 +123,10 @@ static fx_status check_training(fx_check *c, fx_trainee *t)
     }
     FX_TRY(fx_check_values(c, "train/lr", rate, n, SCHEDULE));
     FX_TRY(fx_check_values(c, "train/ema_decay", decay, n, SCHEDULE));
-    FX_TRY(fx_check_values(c, "train/loss", loss, n, TRAIN_LOSS));
+    FX_TRY(fx_check_values(c, "train/loss", loss, n, c->limit->train_loss));
     if (t->nodes[0].contrast)
-        FX_TRY(fx_check_values(c, "train/loss_contrastive", contrast, n, TRAIN_LOOSE));
-    FX_TRY(fx_check_values(c, "train/grad_norm", norm, n, TRAIN_LOOSE));
+        FX_TRY(fx_check_values(c, "train/loss_contrastive", contrast, n, c->limit->train_loose));
+    FX_TRY(fx_check_values(c, "train/grad_norm", norm, n, c->limit->train_loose));
     FX_TRY(final_loss(c, t->params, false, "train/final_loss"));
     return final_loss(c, t->params, true, "train/final_loss_ema");
 }

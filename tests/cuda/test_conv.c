@@ -44,8 +44,7 @@ static void compare(twins *t, const fx_op_case *c, storage how, bool add, const 
 
 static fx_dtype type_of(storage how, int tensor)
 {
-    if (tensor == W || tensor == BIAS || how == FP32) return FX_F32;
-    return how == MIXED && tensor == X ? FX_F32 : FX_BF16;
+    return how == FP32 || (how == MIXED && tensor == X) ? FX_F32 : FX_BF16;
 }
 
 static void run_case(twins *t, const fx_op_case *c, storage how, bool add)
@@ -63,7 +62,8 @@ static void run_case(twins *t, const fx_op_case *c, storage how, bool add)
         if (rank == 0) continue;
         must(fx_set_shape(&shape, rank, c->dim[i]));
         fill(t, &in[i], &shape, type_of(how, i), how != FP32, c->scale > 0 ? c->scale : 1.0f, 0);
-        fill(t, &din[i], &shape, type_of(how, i), how != FP32, 0, add ? 1.0f : NAN);
+        fill(t, &din[i], &shape, i == W || i == BIAS ? FX_F32 : type_of(how, i), how != FP32, 0,
+             add ? 1.0f : NAN);
         cpu.in[i] = &in[i].cpu, device.in[i] = &in[i].device;
         cpu.din[i] = &din[i].cpu, device.din[i] = &din[i].device;
     }

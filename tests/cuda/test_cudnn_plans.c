@@ -37,19 +37,9 @@ static void collect(products *p, const fx_product *product)
     p->product[p->count++] = *product;
 }
 
-static void store_as(const fx_node *n, fx_dtype dtype)
-{
-    for (int i = 0; i < FX_MAX_IN; i++)
-        if (n->in[i] && n->in[i]->memory != FX_PARAMETER) n->in[i]->dtype = dtype;
-    for (int s = 0; s < 2; s++)
-        if (fx_conv_source_gradient(n, s)) fx_conv_source_gradient(n, s)->dtype = dtype;
-    n->out[0]->dtype = dtype;
-}
-
-static void collect_node(products *p, const fx_entry *entry, fx_dtype dtype)
+static void collect_node(products *p, const fx_entry *entry)
 {
     const fx_node *n = entry->node;
-    store_as(n, dtype);
     const fx_conv_view v = fx_conv_view_of(n);
     p->nodes++;
     for (int s = 0; s < v.sources; s++) {
@@ -72,13 +62,13 @@ static void collect_step(products *p, const char *size, fx_dtype dtype)
     snprintf(setting, sizeof setting, "model.preset=%s", size);
     if (fx_config_parse(&config, "settings", "", 0, (const char *[]){setting, NULL}) != FX_OK ||
         fx_model_from_config(&config, &model) != FX_OK || fx_params_create(&params) != FX_OK ||
-        fx_builder_create(params, &g) != FX_OK)
+        fx_params_store_as(params, dtype) != FX_OK || fx_builder_create(params, &g) != FX_OK)
         fail_msg("%s", fx_error_message());
     const int64_t side = model.image;
     const fx_batch batch = {.lowres = fx_input(g, "lowres", 4, FX_DIMS(BATCH, side, side, 1)),
                             .snapshots = fx_input(g, "past", 4, FX_DIMS(BATCH, side, side, model.cond)),
                             .future = fx_input(g, "future", 4, FX_DIMS(BATCH, side, side, 1)),
-                            .re = fx_input(g, "re", 2, FX_DIMS(BATCH, 1)),
+                            .re = fx_input_stored(g, "re", 2, FX_DIMS(BATCH, 1)),
                             .t = fx_input(g, "t", 1, FX_DIMS(BATCH)),
                             .eps = fx_input(g, "eps", 4, FX_DIMS(BATCH, side, side, 1))};
     const fx_objective_options objective = {
@@ -91,7 +81,7 @@ static void collect_step(products *p, const char *size, fx_dtype dtype)
     const fx_entry *entries = NULL;
     const int count = fx_builder_entries(g, &entries);
     for (int e = 0; e < count; e++)
-        if (entries[e].node->id == FX_OP_conv) collect_node(p, &entries[e], dtype);
+        if (entries[e].node->id == FX_OP_conv) collect_node(p, &entries[e]);
     fx_builder_free(&g);
     fx_params_free(&params);
 }
@@ -140,15 +130,17 @@ static void collect_case(products *p, const fx_op_case *c, fx_dtype dtype)
             rank++;
         if (rank == 0) continue;
         assert_int_equal(fx_set_shape(&tensor[i], rank, c->dim[i]), FX_OK);
+        tensor[i].dtype = dtype;
         gradient[i] = tensor[i];
+        gradient[i].dtype = fx_gradient_type_of(n.op, FX_IN(i), dtype);
         n.in[i] = &tensor[i];
         n.din[i] = &gradient[i];
     }
-    n.in[FX_CONV_W]->memory = FX_PARAMETER;
     n.out[0] = &tensor[FX_MAX_IN];
+    n.out[0]->dtype = dtype;
     if (n.op->shape(&n) != FX_OK) fail_msg("%s", fx_error_message());
-    collect_node(p, &(fx_entry){.node = &n, .pass = FX_FORWARD}, dtype);
-    collect_node(p, &(fx_entry){.node = &n, .pass = FX_BACKWARD}, dtype);
+    collect_node(p, &(fx_entry){.node = &n, .pass = FX_FORWARD});
+    collect_node(p, &(fx_entry){.node = &n, .pass = FX_BACKWARD});
 }
 
 static void every_product_has_a_plan(void **state)

@@ -9,7 +9,7 @@
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
-    --set contrast.weight=0.1 --set train.global_batch=2)
+    --set precision=fp32 --set contrast.weight=0.1 --set train.global_batch=2)
 
 make_data
 for backend in cpu cuda; do

@@ -1,8 +1,8 @@
-/* cublaslt.cpp: the entry points of cuBLASLt that the backend uses, for fp32 matrices in columns. What
- * the library refuses is refused with its own status; what it would let pass by luck, or leaves
- * undefined, ends the process: an algorithm for another problem or none, pointers on less than what the
- * algorithm was promised, a workspace that is not on 256 bytes, memory that is written and otherwise
- * used, an object that is not alive, a search for an algorithm while a stream captures.
+/* cublaslt.cpp: the entry points of cuBLASLt that the backend uses, for fp32 and bf16 matrices in
+ * columns. What the library refuses is refused with its own status; what it would let pass by luck, or
+ * leaves undefined, ends the process: an algorithm for another problem or none, pointers on less than
+ * what the algorithm was promised, a workspace that is not on 256 bytes, memory that is written and
+ * otherwise used, an object that is not alive, a search for an algorithm while a stream captures.
  *
  * A search proposes these as far as the preference allows them, in this order: cut along k and added in
  * any order (what reduction in place may do), cut along k through the workspace, not cut. */
@@ -225,11 +225,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     if (how.workspace > bytes || (how.workspace > 0 && !workspace)) return CUBLAS_STATUS_INVALID_VALUE;
     if (C == D && !(p.c == p.d)) return CUBLAS_STATUS_INVALID_VALUE;
     how.p.o.bias = p.o.bias;
-    const float *in_a = (const float *)A, *in_b = (const float *)B, *in_c = (const float *)C;
     return fake_lt_start(
-        how,
-        {in_a, in_b, in_c, (float *)D, (float *)workspace, *(const float *)alpha, *(const float *)beta},
-        stream);
+        how, {A, B, C, D, (float *)workspace, *(const float *)alpha, *(const float *)beta}, stream);
 }
 
 } /* extern "C" */

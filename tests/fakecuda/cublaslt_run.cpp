@@ -1,5 +1,7 @@
 /* cublaslt_run.cpp: which products the stand-in's cuBLASLt refuses and which algorithms it has for the
- * others; and the products, by the CPU's sgemm, in the order of sums that the algorithm stands for. */
+ * others; and the products, by the CPU's sgemm, in the order of sums that the algorithm stands for.
+ * Operands are rounded to TF32 where tensor cores may do that; results to bf16 where they are stored
+ * so. */
 #include <string.h>
 
 #include <algorithm>
@@ -10,15 +12,24 @@ extern "C" {
 #include "ops/onednn.h"
 }
 
+static bool is_wide(const fake_matrix &m)
+{
+    return m.type == CUDA_R_32F;
+}
+
 cublasStatus_t fake_lt_check(const fake_problem &p)
 {
     for (const fake_matrix *m : {&p.a, &p.b, &p.c, &p.d}) {
         if (m->rows == 0 || m->columns == 0 || m->pitch < (int64_t)m->rows)
             return CUBLAS_STATUS_INVALID_VALUE;
-        if (m->type != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
+        if (m->type != CUDA_R_32F && m->type != CUDA_R_16BF) return CUBLAS_STATUS_NOT_SUPPORTED;
     }
-    if (p.o.compute != CUBLAS_COMPUTE_32F || p.o.scale != CUDA_R_32F)
+    if (p.a.type != p.b.type || p.c.type != p.d.type || (is_wide(p.a) && !is_wide(p.d)))
         return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (p.o.compute != CUBLAS_COMPUTE_32F &&
+        !(p.o.compute == CUBLAS_COMPUTE_32F_FAST_TF32 && is_wide(p.a)))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (p.o.scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
     if (p.o.epilogue != CUBLASLT_EPILOGUE_DEFAULT && !p.has_bias()) return CUBLAS_STATUS_NOT_SUPPORTED;
     const uint64_t m = p.transposed_a() ? p.a.columns : p.a.rows,
                    n = p.transposed_b() ? p.b.rows : p.b.columns,
@@ -41,27 +52,72 @@ bool fake_lt_allowed(const fake_problem &p, const fake_preference &f, int choice
     return (f.schemes & scheme) && p.k() >= PARTS && fake_lt_workspace(p, choice) <= f.workspace;
 }
 
+static float element(const fake_matrix &m, const void *at, uint64_t i)
+{
+    return is_wide(m) ? ((const float *)at)[i] : fx_float_of(((const uint16_t *)at)[i]);
+}
+
+/* To 10 bits of fraction, the nearest, ties away from 0, as the conversion instruction does. */
+static float to_tf32(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    if ((bits & 0x7f800000u) != 0x7f800000u) bits = (bits + 0x1000u) & 0xffffe000u;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* The matrix as the multiplier sees it: `copy`, or itself where that is no different. */
+static const float *operand(const fake_problem &p, const fake_matrix &m, const void *at,
+                            std::vector<float> *copy)
+{
+    const bool rounds = p.o.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+    if (is_wide(m) && !rounds) return (const float *)at;
+    copy->resize(m.bytes() / m.width());
+    for (uint64_t i = 0; i < copy->size(); i++)
+        (*copy)[i] = rounds ? to_tf32(element(m, at, i)) : element(m, at, i);
+    return copy->data();
+}
+
 /* to (columns, rows) = the product over from <= k < end; row-major, it is the transposes' product. */
-static void multiply(const fake_problem &p, const fake_operands &at, uint64_t from, uint64_t end,
+static void multiply(const fake_problem &p, const float *A, const float *B, uint64_t from, uint64_t end,
                      float *to)
 {
-    const float *a = at.a + (p.transposed_a() ? from : from * (uint64_t)p.a.pitch),
-                *b = at.b + (p.transposed_b() ? from * (uint64_t)p.b.pitch : from);
+    const float *a = A + (p.transposed_a() ? from : from * (uint64_t)p.a.pitch),
+                *b = B + (p.transposed_b() ? from * (uint64_t)p.b.pitch : from);
     const int64_t rows = (int64_t)p.d.rows, columns = (int64_t)p.d.columns;
     if (fx_dnn_sgemm(p.transposed_b() ? 'T' : 'N', p.transposed_a() ? 'T' : 'N', columns, rows,
                      (int64_t)(end - from), 1, b, p.b.pitch, a, p.a.pitch, 0, to, rows) != FX_OK)
         fake_fatal("cublasLtMatmul: %s", fx_error_message());
 }
 
+/* sum: alpha times the product, (columns, rows). */
+static void store(const fake_problem &p, const fake_operands &at, const std::vector<float> &sum)
+{
+    const fake_matrix bias = {p.d.type, p.d.rows, 1, (int64_t)p.d.rows};
+    for (uint64_t e = 0; e < sum.size(); e++) {
+        const uint64_t row = e % p.d.rows, column = e / p.d.rows,
+                       i = column * (uint64_t)p.d.pitch + row;
+        float v = sum[e];
+        if (at.beta != 0) v += at.beta * element(p.c, at.c, column * (uint64_t)p.c.pitch + row);
+        if (p.has_bias()) v += element(bias, p.o.bias, row);
+        if (is_wide(p.d))
+            ((float *)at.d)[i] = v;
+        else
+            ((uint16_t *)at.d)[i] = fx_bf16_of(v);
+    }
+}
+
 static void compute(const fake_algorithm &how, const fake_operands &at)
 {
     const fake_problem &p = how.p;
     const uint64_t size = p.d.rows * p.d.columns, parts = how.choice == WHOLE ? 1 : PARTS;
-    std::vector<float> own(how.choice == BY_WORKSPACE ? 0 : parts * size), sum(size, 0.0f);
+    std::vector<float> own(how.choice == BY_WORKSPACE ? 0 : parts * size), sum(size, 0.0f), copy[2];
+    const float *A = operand(p, p.a, at.a, &copy[0]), *B = operand(p, p.b, at.b, &copy[1]);
     float *part = how.choice == BY_WORKSPACE ? at.workspace : own.data();
     std::vector<uint64_t> order;
     for (uint64_t i = 0; i < parts; i++) {
-        multiply(p, at, i * p.k() / parts, (i + 1) * p.k() / parts, part + i * size);
+        multiply(p, A, B, i * p.k() / parts, (i + 1) * p.k() / parts, part + i * size);
         order.push_back(i);
     }
     for (uint64_t i = parts; how.choice == ANY_ORDER && i > 1; i--)
@@ -69,13 +125,9 @@ static void compute(const fake_algorithm &how, const fake_operands &at)
     for (uint64_t i : order)
         for (uint64_t e = 0; e < size; e++)
             sum[e] += part[i * size + e];
-    for (uint64_t e = 0; e < size; e++) {
-        const uint64_t row = e % p.d.rows, column = e / p.d.rows;
-        float v = at.alpha * sum[e];
-        if (at.beta != 0) v += at.beta * at.c[column * (uint64_t)p.c.pitch + row];
-        if (p.has_bias()) v += p.o.bias[row];
-        at.d[column * (uint64_t)p.d.pitch + row] = v;
-    }
+    for (float &v : sum)
+        v *= at.alpha;
+    store(p, at, sum);
 }
 
 static void must_align(const void *at, uint32_t promised, const char *what)
@@ -93,11 +145,12 @@ cublasStatus_t fake_lt_start(const fake_algorithm &how, const fake_operands &at,
     must_align(at.d, how.promised.aligned[3], "D");
     if (p.has_bias()) must_align(p.o.bias, how.promised.aligned[4], "the bias");
     must_align(at.workspace, MOST_ALIGNED, "the workspace");
-    std::vector<fake_range> ranges = {{at.d, p.d.bytes(), true},
-                                      {at.workspace, how.workspace, true},
-                                      {at.a, p.a.bytes(), false},
-                                      {at.b, p.b.bytes(), false},
-                                      {p.has_bias() ? p.o.bias : nullptr, p.d.rows * 4, false}};
+    std::vector<fake_range> ranges = {
+        {at.d, p.d.bytes(), true},
+        {at.workspace, how.workspace, true},
+        {at.a, p.a.bytes(), false},
+        {at.b, p.b.bytes(), false},
+        {p.has_bias() ? p.o.bias : nullptr, p.d.rows * p.d.width(), false}};
     if (how.workspace == 0) ranges.erase(ranges.begin() + 1);
     if (at.beta != 0) ranges.push_back({at.c, p.c.bytes(), false});
     for (const fake_range &w : ranges)

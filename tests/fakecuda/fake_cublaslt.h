@@ -1,5 +1,5 @@
 /* fake_cublaslt.h: the stand-in's cuBLASLt: objects and calls (cublaslt.cpp), rules and execution on
- * the CPU (cublaslt_run.cpp). Matrices are fp32, in columns. */
+ * the CPU (cublaslt_run.cpp). Matrices are fp32 or bf16, in columns. */
 #ifndef FX_FAKE_CUBLASLT_H
 #define FX_FAKE_CUBLASLT_H
 
@@ -21,7 +21,11 @@ struct fake_matrix {
     }
     size_t bytes(void) const
     {
-        return ((columns - 1) * (uint64_t)pitch + rows) * sizeof(float);
+        return ((columns - 1) * (uint64_t)pitch + rows) * width();
+    }
+    size_t width(void) const
+    {
+        return type == CUDA_R_16BF ? 2 : sizeof(float);
     }
 };
 
@@ -30,7 +34,7 @@ struct fake_matmul {
     cudaDataType_t scale;
     cublasOperation_t of_a, of_b;
     cublasLtEpilogue_t epilogue;
-    const float *bias;
+    const void *bias;
 };
 
 struct fake_preference {
@@ -77,9 +81,9 @@ struct fake_algorithm {
 
 /* Pointers of one run. */
 struct fake_operands {
-    const float *a, *b, *c;
-    float *d, *workspace;
-    float alpha, beta;
+    const void *a, *b, *c;
+    void *d;
+    float *workspace, alpha, beta;
 };
 
 /* The library's own checks of a problem, pointers aside. */

@@ -12,6 +12,8 @@
 
 #include <cublasLt.h>
 
+#include "flexhpc/tensor.h"
+
 enum { M = 6, N = 5, K = 8, ROOM = 4096 }; /* D (M, N) = A (M, K) B (K, N), in columns */
 
 /* A sound product, to be broken at one place. */
@@ -51,6 +53,17 @@ struct bench {
         cublasLtMatmulDescDestroy(desc);
         cublasLtDestroy(handle);
         cudaFree(workspace);
+    }
+    void compute(cublasComputeType_t type)
+    {
+        cublasLtMatmulDescDestroy(desc);
+        cublasLtMatmulDescCreate(&desc, type, CUDA_R_32F);
+    }
+    /* A and B become bf16, with the values that the upper halves of A's and B's room hold. */
+    void halve(void)
+    {
+        layout(&a, CUDA_R_16BF, M, K, M);
+        layout(&b, CUDA_R_16BF, K, N, K);
     }
     template <typename T> cublasStatus_t set(cublasLtMatmulDescAttributes_t name, T value)
     {
@@ -163,9 +176,27 @@ static void refused(void)
         b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_GELU_AUX_BIAS);
         return b.search();
     });
-    status("tensor cores", no, [](bench &b) {
-        cublasLtMatmulDescDestroy(b.desc);
-        cublasLtMatmulDescCreate(&b.desc, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F);
+    status("C of another type than D", no, [](bench &b) {
+        b.layout(&b.c, CUDA_R_16BF, M, N, M);
+        return b.search();
+    });
+    status("fp32 to bf16", no, [](bench &b) {
+        b.layout(&b.c, CUDA_R_16BF, M, N, M);
+        b.layout(&b.d, CUDA_R_16BF, M, N, M);
+        return b.search();
+    });
+    status("fp16", no, [](bench &b) {
+        for (cublasLtMatrixLayout_t *m : {&b.a, &b.b})
+            b.layout(m, CUDA_R_16F, m == &b.a ? M : K, m == &b.a ? K : N, m == &b.a ? M : K);
+        return b.search();
+    });
+    status("TF32 of bf16", no, [](bench &b) {
+        b.halve();
+        b.compute(CUBLAS_COMPUTE_32F_FAST_TF32);
+        return b.search();
+    });
+    status("sums of another type", no, [](bench &b) {
+        b.compute(CUBLAS_COMPUTE_64F);
         return b.search();
     });
     status("factors of another type", no, [](bench &b) {
@@ -376,6 +407,48 @@ static void values(void)
     }
 }
 
+/* bf16 operands, the result in fp32 or bf16; fp32 operands that TF32 rounds. */
+static void types(void)
+{
+    for (int narrow = 0; narrow < 2; narrow++) {
+        bench b;
+        uint16_t *A = (uint16_t *)b.r.pinned, *B = A + 2 * 64;
+        for (int i = 0; i < 2 * 128; i++)
+            A[i] = fx_bf16_of((float)(i * 7919 % 1000) / 1000);
+        b.r.up(b.r.a);
+        b.halve();
+        if (narrow)
+            for (cublasLtMatrixLayout_t *m : {&b.c, &b.d})
+                b.layout(m, CUDA_R_16BF, M, N, M);
+        b.search();
+        b.run(2, &b.zero);
+        const float *D = b.result();
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++) {
+                float want = 0;
+                for (int k = 0; k < K; k++)
+                    want += fx_float_of(A[k * M + i]) * fx_float_of(B[j * K + k]);
+                const int at = j * M + i;
+                if (narrow)
+                    holds(((const uint16_t *)D)[at] == fx_bf16_of(want), "a product in bf16");
+                else
+                    holds(fabsf(D[at] - want) < 1e-5f, "a product of bf16");
+            }
+    }
+    bench b;
+    for (int i = 0; i < 64; i++)
+        b.r.pinned[i] = i % 2 ? 1 + 0x1p-11f : 1 + 0x1p-12f; /* to 1 + 2^-10 and to 1 */
+    for (int i = 64; i < 128; i++)
+        b.r.pinned[i] = 1;
+    b.r.up(b.r.a);
+    b.compute(CUBLAS_COMPUTE_32F_FAST_TF32);
+    b.search();
+    b.run(2, &b.zero);
+    const float *D = b.result();
+    for (int i = 0; i < M * N; i++)
+        holds(D[i] == (i % M % 2 ? K * (1 + 0x1p-10f) : (float)K), "operands rounded to TF32");
+}
+
 static bool differs(int choice)
 {
     bench b;
@@ -397,6 +470,7 @@ int main(void)
     ended();
     choices();
     values();
+    types();
     holds(differs(0), "sums in any order differ from run to run");
     holds(!differs(1) && !differs(2), "others do not");
     return end_of_checks();

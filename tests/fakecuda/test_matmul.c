@@ -11,7 +11,8 @@
  * their alignments exchanged or C's not told; no budget of workspace, or four times it; reduction in
  * place allowed; workspace without room to align it, or not aligned, or a want made smaller; D always
  * added, C never, A and D from their tensors' start, the bias never set; a layout, a preference, a
- * refused product not freed; an algorithm sought at every call. */
+ * refused product not freed; an algorithm sought at every call; alignments of bf16 told as of fp32;
+ * TF32 never, or where the exec is strict; types left out of the comparison of products. */
 #include <cuda_runtime_api.h>
 #include <math.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static void check(bool holds, const char *what)
 
 static void open_bench(bench *b)
 {
-    *b = (bench){0};
+    *b = (bench){.exec.strict = true};
     cudaStreamCreateWithPriority(&b->exec.stream, cudaStreamNonBlocking, 0);
     cudaMalloc((void **)&b->workspace, WORKSPACE);
     for (int t = 0; t < TENSORS; t++) {
@@ -163,6 +164,68 @@ static void products(void)
     product(&p, false, "one element");
 }
 
+/* bf16 operands that begin within their tensors, at 2 bytes; D in bf16, with bias, or + D in fp32. */
+static void bf16_product(fx_dtype result)
+{
+    enum { FIRST = 3, HALVES = 8 /* of START */ };
+    bench b;
+    static float values[TENSORS][ROOM];
+    static uint16_t got[2 * ROOM];
+    size_t bytes = 0;
+    fx_matmul p = plain(7, 5, 12);
+    p.a.first = p.b.first = FIRST;
+    p.operands = FX_BF16;
+    p.result = result;
+    p.bias = result == FX_BF16;
+    p.adds = !p.bias;
+    open_bench(&b);
+    cudaStreamSynchronize(b.exec.stream);
+    for (int t = 0; t < TENSORS; t++) {
+        const bool half = t == A || t == B || result == FX_BF16;
+        for (int i = 0; i < ROOM; i++) {
+            values[t][i] = half ? fx_float_of(fx_bf16_of(b.host[t][i])) : b.host[t][i];
+            if (half) ((uint16_t *)b.host[t])[i] = fx_bf16_of(values[t][i]);
+        }
+        cudaMemcpyAsync(b.device[t], b.host[t], ROOM * sizeof(float), cudaMemcpyHostToDevice,
+                        b.exec.stream);
+    }
+    check(fx_matmul_prepare(&b.exec.base, &p, &bytes) == FX_OK, "a product of bf16");
+    check(run(&b, &p, b.device[D], b.workspace) == FX_OK, "a product of bf16");
+    take(&b, (float *)got);
+    for (int64_t i = 0; i < p.m * p.n; i++) {
+        const int64_t row = i / p.n, column = i % p.n, at = result == FX_BF16 ? HALVES + i : START + i;
+        double sum = p.bias ? (double)values[BIAS][HALVES + column] : (double)values[D][at];
+        for (int64_t k = 0; k < p.k; k++)
+            sum += (double)values[A][HALVES + FIRST + row * p.k + k] *
+                   (double)values[B][HALVES + FIRST + k * p.n + column];
+        const double found =
+            (double)(result == FX_BF16 ? fx_float_of(got[at]) : ((const float *)got)[at]);
+        check(fabs(found - sum) <= (result == FX_BF16 ? 0x1p-8 * fabs(sum) : 0) + 1e-5,
+              "a product of bf16");
+    }
+    close_bench(&b);
+}
+
+/* TF32 has 11 bits: not strict, a product is off by more than fp32's rounding and less than that. */
+static void tf32_product(void)
+{
+    bench b;
+    static float want[ROOM], got[ROOM];
+    const fx_matmul p = plain(7, 5, 12);
+    size_t bytes = 0;
+    double worst = 0;
+    open_bench(&b);
+    b.exec.strict = false;
+    expect(&b, &p, b.host[D], want);
+    check(fx_matmul_prepare(&b.exec.base, &p, &bytes) == FX_OK, "a product in TF32");
+    check(run(&b, &p, b.device[D], b.workspace) == FX_OK, "a product in TF32");
+    take(&b, got);
+    for (int i = 0; i < ROOM; i++)
+        worst = fmax(worst, fabs((double)want[i] - (double)got[i]));
+    check(worst > 1e-5 && worst < 12 * 0x1p-10, "a product in TF32");
+    close_bench(&b);
+}
+
 static void rules(void)
 {
     bench b;
@@ -180,6 +243,12 @@ static void rules(void)
         (i == 0 ? &other.a : i == 1 ? &other.b : &other.d)->first = 4;
         check(run(&b, &other, b.device[C], b.workspace) == FX_EARG, "a product with another matrix");
     }
+    p.result = FX_BF16;
+    check(run(&b, &p, b.device[C], b.workspace) == FX_EARG, "a product of another type");
+    p.result = FX_F32;
+    p.operands = FX_BF16;
+    check(run(&b, &p, b.device[C], b.workspace) == FX_EARG, "a product of other operands");
+    p.operands = FX_F32;
     p.bias = true;
     check(run(&b, &p, b.device[C], b.workspace) == FX_EARG, "a product with another epilogue");
     p.bias = false;
@@ -198,6 +267,9 @@ static void rules(void)
 int main(void)
 {
     products();
+    bf16_product(FX_BF16);
+    bf16_product(FX_F32);
+    tf32_product();
     rules();
     printf("%d checks, %d bad\n", checks, bad);
     return bad > 0 || checks == 0;

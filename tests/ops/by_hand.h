@@ -22,6 +22,7 @@ typedef struct by_hand {
     fx_node node;
     fx_tensor tensor[BY_HAND_TENSORS];
     int tensors;
+    fx_dtype storage; /* FX_F32, or set to FX_BF16: of the tape that the backend's copies are of */
 } by_hand;
 
 /* A node of the op over inputs that the caller adds with by_hand_in. */
@@ -61,20 +62,24 @@ typedef struct by_hand_copy {
     fx_tensor tensor[BY_HAND_TENSORS];
     fx_tensor *original[BY_HAND_TENSORS];
     int tensors;
+    fx_dtype storage;
 } by_hand_copy;
 
-static inline fx_status by_hand_there(by_hand_copy *c, fx_tensor **slots, int count)
+/* first: the bit of slots[0] in the op's masks. */
+static inline fx_status by_hand_there(by_hand_copy *c, fx_tensor **slots, int count, unsigned first,
+                                      bool gradients)
 {
     for (int i = 0; i < count; i++) {
         if (!slots[i]) continue;
         fx_tensor *t = &c->tensor[c->tensors];
         *t = *slots[i];
         t->data = NULL;
+        t->dtype = gradients ? fx_gradient_type_of(c->node.op, first << i, c->storage)
+                             : fx_type_of(c->node.op, first << i, c->storage);
         c->original[c->tensors++] = slots[i];
         slots[i] = t;
-        const size_t bytes = fx_tensor_bytes(t);
-        FX_TRY(c->exec->backend->allocate(c->exec, bytes, &t->data));
-        FX_TRY(c->exec->backend->upload(c->exec, t->data, c->original[c->tensors - 1]->data, bytes));
+        FX_TRY(c->exec->backend->allocate(c->exec, fx_tensor_bytes(t), &t->data));
+        FX_TRY(fx_tensor_write(c->exec, t, fx_f32(c->original[c->tensors - 1])));
     }
     return FX_OK;
 }
@@ -83,9 +88,7 @@ static inline fx_status by_hand_back(by_hand_copy *c, fx_status status)
 {
     for (int i = 0; i < c->tensors; i++) {
         const size_t bytes = fx_tensor_bytes(&c->tensor[i]);
-        if (status == FX_OK)
-            status =
-                c->exec->backend->download(c->exec, c->original[i]->data, c->tensor[i].data, bytes);
+        if (status == FX_OK) status = fx_tensor_read(c->exec, &c->tensor[i], fx_f32(c->original[i]));
         c->exec->backend->release(c->exec, c->tensor[i].data, bytes);
     }
     return status;
@@ -97,11 +100,11 @@ static inline fx_status by_hand_pass(by_hand_copy *c, const fx_step *step, bool 
     const fx_kernel *kernel = backend->kernels[c->node.id];
     size_t bytes = 0;
     void *scratch = NULL;
-    FX_TRY(by_hand_there(c, c->node.in, FX_MAX_IN));
-    FX_TRY(by_hand_there(c, c->node.out, FX_MAX_OUT));
-    FX_TRY(by_hand_there(c, c->node.saved, FX_MAX_SAVED));
-    FX_TRY(by_hand_there(c, c->node.din, FX_MAX_IN));
-    FX_TRY(by_hand_there(c, c->node.dout, FX_MAX_OUT));
+    FX_TRY(by_hand_there(c, c->node.in, FX_MAX_IN, FX_IN(0), false));
+    FX_TRY(by_hand_there(c, c->node.out, FX_MAX_OUT, FX_OUT(0), false));
+    FX_TRY(by_hand_there(c, c->node.saved, FX_MAX_SAVED, FX_SAVED(0), false));
+    FX_TRY(by_hand_there(c, c->node.din, FX_MAX_IN, FX_IN(0), true));
+    FX_TRY(by_hand_there(c, c->node.dout, FX_MAX_OUT, FX_OUT(0), true));
     if (kernel->prepare) FX_TRY(kernel->prepare(c->exec, &c->node, backward, &bytes));
     if (bytes == 0) bytes = 1;
     FX_TRY(backend->allocate(c->exec, bytes, &scratch));
@@ -121,7 +124,7 @@ static inline fx_status by_hand_run(by_hand *h, bool backward)
 {
     const fx_backend *backend = NULL;
     const char *name = getenv("FX_TEST_BACKEND");
-    by_hand_copy c = {.node = h->node};
+    by_hand_copy c = {.node = h->node, .storage = h->storage};
     FX_TRY(fx_backend_find(name ? name : "cpu", &backend));
     FX_TRY(backend->open(&h->exec.options, &c.exec));
     const fx_status status = by_hand_back(&c, by_hand_pass(&c, &h->step, backward));

@@ -1,6 +1,7 @@
 /* harness.h: runs one case of one op on a backend, outside any tape. Registry-driven tests walk all ops
- * with it. The test works on tensors in host memory (`node`); every pass copies all of them to the
- * backend's memory (`device`), runs there as a list of one entry, and copies all of them back. */
+ * with it. The test works on fp32 tensors in host memory (`node`); every pass copies all of them to the
+ * backend's memory (`device`), in the types that a tape of the test's storage gives them, runs there as
+ * a list of one entry, and copies all of them back. */
 #ifndef FX_TEST_HARNESS_H
 #define FX_TEST_HARNESS_H
 
@@ -15,6 +16,8 @@
 
 typedef struct fx_test {
     fx_exec *exec;
+    fx_dtype storage; /* the tape's that the device's tensors are of; FX_F32 at first */
+    fx_dtype values;  /* FX_BF16: inputs and weights of the loss are such as a tape of bf16 holds */
     int checks, bad;
     uint32_t draws;
 } fx_test;
@@ -24,6 +27,7 @@ enum { FX_TEST_TENSORS = 2 * FX_MAX_IN + 2 * FX_MAX_OUT + FX_MAX_SAVED };
 typedef struct fx_op_run {
     const fx_op_case *test_case;
     fx_exec *exec;
+    fx_dtype storage;
     fx_node node, device;
     fx_tensor tensor[FX_TEST_TENSORS], device_tensor[FX_TEST_TENSORS];
     int tensors;
@@ -87,7 +91,8 @@ static inline void fx_test_check(fx_test *t, bool holds, const fx_op_run *r, con
     t->checks++;
     if (holds) return;
     t->bad++;
-    printf("BAD %s [%s]: %s\n", r->node.op->name, r->test_case->name, what);
+    printf("BAD %s [%s]%s: %s\n", r->node.op->name, r->test_case->name,
+           r->storage == FX_BF16 ? " bf16" : "", what);
 }
 
 static inline void fx_test_normal(fx_test *t, float *x, int64_t count, float scale)
@@ -95,6 +100,13 @@ static inline void fx_test_normal(fx_test *t, float *x, int64_t count, float sca
     fx_fill_normal(11, 0, t->draws++, 0, x, count);
     for (int64_t i = 0; i < count; i++)
         x[i] *= scale;
+}
+
+static inline void fx_test_round(const fx_test *t, const fx_op_run *r, unsigned bit, float *x,
+                                 int64_t count)
+{
+    for (int64_t i = 0; fx_type_of(r->node.op, bit, t->values) == FX_BF16 && i < count; i++)
+        x[i] = fx_float_of(fx_bf16_of(x[i]));
 }
 
 static inline fx_tensor *fx_test_tensor(fx_op_run *r, const fx_tensor *like)
@@ -130,6 +142,7 @@ static inline void fx_test_input(fx_test *t, fx_op_run *r, int i)
     fx_test_normal(t, fx_f32(in), count, scale);
     if (r->node.op->make_input && r->node.op->make_input(r->test_case, i, fx_f32(in), count) != FX_OK)
         fx_test_fatal(r, "make_input");
+    fx_test_round(t, r, FX_IN(i), fx_f32(in), count);
     r->input[i] = fx_calloc((size_t)count, sizeof(float));
     memcpy(r->input[i], in->data, fx_tensor_bytes(in));
 }
@@ -139,33 +152,41 @@ static inline const fx_kernel *fx_test_kernel(const fx_test *t, const fx_op_run 
     return t->exec->backend->kernels[r->node.id];
 }
 
-/* The twin in the backend's memory of a tensor of r->tensor; made at its first use. */
-static inline fx_tensor *fx_test_twin(fx_op_run *r, const fx_tensor *t)
+/* The twin in the backend's memory, of the given type, of a tensor of r->tensor; made at its first use.
+ */
+static inline fx_tensor *fx_test_twin(fx_op_run *r, const fx_tensor *t, fx_dtype dtype)
 {
     if (!t) return NULL;
     fx_tensor *twin = &r->device_tensor[t - r->tensor];
     void *memory = twin->data;
     *twin = *t;
     twin->data = memory;
-    if (!memory && r->exec->backend->allocate(r->exec, fx_tensor_bytes(t), &twin->data) != FX_OK)
+    twin->dtype = dtype;
+    if (!memory && r->exec->backend->allocate(r->exec, fx_tensor_bytes(twin), &twin->data) != FX_OK)
         fx_test_fatal(r, "allocate");
     return twin;
+}
+
+static inline fx_dtype fx_test_type(const fx_op_run *r, unsigned bit)
+{
+    return fx_type_of(r->node.op, bit, r->storage);
 }
 
 /* r->device: r->node, with tensors in the backend's memory. */
 static inline void fx_test_mirror(fx_op_run *r)
 {
+    const fx_node *n = &r->node;
     r->device = r->node;
     for (int i = 0; i < FX_MAX_IN; i++) {
-        r->device.in[i] = fx_test_twin(r, r->node.in[i]);
-        r->device.din[i] = fx_test_twin(r, r->node.din[i]);
+        r->device.in[i] = fx_test_twin(r, n->in[i], fx_test_type(r, FX_IN(i)));
+        r->device.din[i] = fx_test_twin(r, n->din[i], fx_gradient_type_of(n->op, FX_IN(i), r->storage));
     }
     for (int i = 0; i < FX_MAX_OUT; i++) {
-        r->device.out[i] = fx_test_twin(r, r->node.out[i]);
-        r->device.dout[i] = fx_test_twin(r, r->node.dout[i]);
+        r->device.out[i] = fx_test_twin(r, n->out[i], fx_test_type(r, FX_OUT(i)));
+        r->device.dout[i] = fx_test_twin(r, n->dout[i], fx_test_type(r, FX_OUT(i)));
     }
     for (int i = 0; i < FX_MAX_SAVED; i++)
-        r->device.saved[i] = fx_test_twin(r, r->node.saved[i]);
+        r->device.saved[i] = fx_test_twin(r, n->saved[i], fx_test_type(r, FX_SAVED(i)));
 }
 
 /* Prepares both passes; scratch for either, which starts as NaN: it may hold anything. A pass gets the
@@ -197,6 +218,7 @@ static inline fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case 
     fx_op_run *r = fx_calloc(1, sizeof *r);
     r->test_case = c;
     r->exec = t->exec;
+    r->storage = t->storage;
     r->node = (fx_node){.op = fx_ops[id], .id = id, .name = c->name, .stream = 99, .attrs = c->attrs};
     for (int i = 0; i < FX_MAX_IN; i++)
         fx_test_input(t, r, i);
@@ -222,6 +244,7 @@ static inline fx_op_run *fx_test_open(fx_test *t, fx_op_id id, const fx_op_case 
         fx_test_allocate(dout);
         r->weight = fx_f32(dout);
         fx_test_normal(t, r->weight, fx_count(dout), 1.0f);
+        fx_test_round(t, r, FX_OUT(0), r->weight, fx_count(dout));
         for (int64_t i = 0; i < fx_count(dout); i++)
             r->weight_norm += (double)r->weight[i] * (double)r->weight[i];
         r->weight_norm = sqrt(r->weight_norm);
@@ -261,8 +284,7 @@ static inline void fx_test_run(fx_test *t, fx_op_run *r, fx_pass pass)
     fx_test_mirror(r);
     for (int i = 0; i < r->tensors && status == FX_OK; i++)
         if (r->device_tensor[i].data)
-            status = backend->upload(t->exec, r->device_tensor[i].data, r->tensor[i].data,
-                                     fx_tensor_bytes(&r->tensor[i]));
+            status = fx_tensor_write(t->exec, &r->device_tensor[i], fx_f32(&r->tensor[i]));
     const size_t bytes = r->pass_bytes[pass == FX_BACKWARD], aligned = 64;
     const fx_entry entry = {.node = &r->device,
                             .pass = pass,
@@ -272,8 +294,7 @@ static inline void fx_test_run(fx_test *t, fx_op_run *r, fx_pass pass)
     backend->forget(t->exec, &entry);
     for (int i = 0; i < r->tensors && status == FX_OK; i++)
         if (r->device_tensor[i].data)
-            status = backend->download(t->exec, r->tensor[i].data, r->device_tensor[i].data,
-                                       fx_tensor_bytes(&r->tensor[i]));
+            status = fx_tensor_read(t->exec, &r->device_tensor[i], fx_f32(&r->tensor[i]));
     if (status != FX_OK) fx_test_fatal(r, pass == FX_FORWARD ? "forward" : "backward");
 }
 

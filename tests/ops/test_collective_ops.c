@@ -35,7 +35,7 @@ static void own_latents(int micro, float *e)
         latent(comm->rank * STRIDE + micro * MICRO + k % MICRO, k / MICRO, e + k * SIZE);
 }
 
-static void gather_all(float *all, int64_t G)
+static void gather_all(float *all, int64_t G, fx_dtype storage)
 {
     for (int micro = 0; micro < STRIDE / MICRO; micro++) {
         float e[2 * MICRO * SIZE];
@@ -43,6 +43,7 @@ static void gather_all(float *all, int64_t G)
         by_hand h;
         by_hand_begin(&h, FX_OP_gather, (fx_attrs){.gather = {STRIDE, micro * MICRO, comm->size}});
         h.exec.options.comm = comm;
+        h.storage = storage;
         by_hand_in(&h, 0, e, 3, FX_DIMS(2 * MICRO, T, D));
         assert_int_equal(by_hand_forward(&h), FX_OK);
         assert_true(fx_has_shape(h.node.out[0], 4, FX_DIMS(G, 2, T, D)));
@@ -59,12 +60,18 @@ static void gather_places_every_rank(void **state)
     (void)state;
     const int64_t G = comm->size * STRIDE;
     float all[MOST * 2 * SIZE], want[SIZE];
-    gather_all(all, G);
-    for (int64_t slot = 0; slot < G; slot++)
-        for (int task = 0; task < 2; task++) {
-            latent(slot, task, want);
-            assert_memory_equal(all + (slot * 2 + task) * SIZE, want, sizeof want);
-        }
+    const bool stores_bf16 =
+        getenv("FX_TEST_BACKEND") && strcmp(getenv("FX_TEST_BACKEND"), "cuda") == 0;
+    for (int bf16 = 0; bf16 <= stores_bf16; bf16++) {
+        gather_all(all, G, bf16 ? FX_BF16 : FX_F32);
+        for (int64_t slot = 0; slot < G; slot++)
+            for (int task = 0; task < 2; task++) {
+                latent(slot, task, want);
+                for (int k = 0; bf16 && k < SIZE; k++)
+                    want[k] = fx_float_of(fx_bf16_of(want[k]));
+                assert_memory_equal(all + (slot * 2 + task) * SIZE, want, sizeof want);
+            }
+    }
 }
 
 /* The loss of unit vectors' logits from its definition, in double; x: (G,2,SIZE). */
@@ -97,7 +104,7 @@ static void contrast_is_the_global_one(void **state)
     const int64_t G = comm->size * STRIDE;
     float all[MOST * 2 * SIZE], one = 1;
     double x[MOST * 2 * SIZE];
-    gather_all(all, G);
+    gather_all(all, G, FX_F32);
     for (int64_t i = 0; i < G * 2 * SIZE; i++)
         x[i] = (double)all[i];
     for (int micro = 0; micro < STRIDE / MICRO; micro++) {

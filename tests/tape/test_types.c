@@ -5,7 +5,8 @@
  *
  * Planted and caught: a gradient and a recomputed copy without their tensor's type; a parameter's
  * gradient of its type; the copies' second row at the first's place; ties rounded away from even; NaN
- * rounded to infinity; a buffer stored in bf16; the EMA written without its copy. */
+ * rounded to infinity; a buffer stored in bf16; the EMA written without its copy; a parameter let pass
+ * where an op has none, an objective in bf16. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
