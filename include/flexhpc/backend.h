@@ -1,9 +1,10 @@
 /* backend.h: where a program runs: `cpu` (built in, the reference) or `cuda` (a library opened at run
- * time). A backend is few functions and no opinion. Includes tape.h, comm.h. */
+ * time). A backend is few functions and no opinion. Includes comm.h, config.h, tape.h. */
 #ifndef FLEXHPC_BACKEND_H
 #define FLEXHPC_BACKEND_H
 
 #include "flexhpc/comm.h"
+#include "flexhpc/config.h"
 #include "flexhpc/tape.h"
 
 #ifdef __cplusplus
@@ -33,6 +34,8 @@ typedef struct fx_observer {
     fx_status (*end)(void *self, const fx_entry *entry, int index);
 } fx_observer;
 
+struct fx_flow_ops; /* flow.h */
+
 typedef struct fx_backend {
     const char *name, *build_id;
     const fx_kernel *const *kernels; /* FX_OP_COUNT of them */
@@ -51,6 +54,7 @@ typedef struct fx_backend {
     fx_status (*wait)(fx_exec *exec);
     fx_status (*describe)(fx_exec *exec, char *text,
                           size_t size); /* device, library versions, threads: one line */
+    const struct fx_flow_ops *flow;     /* what the flow solver needs */
 } fx_backend;
 
 /* Every fx_exec of every backend begins with this. */
@@ -68,6 +72,9 @@ struct fx_exec {
  * beside libflexhpc.so and must be of the same build. FX_EDEVICE says why one is not to be had. Local.
  */
 fx_status fx_backend_find(const char *name, const fx_backend **out);
+
+/* The one that the key `backend` asks for, the same on all ranks. Collective. */
+fx_status fx_backend_configured(fx_comm *comm, const fx_config *config, const fx_backend **out);
 
 /* Name and version of the library behind the CPU's convolutions and products. Local. */
 void fx_cpu_library(char *text, size_t size);

@@ -1,16 +1,17 @@
 /* dns.h: direct numerical simulation of decaying two-dimensional turbulence, and the files it makes.
- * Includes comm.h, config.h.
+ * Includes config.h, flow.h.
  *
  *   w_t + u . grad w = nu lap w,   lap psi = -w,   u = psi_y + U,   v = -psi_x + V,   nu = 1 / Re
  *
  * on [0, 2 pi)^2, periodic, unforced. Fields on a grid are (N, N) row-major: axis 0 is y, axis 1 is x,
  * point i at 2 pi i / N. Rank r holds the rows r N / ranks ... of its share. The results do not depend
- * on threads, and on ranks only through the order of the sums in fx_dns_state. */
+ * on threads, on ranks only through the order of the sums in fx_dns_state, and on the backend only
+ * through the rounding of its transforms. */
 #ifndef FLEXHPC_DNS_H
 #define FLEXHPC_DNS_H
 
-#include "flexhpc/comm.h"
 #include "flexhpc/config.h"
+#include "flexhpc/flow.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -24,6 +25,7 @@ typedef struct fx_dns_options {
     double viscosity;    /* nu = 1 / Re; 0: inviscid */
     double courant;      /* dt <= courant (2 pi / N) / max(|u| + |v|); stable to about 1.3 */
     double mean_flow[2]; /* U, V */
+    fx_exec *exec;       /* where it is solved; outlives the flow; NULL: the CPU */
 } fx_dns_options;
 
 /* The flow at one time. Means are over the area; angle brackets below. */
@@ -38,15 +40,14 @@ typedef struct fx_dns_state {
     double resolution; /* k_max / k_d, k_d = (2 nu P / nu^3)^(1/6); wanted: 1.5; infinite if inviscid */
 } fx_dns_state;
 
-typedef enum fx_dns_field { FX_DNS_U, FX_DNS_V, FX_DNS_W } fx_dns_field;
-
-/* A flow at rest at t = 0. The caller frees it. FX_EARG: the grid does not suit. Collective. */
+/* A flow at rest at t = 0. The caller frees it. FX_EARG: the grid does not suit, or several ranks are
+ * to share a flow on a backend where it is one rank's. Collective. */
 fx_status fx_dns_create(fx_dns **out, fx_comm *comm, const fx_dns_options *options);
 void fx_dns_free(fx_dns **dns);
 
 /* Starts at t = 0 from random phases and the spectrum E(k) = c k^4 exp(-(k / 10)^2): one seed is one
- * physical field, at any resolution and number of ranks. Local. */
-void fx_dns_start_random(fx_dns *dns, uint64_t seed);
+ * physical field, at any resolution and number of ranks. Collective. */
+fx_status fx_dns_start_random(fx_dns *dns, uint64_t seed);
 
 /* Starts at t = 0 from w, (N / ranks, N), its mean and the modes beyond the 2/3 rule left out.
  * Collective. */
@@ -70,7 +71,7 @@ fx_status fx_dns_sample(fx_dns *dns, fx_dns_field field, double *rows);
 double fx_dns_time(const fx_dns *dns);
 int64_t fx_dns_steps(const fx_dns *dns);
 
-/* Solves one Reynolds number as config's generate.* says, and writes
+/* Solves one Reynolds number on `exec` (NULL: the CPU) as config's generate.* says, and writes
  * generate.path/{Re}_{n}_{n}_seed_{seed}.h5: `w` (T, n, n) float32, or (T, 3, n, n) u, v, w with
  * generate.velocity, one snapshot a chunk; `time`, `energy`, `enstrophy`, `palinstrophy` (T) float64;
  * and attributes. It is a .part file until it is whole. A whole file of the same attributes is left as
@@ -81,10 +82,12 @@ typedef struct fx_dns_made {
     fx_dns_state last;
     bool reused;
 } fx_dns_made;
-fx_status fx_dns_generate(fx_comm *comm, const fx_config *config, double reynolds, fx_dns_made *made);
+fx_status fx_dns_generate(fx_comm *comm, fx_exec *exec, const fx_config *config, double reynolds,
+                          fx_dns_made *made);
 
-/* All of generate.reynolds, and a table of them in the log. With at least as many files as ranks each
- * file is one rank's; with fewer, all ranks share each. Collective. */
+/* All of generate.reynolds on the backend that the configuration names, and a table of them in the log.
+ * With at least as many files as ranks each file is one rank's; with fewer, all ranks share each, which
+ * on cuda is FX_ECONFIG. Collective. */
 fx_status fx_dns_generate_all(fx_comm *comm, const fx_config *config);
 
 #ifdef __cplusplus

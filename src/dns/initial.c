@@ -5,7 +5,7 @@
  *   zeta = xi + eta for kx, ky > 0;  xi - eta for ky < 0;  W(-k) is the conjugate
  * with xi and eta uniform in [0, 2 pi), drawn by (|kx|, |ky|): Philox counter {kx, ky,
  * crc32("dns.phase"), 0}. */
-#include "spectral.h"
+#include "flexhpc/flow.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -213,7 +213,7 @@ static fx_status solve(task *t, fx_dns_made *made)
     const double end = start + (double)(t->snapshots - 1) * interval;
     const int parts = start > 0 ? (int)fmin(ceil(start / interval), SPIN_UP_PARTS) : 0;
     fx_dns_state *s = &made->last;
-    fx_dns_start_random(t->dns, (uint64_t)c->generate_seed);
+    FX_TRY(fx_dns_start_random(t->dns, (uint64_t)c->generate_seed));
     for (int i = 1; i <= parts; i++) {
         FX_TRY(fx_dns_advance(t->dns, start * i / parts, s));
         tell(t, s, end);
@@ -272,7 +272,8 @@ static void discard_file(task *t, fx_status status)
     fx_fail(status, "%s", why);
 }
 
-fx_status fx_dns_generate(fx_comm *comm, const fx_config *config, double reynolds, fx_dns_made *made)
+fx_status fx_dns_generate(fx_comm *comm, fx_exec *exec, const fx_config *config, double reynolds,
+                          fx_dns_made *made)
 {
     task t;
     fx_status status = FX_OK;
@@ -284,7 +285,8 @@ fx_status fx_dns_generate(fx_comm *comm, const fx_config *config, double reynold
     const fx_dns_options options = {.grid = config->generate_grid,
                                     .output_grid = config->generate_output_grid,
                                     .viscosity = 1 / reynolds,
-                                    .courant = config->generate_cfl};
+                                    .courant = config->generate_cfl,
+                                    .exec = exec};
     FX_TRY(fx_dns_create(&t.dns, comm, &options));
     FX_TRY_DONE(fx_agree(comm, allocate(&t)));
     FX_TRY_DONE(fx_agree(comm, create_file(&t)));
@@ -319,11 +321,31 @@ static void print_table(const fx_config *c, const fx_dns_made *made, int count)
 }
 
 /* Whole files, dealt out to the ranks: `mine` gets those of this rank. Local. */
-static fx_status generate_dealt(fx_comm *comm, const fx_config *config, fx_dns_made *mine)
+static fx_status generate_dealt(fx_comm *comm, fx_exec *exec, const fx_config *config,
+                                fx_dns_made *mine)
 {
     const fx_list *list = &config->generate_reynolds;
     for (int i = comm->rank; i < list->count; i += comm->size)
-        FX_TRY(fx_dns_generate(fx_comm_self(), config, list->value[i], &mine[i]));
+        FX_TRY(fx_dns_generate(fx_comm_self(), exec, config, list->value[i], &mine[i]));
+    return FX_OK;
+}
+
+/* The backend that the flows are solved on. Collective. */
+static fx_status open_backend(fx_comm *comm, const fx_config *config, fx_exec **out)
+{
+    const fx_backend *backend = NULL;
+    const int files = config->generate_reynolds.count;
+    const fx_exec_options options = {.comm = comm, .threads = (int)config->run_threads};
+    char text[256];
+    FX_TRY(fx_backend_configured(comm, config, &backend));
+    FX_REQUIRE(
+        backend->flow->shared || files >= comm->size, FX_ECONFIG,
+        "generate.reynolds: %d files for %d ranks: on backend %s each file is one rank's, so start "
+        "no more ranks than files",
+        files, comm->size, backend->name);
+    FX_TRY(fx_agree(comm, backend->open(&options, out)));
+    FX_TRY(fx_agree(comm, backend->describe(*out, text, sizeof text)));
+    fx_log(FX_INFO, "backend %s", text);
     return FX_OK;
 }
 
@@ -338,7 +360,9 @@ fx_status fx_dns_generate_all(fx_comm *comm, const fx_config *config)
 
     fx_dns_made mine[FX_LIST_MAX] = {{0}}, made[FX_LIST_MAX] = {{0}}, *all = NULL;
     fx_lock *lock = NULL;
+    fx_exec *exec = NULL;
     fx_status status = FX_OK;
+    FX_TRY_DONE(open_backend(comm, config, &exec));
     if (comm->rank == 0 && config->generate_path[0]) {
         status = fx_make_dirs(config->generate_path);
         if (status == FX_OK) status = fx_lock_take(config->generate_path, &lock);
@@ -346,10 +370,10 @@ fx_status fx_dns_generate_all(fx_comm *comm, const fx_config *config)
     FX_TRY_DONE(fx_agree(comm, status));
     if (list->count < comm->size) {
         for (int i = 0; i < list->count; i++)
-            FX_TRY_DONE(fx_dns_generate(comm, config, list->value[i], &made[i]));
+            FX_TRY_DONE(fx_dns_generate(comm, exec, config, list->value[i], &made[i]));
     } else {
         FX_TRY_DONE(fx_agree(comm, FX_ALLOC(all, (int64_t)comm->size * FX_LIST_MAX)));
-        FX_TRY_DONE(fx_agree(comm, generate_dealt(comm, config, mine)));
+        FX_TRY_DONE(fx_agree(comm, generate_dealt(comm, exec, config, mine)));
         FX_TRY_DONE(comm->ops->all_gather(comm, mine, sizeof mine, all));
         for (int i = 0; i < list->count; i++)
             made[i] = all[(i % comm->size) * FX_LIST_MAX + i];
@@ -357,6 +381,7 @@ fx_status fx_dns_generate_all(fx_comm *comm, const fx_config *config)
     print_table(config, made, list->count);
 done:
     fx_lock_release(&lock);
+    if (exec) exec->backend->close(&exec);
     fx_free(all);
     return status;
 }

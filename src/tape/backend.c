@@ -58,3 +58,23 @@ fx_status fx_backend_find(const char *name, const fx_backend **out)
     *out = &fx_backend_cpu;
     return FX_OK;
 }
+
+/* Where a GPU answers on some ranks alone, `auto` would mean different backends. */
+static fx_status same_backend(fx_comm *comm, const fx_backend *backend)
+{
+    int64_t any = strcmp(backend->name, "cuda") == 0, other = !any;
+    FX_TRY(fx_comm_max_i64(comm, &any));
+    FX_TRY(fx_comm_max_i64(comm, &other));
+    FX_REQUIRE(!any || !other, FX_EDEVICE,
+               "backend: auto takes cuda on some ranks and cpu on others: say which");
+    return FX_OK;
+}
+
+fx_status fx_backend_configured(fx_comm *comm, const fx_config *config, const fx_backend **out)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    fx_status status = fx_backend_find(names[config->backend], out);
+    if (status != FX_OK) status = fx_context(status, "backend");
+    FX_TRY(fx_agree(comm, status));
+    return same_backend(comm, *out);
+}

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flexhpc/flow.h"
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
@@ -123,4 +124,5 @@ const fx_backend fx_backend_cpu = {
     .forget = forget,
     .wait = wait,
     .describe = describe,
+    .flow = &fx_cpu_flow,
 };

@@ -80,7 +80,7 @@ static void measures_are_the_published_ones(void **state)
         fx_dns *dns = NULL;
         const fx_dns_options options = {.grid = 256, .viscosity = 1e-3, .courant = 0.6};
         ok(fx_dns_create(&dns, fx_comm_self(), &options));
-        fx_dns_start_random(dns, seed);
+        ok(fx_dns_start_random(dns, seed));
         fx_dns_state s;
         ok(fx_dns_measure(dns, &s));
         assert_true(fabs(s.energy / energy - 1) < 1e-10);
@@ -105,7 +105,7 @@ static void a_seed_is_one_field_at_every_resolution(void **state)
         fx_dns *dns = NULL;
         ok(fx_dns_create(&dns, fx_comm_self(), &options));
         ok(FX_ALLOC(w[i], OUT * OUT));
-        fx_dns_start_random(dns, i == 2 ? 12 : 11);
+        ok(fx_dns_start_random(dns, i == 2 ? 12 : 11));
         ok(fx_dns_sample(dns, FX_DNS_W, w[i]));
         fx_dns_free(&dns);
     }

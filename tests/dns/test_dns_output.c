@@ -84,7 +84,7 @@ static void check_file(const fx_config *c, double re)
         .grid = GRID, .output_grid = OUT, .viscosity = 1 / re, .courant = 0.6};
     fx_dns *dns = NULL;
     ok(fx_dns_create(&dns, fx_comm_self(), &options));
-    fx_dns_start_random(dns, 4);
+    ok(fx_dns_start_random(dns, 4));
     for (int i = 0; i < SNAPSHOTS; i++) {
         fx_dns_state s;
         if (i == 0) ok(fx_dns_advance(dns, 0.05, NULL));
@@ -161,21 +161,21 @@ static void one_file_is_shared(void **state)
     fx_config c = settings();
     in_a_new_folder(&c, "shared");
     fx_dns_made made;
-    ok(fx_dns_generate(world, &c, 300, &made));
+    ok(fx_dns_generate(world, NULL, &c, 300, &made));
     assert_false(made.reused);
     assert_true(made.last.time == 0.1 + 0.05 * (SNAPSHOTS - 1));
     assert_true(made.resolution > 0 && made.resolution <= made.last.resolution);
     check_file(&c, 300);
     const fx_dns_made first = made;
-    ok(fx_dns_generate(world, &c, 300, &made));
+    ok(fx_dns_generate(world, NULL, &c, 300, &made));
     assert_true(made.reused);
     assert_true(made.steps == first.steps && made.resolution == first.resolution);
     assert_true(made.last.energy == first.last.energy && made.last.enstrophy == first.last.enstrophy);
 
     c.generate_velocity = true;
-    assert_int_equal(fx_dns_generate(world, &c, 300, &made), FX_ECONFIG);
+    assert_int_equal(fx_dns_generate(world, NULL, &c, 300, &made), FX_ECONFIG);
     assert_non_null(strstr(fx_error_message(), "velocity"));
-    ok(fx_dns_generate(world, &c, 200, &made));
+    ok(fx_dns_generate(world, NULL, &c, 200, &made));
     check_file(&c, 200);
     out_of_the_folder();
 }

@@ -35,7 +35,7 @@ static double *solve(fx_comm *comm, fx_dns_state *measures)
         .grid = N, .output_grid = OUT, .viscosity = 1e-3, .courant = 0.6, .mean_flow = {0.25, -0.5}};
     fx_dns *dns = NULL;
     ok(fx_dns_create(&dns, comm, &options));
-    fx_dns_start_random(dns, 5);
+    ok(fx_dns_start_random(dns, 5));
     for (int i = 0; i < STEPS; i++)
         ok(fx_dns_step(dns, 10));
     ok(fx_dns_measure(dns, measures));

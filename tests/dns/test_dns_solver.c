@@ -107,7 +107,7 @@ static void moving_vortices_converge_with_order_four(void **state)
 static double drift(double courant)
 {
     fx_dns *dns = make(64, INFINITY, courant);
-    fx_dns_start_random(dns, 1);
+    ok(fx_dns_start_random(dns, 1));
     fx_dns_state first, last;
     ok(fx_dns_measure(dns, &first));
     while (fx_dns_time(dns) < 1)
@@ -132,7 +132,7 @@ static void budgets_close(void **state)
     (void)state;
     const double nu = 0.01, h = 0.01;
     fx_dns *dns = make(128, 1 / nu, 0.6);
-    fx_dns_start_random(dns, 1);
+    ok(fx_dns_start_random(dns, 1));
     fx_dns_state s[3];
     ok(fx_dns_measure(dns, &s[0]));
     for (int i = 0; i < 15; i++) {
@@ -159,7 +159,7 @@ static void finer_grids_agree(void **state)
             .grid = i ? FINER : N, .output_grid = N, .viscosity = 1.0 / 40, .courant = 0.6};
         fx_dns *dns = NULL;
         ok(fx_dns_create(&dns, fx_comm_self(), &options));
-        fx_dns_start_random(dns, 1);
+        ok(fx_dns_start_random(dns, 1));
         ok(fx_dns_advance(dns, 0.3, NULL));
         ok(fx_dns_sample(dns, FX_DNS_W, w[i]));
         fx_dns_free(&dns);
@@ -178,7 +178,7 @@ static void turbulence_converges_with_order_four(void **state)
     for (int level = 0; level < LEVELS; level++) {
         const int steps = 100 << level;
         fx_dns *dns = make(N, 100, INFINITY);
-        fx_dns_start_random(dns, 1);
+        ok(fx_dns_start_random(dns, 1));
         for (int i = 1; i <= steps; i++)
             ok(fx_dns_step(dns, 0.5 * i / steps));
         w[level] = field(N);
@@ -195,7 +195,7 @@ static void largest_vorticity_never_grows(void **state)
 {
     (void)state;
     fx_dns *dns = make(128, 100, 0.6);
-    fx_dns_start_random(dns, 1);
+    ok(fx_dns_start_random(dns, 1));
     fx_dns_state s;
     ok(fx_dns_measure(dns, &s));
     for (int i = 1; i <= 20; i++) {
@@ -225,7 +225,7 @@ static void symmetries_hold(void **state)
     };
     fx_dns *dns = make(N, 500, 0.6);
     double *w = field(N), *moved = field(N), *plain = field(N), *expected = field(N);
-    fx_dns_start_random(dns, 3);
+    ok(fx_dns_start_random(dns, 3));
     ok(fx_dns_sample(dns, FX_DNS_W, w));
     for (size_t m = 0; m < sizeof motions / sizeof *motions; m++) {
         const motion *g = &motions[m];
@@ -309,7 +309,7 @@ static void what_cannot_be_is_refused(void **state)
             strstr(fx_error_message(), i ? "flow is not finite" : "velocity is not finite"));
     }
     fx_free(w);
-    fx_dns_start_random(dns, 1);
+    ok(fx_dns_start_random(dns, 1));
     assert_int_equal(fx_dns_step(dns, 0), FX_EARG);
     fx_dns_free(&dns);
 }
@@ -318,7 +318,7 @@ static void what_cannot_be_is_refused(void **state)
 static void stopped(double re, double courant, double part, const char *word)
 {
     fx_dns *dns = make(64, re, courant);
-    fx_dns_start_random(dns, 1);
+    ok(fx_dns_start_random(dns, 1));
     fx_status status = FX_OK;
     for (double t = part; status == FX_OK && t < 2; t += part)
         status = fx_dns_advance(dns, t, NULL);

@@ -50,7 +50,7 @@ static void decay_at_re_2000(void **state)
         const fx_dns_options options = {.grid = 512, .viscosity = 1.0 / 2000, .courant = 0.6};
         fx_dns *dns = NULL;
         assert_int_equal(fx_dns_create(&dns, fx_comm_self(), &options), FX_OK);
-        fx_dns_start_random(dns, (uint64_t)seed);
+        assert_int_equal(fx_dns_start_random(dns, (uint64_t)seed), FX_OK);
         for (int i = 0; i < TIMES; i++) {
             fx_dns_state s;
             if (fx_dns_advance(dns, times[i], &s) != FX_OK) fail_msg("%s", fx_error_message());
