@@ -227,4 +227,5 @@ const fx_backend fx_backend_cuda = {
     .forget = forget,
     .wait = wait,
     .describe = describe,
+    .flow = &fx_cuda_flow,
 };

@@ -49,7 +49,7 @@ else()
   # The file alone: its compile options are not nvcc's. The driver (libcuda) is never linked: a login node has none.
   add_dependencies(flexhpc_cuda flexhpc)
   target_link_options(flexhpc_cuda PRIVATE LINKER:--as-needed)
-  target_link_libraries(flexhpc_cuda PRIVATE $<TARGET_FILE:flexhpc> CUDA::cudart CUDA::cublasLt ${CUDNN_LIBRARY}
+  target_link_libraries(flexhpc_cuda PRIVATE $<TARGET_FILE:flexhpc> CUDA::cudart CUDA::cublasLt CUDA::cufft ${CUDNN_LIBRARY}
     ${NCCL_LIBRARY})
 endif()
 target_link_options(flexhpc_cuda PRIVATE LINKER:-z,defs)

@@ -61,6 +61,8 @@ fx_status fx_cuda_pick_device(fx_cuda *exec);
 #undef FX_OP
 extern const fx_kernel *const fx_cuda_kernels[FX_OP_COUNT];
 
+extern const struct fx_flow_ops fx_cuda_flow; /* flow.cu */
+
 /* Copies between host memory of any kind and the device, in the stream's order, through pinned memory.
  * `host` is free again when they return; a download has waited for the data. */
 fx_status fx_cuda_staging_create(fx_cuda_staging **out);

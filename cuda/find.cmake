@@ -1,5 +1,5 @@
-# What the CUDA backend needs: a toolkit of 12.4 or later with its compiler, cuDNN 9.8 or later, NCCL; the stand-in needs
-# their headers alone. Sets FLEXHPC_CUDA; with FX_CUDA=AUTO, where something is missing, the backend is left out and one
+# What the CUDA backend needs: a toolkit of 12.4 or later with its compiler and cuFFT, cuDNN 9.8 or later, NCCL; the
+# stand-in needs their headers alone. Sets FLEXHPC_CUDA; with FX_CUDA=AUTO, where something is missing, the backend is left out and one
 # line says what.
 include(CheckLanguage)
 check_language(CUDA)
@@ -29,6 +29,9 @@ endif()
 if(NOT FX_CUDA STREQUAL "STANDIN")
   if(NOT CMAKE_CUDA_COMPILER)
     list(APPEND missing "nvcc")
+  endif()
+  if(CUDAToolkit_FOUND AND NOT TARGET CUDA::cufft)
+    list(APPEND missing "cuFFT")
   endif()
   foreach(library CUDNN NCCL)
     if(${library}_INCLUDE_DIR AND NOT ${library}_LIBRARY)

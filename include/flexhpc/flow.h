@@ -58,13 +58,13 @@ typedef struct fx_flow_sums {
 typedef struct fx_flow fx_flow; /* a backend's own */
 
 /* Results are the same on every backend, to rounding, and the same bits every time. Collective but for
- * `free`, and returned by all ranks alike where a rank's memory may be short. */
+ * `close`, and returned by all ranks alike where a rank's memory may be short. */
 typedef struct fx_flow_ops {
     bool shared; /* the ranks of a communicator may share one flow */
 
     /* A flow at rest; `exec` is of this backend and outlives it (cpu: it may be NULL). */
-    fx_status (*create)(fx_flow **out, fx_exec *exec, fx_comm *comm, const fx_flow_options *options);
-    void (*free)(fx_flow **flow);
+    fx_status (*open)(fx_flow **out, fx_exec *exec, fx_comm *comm, const fx_flow_options *options);
+    void (*close)(fx_flow **flow);
 
     /* w = fx_random_vorticity's. */
     fx_status (*load)(fx_flow *flow, uint64_t seed);

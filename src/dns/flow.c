@@ -42,7 +42,7 @@ static fx_status allocate(fx_flow *f)
     return FX_ALLOC(f->scratch, fx_fourier_threads(f->solve) * 2 * f->options.grid);
 }
 
-static void free_flow(fx_flow **out)
+static void close_flow(fx_flow **out)
 {
     fx_flow *f = *out;
     if (!f) return;
@@ -63,7 +63,7 @@ static void free_flow(fx_flow **out)
     *out = NULL;
 }
 
-static fx_status create(fx_flow **out, fx_exec *exec, fx_comm *comm, const fx_flow_options *options)
+static fx_status open_flow(fx_flow **out, fx_exec *exec, fx_comm *comm, const fx_flow_options *options)
 {
     (void)exec;
     *out = NULL;
@@ -79,7 +79,7 @@ static fx_status create(fx_flow **out, fx_exec *exec, fx_comm *comm, const fx_fl
     *out = f;
     f = NULL;
 done:
-    free_flow(&f);
+    close_flow(&f);
     return status;
 }
 
@@ -248,8 +248,8 @@ static fx_status sample(fx_flow *f, fx_dns_field field, double *rows)
 
 const fx_flow_ops fx_cpu_flow = {
     .shared = true,
-    .create = create,
-    .free = free_flow,
+    .open = open_flow,
+    .close = close_flow,
     .load = load,
     .load_rows = load_rows,
     .evaluate = evaluate,

@@ -52,7 +52,7 @@ fx_status fx_dns_create(fx_dns **out, fx_comm *comm, const fx_dns_options *optio
                                   .output_grid = coarse ? coarse : n,
                                   .viscosity = options->viscosity,
                                   .mean_flow = {options->mean_flow[0], options->mean_flow[1]}};
-    const fx_status status = ops->create(&dns->flow, options->exec, comm, &flow);
+    const fx_status status = ops->open(&dns->flow, options->exec, comm, &flow);
     if (status != FX_OK) fx_dns_free(&dns);
     *out = dns;
     return status;
@@ -62,7 +62,7 @@ void fx_dns_free(fx_dns **out)
 {
     fx_dns *dns = *out;
     if (!dns) return;
-    dns->ops->free(&dns->flow);
+    dns->ops->close(&dns->flow);
     fx_free(dns);
     *out = NULL;
 }

@@ -34,7 +34,7 @@ HEADERS = {
     "comm": "comm.h heartbeat.h launch.h",
     "io": "io.h fs.h h5.h json.h png.h safetensors.h tfevents.h",
     "config": "config.h keys.def",
-    "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h",
+    "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
     "ops": "schedule.h",
     "model": "layers.h model.h",
     "train": "train.h checkpoint.h watchdog.h",
