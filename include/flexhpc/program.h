@@ -22,6 +22,7 @@ typedef struct fx_plan_summary {
     const char *peak_node;
     int64_t parameters; /* trained and buffers */
     double flops;       /* of one run: 2 per multiply-add of convolutions, products and attention */
+    double bytes;       /* of one run: fx_node_bytes of all entries */
 } fx_plan_summary;
 
 /* Prepares kernels, plans memory and takes the builder over (also on failure; *g becomes NULL). With
@@ -43,11 +44,14 @@ int fx_program_entries(const fx_program *program, const fx_entry **entries);
 /* 2 per multiply-add of one pass of a node; 0 where that isn't what its time goes into. Local. */
 double fx_node_flops(const fx_node *node, fx_pass pass);
 
-/* Bytes of the tensors that one pass of a node reads or writes, each once, a gradient that is added to
- * twice: what it moves at least when nothing is in a cache, but for ops that work in place. Local. */
+/* Bytes of the tensors that one pass of a node reads and writes, each once; one that is added to,
+ * twice. Less can't be moved where nothing stays in a cache from entry to entry. 0 of what
+ * communicates. Local.
+ */
 double fx_node_bytes(const fx_node *node, fx_pass pass);
 
-/* One line an entry: index, pass, name, op, shapes, offsets. Local. */
+/* One line an entry: index, pass, name, op, shapes, offsets, scratch, FLOP and bytes as above. Local.
+ */
 fx_status fx_program_dump(const fx_program *program, FILE *out);
 
 #ifdef __cplusplus

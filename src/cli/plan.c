@@ -36,6 +36,7 @@ static void print_head(const column *c)
     printf("nodes      %16d   forward %d, backward %d, recomputed %d, communication %d\n", s->nodes,
            s->forward, s->backward, s->recomputed, s->communication);
     printf("work       %16.1f   GFLOP a step and rank\n", 1e-9 * s->flops);
+    printf("traffic    %16.1f   GB a step and rank, every tensor of an entry once\n", 1e-9 * s->bytes);
     printf("arena      %16.1f   MiB; %.1f without reuse; %.1f wait for backward\n",
            (double)s->arena_bytes / 1048576, (double)s->tensor_bytes / 1048576,
            (double)s->saved_bytes / 1048576);
@@ -105,7 +106,7 @@ static void print_row(const char *group, const char *name, const double values[O
  * add up to the last one. */
 static void print_table(const column columns[OPTIONS])
 {
-    double work[OPTIONS];
+    double work[OPTIONS], traffic[OPTIONS];
     printf("\nMiB a rank, at the arena's peak");
     printf("%7s%12s%12s%12s   by model.recompute\n", option_names[0], option_names[1], option_names[2],
            option_names[3]);
@@ -117,9 +118,12 @@ static void print_table(const column columns[OPTIONS])
         PRINT_BYTES("parameters", slab_names[s], fx_params_slab_bytes(c->trainee->params, (fx_slab)s));
     PRINT_BYTES("kept", "in and out", c->plan.kept_bytes);
     PRINT_BYTES("in all", "", fx_trainee_bytes(c->trainee));
-    for (int i = 0; i < OPTIONS; i++)
+    for (int i = 0; i < OPTIONS; i++) {
         work[i] = 1e-9 * columns[i].plan.flops;
+        traffic[i] = 1e-9 * columns[i].plan.bytes;
+    }
     print_row("work", "GFLOP a step", work);
+    print_row("traffic", "GB a step", traffic);
     for (int i = 0; i < OPTIONS; i++)
         printf("peak of %-8s  at %s\n", option_names[i], columns[i].plan.peak_node);
 }

@@ -1,6 +1,6 @@
-/* flops.c: the arithmetic that a node's formula asks for: 2 per multiply-add of its products, whatever
- * the kernel does instead (folded upsampling does 4/9 of it, attention's backward computes scores
- * again); and the bytes of the tensors that it names. */
+/* flops.c: what a node's formula asks for, whatever the kernel does instead: arithmetic, 2 per
+ * multiply-add of its products (folded upsampling does 4/9 of it, attention's backward computes scores
+ * again), and bytes, every tensor of a pass once. */
 #include "flexhpc/program.h"
 
 /* in[]: X, W, BIAS, RESIDUAL, X2 for convolutions and linear layers alike. */
@@ -42,20 +42,31 @@ double fx_node_flops(const fx_node *node, fx_pass pass)
     }
 }
 
-static double bytes_of(fx_tensor *const *t, int count, unsigned mask)
+static double bytes_of(fx_tensor *const *t, int count, unsigned of)
 {
-    double bytes = 0;
+    double sum = 0;
     for (int i = 0; i < count; i++)
-        if (t[i] && mask >> i & 1) bytes += (double)fx_tensor_bytes(t[i]);
-    return bytes;
+        if (t[i] && of & 1u << i) sum += (double)fx_tensor_bytes(t[i]);
+    return sum;
 }
 
-double fx_node_bytes(const fx_node *n, fx_pass pass)
+/* Of an op without outputs, which is the optimizer: it reads all but the copies, and rewrites all but
+ * the gradient and clip's result. */
+static double bytes_in_place(const fx_node *n)
 {
-    const unsigned all = ~0u, reads = pass == FX_FORWARD ? all : n->op->backward_reads;
-    double bytes = bytes_of(n->in, FX_MAX_IN, reads) + bytes_of(n->out, FX_MAX_OUT, reads / FX_OUT(0)) +
-                   bytes_of(n->saved, FX_MAX_SAVED, reads / FX_SAVED(0));
-    if (pass == FX_FORWARD) return bytes;
-    return bytes + bytes_of(n->dout, FX_MAX_OUT, all) + bytes_of(n->din, FX_MAX_IN, all) +
-           bytes_of(n->din, FX_MAX_IN, n->accumulate);
+    const unsigned gradient = FX_IN(1), norm = FX_IN(5), copies = FX_IN(6);
+    return bytes_of(n->in, FX_MAX_IN, ~copies) + bytes_of(n->in, FX_MAX_IN, ~(gradient | norm));
+}
+
+double fx_node_bytes(const fx_node *node, fx_pass pass)
+{
+    const unsigned reads = node->op->backward_reads, all = ~0u;
+    if (node->op->communicates || node->id == FX_OP_join) return 0;
+    if (pass == FX_FORWARD && !node->out[0]) return bytes_in_place(node);
+    if (pass == FX_FORWARD)
+        return bytes_of(node->in, FX_MAX_IN, all) + bytes_of(node->out, FX_MAX_OUT, all) +
+               bytes_of(node->saved, FX_MAX_SAVED, all);
+    return bytes_of(node->in, FX_MAX_IN, reads) + bytes_of(node->out, FX_MAX_OUT, reads >> 8) +
+           bytes_of(node->saved, FX_MAX_SAVED, reads >> 16) + bytes_of(node->dout, 1, all) +
+           bytes_of(node->din, FX_MAX_IN, all) + bytes_of(node->din, FX_MAX_IN, node->accumulate);
 }

@@ -26,7 +26,8 @@ fx_status fx_program_dump(const fx_program *program, FILE *out)
         print_tensors(out, "out", n->out, FX_MAX_OUT);
         print_tensors(out, "saved", n->saved, FX_MAX_SAVED);
         print_tensors(out, "din", n->din, FX_MAX_IN);
-        fprintf(out, " scratch %zu\n", entries[e].scratch_bytes);
+        fprintf(out, " scratch %zu flop %.0f bytes %.0f\n", entries[e].scratch_bytes,
+                fx_node_flops(n, entries[e].pass), fx_node_bytes(n, entries[e].pass));
     }
     FX_REQUIRE(!ferror(out), FX_EIO, "the dump could not be written");
     return FX_OK;

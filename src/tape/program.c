@@ -43,6 +43,7 @@ static void count_entries(fx_program *p)
         else
             s->forward++;
         s->flops += fx_node_flops(entry->node, entry->pass);
+        s->bytes += fx_node_bytes(entry->node, entry->pass);
     }
     s->parameters = fx_params_elements(p->g->params, true) + fx_params_elements(p->g->params, false);
 }

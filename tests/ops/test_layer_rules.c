@@ -1,9 +1,8 @@
-/* test_layer_rules.c: what conv, linear and attention refuse, and the FLOPs that they count; the bytes
- * of a node's tensors.
+/* test_layer_rules.c: what conv, linear and attention refuse, and the FLOPs and bytes that nodes count.
  *
  * Planted and caught: in conv.c the check of the second source's size left out; in flops.c taps not
- * counted, backward counted once for any number of gradients, a gradient that is added to counted once,
- * the output counted in backward. */
+ * counted, backward counted once for any number of gradients, what is added to counted once, the
+ * optimizer's copies read, all inputs read in backward. */
 #include "by_hand.h"
 
 #include "flexhpc/error.h"
@@ -100,23 +99,30 @@ static void counts_flops(void **state)
     assert_float_equal(fx_node_flops(&h.node, FX_BACKWARD), 2 * 4 * 2 * 5 * 5 * 16, 0);
 }
 
-/* silu, (2,3,5): in and out of 30 numbers; backward reads in and dout, and adds to din. */
 static void counts_bytes(void **state)
 {
     (void)state;
     by_hand h;
-    fx_tensor gradient = {.rank = 1, .dim = {30}}, narrow = {.rank = 1, .dim = {30}, .dtype = FX_BF16};
-    const int64_t dim[LIST][FX_MAX_RANK] = {{2, 3, 5}};
-    assert_int_equal(shape_of(&h, FX_OP_silu, (fx_attrs){0}, dim), FX_OK);
-    h.node.out[1] = h.node.out[2] = NULL; /* there by hand alone */
-    memset(h.node.saved, 0, sizeof h.node.saved);
-    assert_float_equal(fx_node_bytes(&h.node, FX_FORWARD), 2 * 120, 0);
-    h.node.dout[0] = h.node.din[0] = &gradient;
-    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 3 * 120, 0);
+    const int64_t norm[LIST][FX_MAX_RANK] = {
+        {2, 3, 8}, {8}, {8}}; /* saves 2 numbers for each of 6 rows */
+    assert_int_equal(shape_of(&h, FX_OP_layer_norm, (fx_attrs){.layer_norm = {1e-5f}}, norm), FX_OK);
+    h.node.out[1] = h.node.out[2] = h.node.saved[2] = NULL; /* which the shape rule left alone */
+    assert_float_equal(fx_node_bytes(&h.node, FX_FORWARD), 4 * (48 + 8 + 8 + 48 + 12), 0);
+    h.node.dout[0] = h.node.out[0];
+    for (int i = 0; i < 3; i++)
+        h.node.din[i] = h.node.in[i];
+    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 4 * (48 + 8 + 12 + 48 + 64), 0);
     h.node.accumulate = FX_IN(0);
-    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 4 * 120, 0);
-    h.node.din[0] = &narrow;
-    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 3 * 120, 0);
+    assert_float_equal(fx_node_bytes(&h.node, FX_BACKWARD), 4 * (48 + 8 + 12 + 48 + 64 + 48), 0);
+
+    /* AdamW with EMA and bf16 copies: reads 5 slabs and writes 4, and the copies of two */
+    const int64_t update[LIST][FX_MAX_RANK] = {{10}, {10}, {10}, {10}, {10}, {4}};
+    assert_int_equal(shape_of(&h, FX_OP_update, (fx_attrs){.update = {.optimizer = FX_ADAMW}}, update),
+                     FX_OK);
+    h.node.out[0] = NULL;
+    fx_tensor copies = {.dtype = FX_BF16, .rank = 2, .dim = {2, 10}};
+    h.node.in[6] = &copies;
+    assert_float_equal(fx_node_bytes(&h.node, FX_FORWARD), 4 * (5 * 10 + 4 + 4 * 10) + 2 * 20, 0);
 }
 
 int main(void)
