@@ -11,6 +11,7 @@
  * dz; what else is fp32 agrees as it does in fp32.
  *
  * Run: standin only
+ * Run: gpu
  * Planted and caught: in add.cu b read from its second element on; in pool.cu a pixel's gradient stored
  * at its neighbour; in device.cuh a gradient stored where it must be added; in clip.cu the last
  * elements left out; in update.cu the EMA's sign; in tree_sum.cu a sum in order, no tree. In bf16: in
