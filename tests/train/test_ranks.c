@@ -16,9 +16,11 @@
  * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's; a
  * rank's first slot left out of the draws of t and eps, and of dropout; one bucket of gradients not
  * reduced; a parameter left out of its bucket; the gradient of the contrastive term counted once a
- * rank; contrast among own latents only. On CUDA: the
- * slot left out of the draws, and of dropout; a bucket not reduced; the order of ranks and samples in
- * the tree.
+ * rank; contrast among own latents only. In train.reduce: fixed: each rank's own samples first in the
+ * tree (seen on 4 ranks); each rank's samples added one after the other before the tree over ranks;
+ * latents gathered in reverse order of ranks; the last sample left out of the tree on any number of
+ * ranks (seen against the ring). On CUDA: the slot left out of the draws, and of dropout; a bucket not
+ * reduced; the order of ranks and samples in the tree.
  */
 #include <math.h>
 #include <setjmp.h>
