@@ -4,7 +4,8 @@
  * bf16, 4 more for the copies of P and EMA (2 without it), from the same registers. */
 #include "launch.cuh"
 
-/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), with EMA (2,n), or NULL */
+/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), of P, or (2,n), of P and EMA,
+ * or NULL */
 enum { P, G, M, V, EMA, NORM, COPY };
 enum { FACTOR = 1, FINITE = 2 }; /* of NORM */
 enum { THREADS = 256, ROUNDS = 8, WIDE = 4 };
@@ -122,7 +123,7 @@ template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *
                         fx_f32(n->in[V]),
                         fx_f32(n->in[EMA]),
                         fx_f32(n->in[G]),
-                        {copy, copy && n->in[EMA] ? copy + count : NULL},
+                        {copy, copy && n->in[COPY]->dim[0] == 2 ? copy + count : NULL},
                         count};
     const rates a = rates_of(&n->attrs.update);
     const unsigned grid = fx_grid(count, THREADS * ROUNDS * WIDE);

@@ -70,6 +70,9 @@ typedef struct fx_contrast_attrs {
 typedef struct fx_reduce_attrs {
     int64_t offset, count; /* elements of the gradient slab: one bucket */
 } fx_reduce_attrs;
+typedef struct fx_all_gather_attrs {
+    int ranks;
+} fx_all_gather_attrs;
 typedef struct fx_clip_attrs {
     float max_norm; /* 0: no clip */
 } fx_clip_attrs;
@@ -103,6 +106,7 @@ typedef union fx_attrs {
     fx_gather_attrs gather;
     fx_contrast_attrs contrast;
     fx_reduce_attrs reduce;
+    fx_all_gather_attrs all_gather;
     fx_clip_attrs clip;
     fx_update_attrs update;
     fx_ddim_attrs ddim;

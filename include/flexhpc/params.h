@@ -1,7 +1,8 @@
 /* params.h: the parameters of a model, shared by all its tapes. Owns their descriptions and the slabs
  * that hold them: value, gradient, optimizer moments, EMA, all fp32. Where kernels read bf16, a further
  * slab holds copies of values and EMA as they read them: whoever writes those writes it too (the op
- * `update`, fx_params_write). Names and shapes are the published state_dict's. Includes op.h. */
+ * `update`, fx_params_write). Slabs may be sharded over ranks (fx_params_shard). Names and shapes are
+ * the published state_dict's. Includes op.h. */
 #ifndef FLEXHPC_PARAMS_H
 #define FLEXHPC_PARAMS_H
 
@@ -63,6 +64,21 @@ int fx_params_replica_count(const fx_params *params);
 fx_status fx_params_store_as(fx_params *params, fx_dtype storage);
 fx_dtype fx_params_storage(const fx_params *params);
 
+/* Elements [first, first + count). */
+typedef struct fx_range {
+    int64_t first, count;
+} fx_range;
+
+/* A rank's share of a slab of `elements`: all ranks have fx_share_width but the last ones, which have
+ * less, or none. Borders are multiples of 64 elements. Local. */
+int64_t fx_share_width(int64_t elements, int ranks);
+fx_range fx_share_of(int64_t elements, int rank, int ranks);
+
+/* Of what only the update needs, which is moments, EMA and, where kernels read copies, values, this
+ * rank will hold its share of the trained elements alone. Tapes over the EMA are refused then. Before
+ * the layout; nothing on one rank. Local. */
+fx_status fx_params_shard(fx_params *params, int rank, int ranks);
+
 /* Finds the parameter, or adds it; the same name must keep shape and init. Local. */
 fx_status fx_params_get(fx_params *params, const char *name, fx_init init, int rank, const int64_t *dim,
                         fx_param **out);
@@ -80,10 +96,17 @@ fx_status fx_params_lay_out(fx_params *params, fx_param *const *order, unsigned 
 /* Lays the slabs out and takes their memory, which is zero. FX_ENOMEM. Local. */
 fx_status fx_params_allocate(fx_params *params, fx_exec *exec, fx_param *const *order, unsigned slabs);
 
-/* The whole trained part of a slab as one tensor (n); of replica r for gradients; the copies as (1, n),
- * of the values, or (2, n) with those of the EMA. NULL when the layout has no such slab; its data is
- * NULL until fx_params_allocate. */
+/* The trained part of a slab that this rank holds as one tensor (n), n being less where it is sharded;
+ * of replica r for gradients; the copies as (1, n), of the values, or (2, n) with those of the EMA,
+ * which sharding leaves out. NULL when the layout has no such slab; its data is NULL until
+ * fx_params_allocate. */
 fx_tensor *fx_params_slab(fx_params *params, fx_slab slab, int replica);
+/* What the update works on, in any slab, of gradients in replica 0: this rank's share, (n) or (1, n) as
+ * fx_params_slab, and that itself without sharding. n may be 0. */
+fx_tensor *fx_params_share(fx_params *params, fx_slab slab);
+/* What kernels read of the trained values as all ranks' shares in order, (ranks * fx_share_width); NULL
+ * without sharding. */
+fx_tensor *fx_params_shares(fx_params *params);
 /* All replicas of the gradient slab as one tensor (replicas, n); NULL as fx_params_slab. */
 fx_tensor *fx_params_gradients(fx_params *params);
 /* Bytes of a slab, all its replicas; 0 when the layout has none. Then of all slabs. */
@@ -94,11 +117,19 @@ size_t fx_params_bytes(const fx_params *params);
  * Local. */
 fx_status fx_params_initialize(fx_params *params, fx_exec *exec, uint64_t seed);
 
+/* The elements of a tensor that a rank holds in a slab: all of them unless the slab is sharded. Local.
+ */
+fx_range fx_params_part(const fx_params *params, const fx_param *p, fx_slab slab, int rank);
+
 /* One tensor to and from host memory (float, row-major published shape); slab VALUE or EMA, MOMENT1,
- * MOMENT2, GRADIENT (replica 0). Local. */
+ * MOMENT2, GRADIENT (replica 0). Where this rank holds a part, that part of `out` or `in`. Local. */
 fx_status fx_params_read(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab, float *out);
 fx_status fx_params_write(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab,
                           const float *in);
+
+/* fx_params_read of the whole tensor, put together from all ranks' parts. Collective. */
+fx_status fx_params_read_whole(fx_params *params, fx_exec *exec, const fx_param *p, fx_slab slab,
+                               float *out);
 
 #ifdef __cplusplus
 }

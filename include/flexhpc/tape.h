@@ -41,7 +41,7 @@ fx_params *fx_builder_params(fx_builder *g);
 void fx_scope_push(fx_builder *g, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void fx_scope_pop(fx_builder *g);
 
-/* Weights that later nodes read: raw values (the default) or the EMA. */
+/* Weights that later nodes read: raw values (the default) or the EMA, which must not be sharded. */
 void fx_builder_use_ema(fx_builder *g, bool ema);
 
 /* Which samples the rows of later nodes are. */

@@ -22,6 +22,7 @@ typedef struct fx_step_options {
     int64_t factor;      /* super-resolution: lowres is made from the last snapshot */
     bool given;          /* lowres, t and eps are inputs (golden files) instead of made on the tape */
     bool fixed; /* gradients of single samples summed in one tree: the same bits on any rank count */
+    bool shard; /* over ranks: moments, EMA, masters */
     fx_recompute recompute;
     size_t bucket_bytes;
     fx_clip_attrs clip;

@@ -4,14 +4,15 @@
  *   AdamW: m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,
  *          p -= lr (m / (1 - b1^u) / (sqrt(v / (1 - b2^u)) + eps) + w p)
  *   ema -= (1 - d)(ema - p)
- *   copy = p, and of the EMA, as kernels read them, where that is not p itself
+ *   copy = p, and of the EMA where that is read too, as kernels read them, where that is not p itself
  * One pass over memory. Does nothing where `clip` found a norm that is not finite: the trainer decides
  * then. */
 #include <string.h>
 
 #include "ops.h"
 
-/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), with EMA (2,n), or NULL */
+/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), of P, or (2,n), of P and
+ * EMA, or NULL */
 enum { P, G, M, V, EMA, NORM, COPY };
 
 static fx_status shape(fx_node *n)
@@ -23,8 +24,9 @@ static fx_status shape(fx_node *n)
         FX_REQUIRE(n->in[i] ? fx_same_shape(n->in[i], n->in[P]) : i == EMA || (i == V && !adamw),
                    FX_EARG, "input %d is %s, the parameters are %s", i, fx_shape_text(n->in[i]),
                    fx_shape_text(n->in[P]));
-    FX_REQUIRE(!n->in[COPY] ||
-                   fx_has_shape(n->in[COPY], 2, FX_DIMS(n->in[EMA] ? 2 : 1, fx_count(n->in[P]))),
+    const int64_t copies = n->in[COPY] ? n->in[COPY]->dim[0] : 0;
+    FX_REQUIRE(copies == 0 || ((copies == 1 || (copies == 2 && n->in[EMA])) &&
+                               fx_has_shape(n->in[COPY], 2, FX_DIMS(copies, fx_count(n->in[P])))),
                FX_EARG, "copies %s do not fit the parameters %s", fx_shape_text(n->in[COPY]),
                fx_shape_text(n->in[P]));
     return FX_OK;
@@ -87,7 +89,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
         adamw(n, exec->step, norm[1]);
     if (!n->in[COPY]) return FX_OK;
     memcpy(n->in[COPY]->data, n->in[P]->data, bytes);
-    if (n->in[EMA]) memcpy((char *)n->in[COPY]->data + bytes, n->in[EMA]->data, bytes);
+    if (n->in[COPY]->dim[0] == 2) memcpy((char *)n->in[COPY]->data + bytes, n->in[EMA]->data, bytes);
     return FX_OK;
 }
 
@@ -101,6 +103,9 @@ static const fx_op_case cases[] = {
     {.name = "copies",
      .attrs = {.update = {FX_LION, 0.9, 0.98, 0, 0.01}},
      .dim = {{2056}, {2056}, {2056}, {0}, {2056}, {4}, {2, 2056}}},
+    {.name = "copy of values only",
+     .attrs = {.update = {FX_LION, 0.9, 0.98, 0, 0.01}},
+     .dim = {{70}, {70}, {70}, {0}, {70}, {4}, {1, 70}}},
     {.name = "copy without average",
      .attrs = {.update = {FX_ADAMW, 0.9, 0.999, 1e-8, 0}},
      .dim = {{50}, {50}, {50}, {50}, {0}, {4}, {1, 50}}},

@@ -87,6 +87,9 @@ void fx_scope_pop(fx_builder *g)
 
 void fx_builder_use_ema(fx_builder *g, bool ema)
 {
+    if (ema && fx_params_shares(g->params))
+        fx_builder_fail(g, FX_EARG,
+                        "the EMA is sharded over ranks (train.shard_optimizer): no rank has it");
     g->ema = ema;
 }
 

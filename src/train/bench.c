@@ -40,7 +40,8 @@ static fx_status watch_step(fx_synthetic *s, fx_bench_report *out)
     return status;
 }
 
-/* Sampling of one task only, super-resolution where the model has it. */
+/* Sampling of one task only, super-resolution where the model has it, with the raw weights: no rank may
+ * have the whole EMA. */
 static fx_status time_sampling(fx_synthetic *s, fx_bench_report *out)
 {
     fx_sampler sampler = {0};
@@ -49,7 +50,7 @@ static fx_status time_sampling(fx_synthetic *s, fx_bench_report *out)
     const fx_step step = {.seed = (uint64_t)s->config->seed, .gradient_scale = 1};
     options.model.tasks &= options.model.tasks & FX_TASK_SR ? FX_TASK_SR : FX_TASK_FC;
     FX_TRY_DONE(fx_sampler_create(s->exec, s->trainee->params, &options, s->config->bench_patches,
-                                  SAMPLER_STEPS, true, &sampler));
+                                  SAMPLER_STEPS, false, &sampler));
     FX_TRY_DONE(fx_synthetic_normal(s, sampler.program, sampler.inputs.snapshots));
     FX_TRY_DONE(fx_synthetic_condition(sampler.program, sampler.inputs.re));
     FX_TRY_DONE(fx_synthetic_normal(s, sampler.program, sampler.x));

@@ -41,6 +41,12 @@ static int64_t hash_of(const float *x, int64_t count)
     return (int64_t)XXH64(x, (size_t)count * sizeof *x, 0);
 }
 
+/* As a checkpoint holds it, whatever kernels read it as. */
+static size_t bytes_of(const fx_param *p)
+{
+    return (size_t)fx_count(&p->value) * sizeof(float);
+}
+
 static fx_status largest_tensor(fx_params *params, float **buffer)
 {
     int64_t largest = 1;
@@ -108,7 +114,8 @@ static fx_status dataset_name(char out[DATASET_NAME], int kind, const fx_param *
     return fx_print(out, DATASET_NAME, "%s/%s", SLABS[kind].name, p->name);
 }
 
-/* Replicas are equal on all ranks; tensor i is written by rank i mod size, the others bring nothing. */
+/* Replicas are equal on all ranks, or put together there; tensor i is written by rank i mod size, the
+ * others bring nothing. */
 static fx_status write_tensor(fx_comm *comm, fx_h5 *f, fx_params *params, fx_exec *exec, int i,
                               int kind, float *buffer)
 {
@@ -120,7 +127,7 @@ static fx_status write_tensor(fx_comm *comm, fx_h5 *f, fx_params *params, fx_exe
     memcpy(count, p->value.dim, sizeof count);
     if (i % comm->size != comm->rank) count[0] = 0;
     FX_TRY(dataset_name(name, kind, p));
-    FX_TRY(fx_params_read(params, exec, p, SLABS[kind].slab, buffer));
+    FX_TRY(fx_params_read_whole(params, exec, p, SLABS[kind].slab, buffer));
     FX_TRY(fx_h5_dataset(f, name, shape, NULL));
     FX_TRY(fx_h5_set_int(f, name, "xxh64", hash_of(buffer, fx_count(&p->value))));
     return fx_h5_write(f, name, offset, count, FX_H5_F32, buffer);
@@ -163,7 +170,7 @@ int64_t fx_checkpoint_bytes(fx_params *params)
     for (int i = 0; i < fx_params_count(params); i++)
         for (int kind = 0; kind < SLAB_KINDS; kind++) {
             const fx_param *p = fx_params_at(params, i);
-            if (has(params, p, kind)) bytes += (int64_t)fx_tensor_bytes(&p->value) + DATASET_OVERHEAD;
+            if (has(params, p, kind)) bytes += (int64_t)bytes_of(p) + DATASET_OVERHEAD;
         }
     return bytes;
 }
@@ -237,7 +244,7 @@ fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, co
             if (status == FX_OK && comm->rank == 0)
                 status = read_tensor(f, path, name, &p->value, buffer);
             FX_TRY_DONE(fx_agree(comm, status));
-            FX_TRY_DONE(comm->ops->broadcast(comm, buffer, fx_tensor_bytes(&p->value), 0));
+            FX_TRY_DONE(comm->ops->broadcast(comm, buffer, bytes_of(p), 0));
             FX_TRY_DONE(fx_params_write(params, exec, p, SLABS[kind].slab, buffer));
         }
 done:

@@ -45,6 +45,7 @@ fx_status fx_step_options_from_config(const fx_config *c, int ranks, fx_step_opt
         .contrast_temperature = (float)c->contrast_temperature,
         .factor = c->data_factor,
         .recompute = (fx_recompute)c->model_recompute,
+        .shard = c->train_shard_optimizer,
         .bucket_bytes = (size_t)(c->train_bucket * 1024 * 1024),
         .clip = {.max_norm = (float)c->train_clip},
         .update = {.optimizer = (fx_optimizer)c->train_optimizer,
@@ -147,6 +148,17 @@ static void record_reduction(fx_builder *g, fx_trainee *t)
     fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
 }
 
+/* Each rank has updated its share of the weights: they go to all. */
+static void record_exchange(fx_builder *g, fx_trainee *t)
+{
+    fx_tensor *weights = fx_params_shares(t->params);
+    if (!weights) return;
+    const fx_attrs attrs = {.all_gather = {t->exec->options.comm->size}};
+    fx_record(g, FX_OP_all_gather, "weights", attrs, &weights, 1);
+    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
+}
+
+/* The last ranks of many may have nothing to update. */
 static void record_update(fx_builder *g, fx_trainee *t)
 {
     fx_params *p = t->params;
@@ -155,11 +167,12 @@ static void record_update(fx_builder *g, fx_trainee *t)
         fx_record(g, FX_OP_clip, "clip", (fx_attrs){.clip = t->options.clip}, &gradient, 1);
     if (!clip) return;
     t->norm = fx_keep(g, clip->out[0]);
+    if (fx_count(fx_params_share(p, FX_SLAB_VALUE)) == 0) return;
     fx_record(g, FX_OP_update, "update", (fx_attrs){.update = t->options.update},
-              (fx_tensor *[]){fx_params_slab(p, FX_SLAB_VALUE, 0), gradient,
-                              fx_params_slab(p, FX_SLAB_MOMENT1, 0),
-                              fx_params_slab(p, FX_SLAB_MOMENT2, 0), fx_params_slab(p, FX_SLAB_EMA, 0),
-                              t->norm, fx_params_slab(p, FX_SLAB_COPY, 0)},
+              (fx_tensor *[]){fx_params_share(p, FX_SLAB_VALUE), fx_params_share(p, FX_SLAB_GRADIENT),
+                              fx_params_share(p, FX_SLAB_MOMENT1), fx_params_share(p, FX_SLAB_MOMENT2),
+                              fx_params_share(p, FX_SLAB_EMA), t->norm,
+                              fx_params_share(p, FX_SLAB_COPY)},
               7);
 }
 
@@ -179,6 +192,7 @@ static fx_status build(fx_trainee *t, bool plan_only)
                           : fx_params_allocate(t->params, t->exec, order, slabs));
     record_reduction(g, t);
     record_update(g, t);
+    record_exchange(g, t);
     FX_TRY_DONE(fx_program_create(t->exec, &g, plan_only, &t->step));
 done:
     fx_builder_free(&g);
@@ -198,6 +212,8 @@ fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool 
     FX_TRY_DONE(fx_params_create(&t->params));
     FX_TRY_DONE(fx_params_store_as(t->params, exec->storage));
     if (options->fixed) FX_TRY_DONE(fx_params_replicas(t->params, options->accumulate));
+    const fx_comm *comm = exec->options.comm;
+    if (options->shard) FX_TRY_DONE(fx_params_shard(t->params, comm->rank, comm->size));
     FX_TRY_DONE(build(t, plan_only));
     *out = t;
     return FX_OK;
