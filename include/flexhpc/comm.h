@@ -42,7 +42,7 @@ struct fx_comm {
     const fx_comm_ops *ops;
     int rank, size;             /* in the job */
     int local_rank, local_size; /* on this node */
-    const void *native;         /* MPI_Comm *, for parallel HDF5; NULL when alone */
+    const void *native; /* MPI_Comm *, for parallel HDF5; NULL when alone, or only planned for */
     void *state;
 };
 

@@ -20,8 +20,8 @@ typedef struct fx_cli {
     const char *
         *override; /* "key=value" of --set and of options that stand for a key, NULL-terminated */
     int overrides;
-    const char *run, *resume, *time_limit, *json, *out, *origin; /* NULL: not given */
-    fx_pool *pool;                                                           /* of what is above */
+    const char *run, *resume, *time_limit, *json, *out, *origin, *ranks; /* NULL: not given */
+    fx_pool *pool;                                                       /* of what is above */
     fx_comm *comm; /* one rank alone where the command needs no more */
     int exit_code; /* when the command succeeds; 0 unless it says otherwise */
 } fx_cli;

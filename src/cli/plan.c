@@ -1,11 +1,14 @@
-/* flexhpc plan CONFIG: what a training step will hold and do, without doing it or taking its memory.
- * Local. */
+/* flexhpc plan CONFIG: what a training step will hold and do on the first of --ranks N, without doing
+ * it or taking its memory. Local. */
+#include <stdlib.h>
+
 #include "cli.h"
 #include "flexhpc/checkpoint.h"
 #include "flexhpc/data.h"
 #include "flexhpc/io.h"
 #include "flexhpc/train.h"
 
+enum { RANKS_MAX = 1 << 20 };
 enum { OPTIONS = FX_RECOMPUTE_ALL + 1 }; /* of model.recompute: the table's columns */
 
 static const char *const option_names[OPTIONS] = {[FX_RECOMPUTE_NONE] = "none",
@@ -128,6 +131,35 @@ static void print_table(const column columns[OPTIONS])
         printf("peak of %-8s  at %s\n", option_names[i], columns[i].plan.peak_node);
 }
 
+/* What this rank leaves to others, by slab: all of it less what is held. */
+static void print_shards(const column *c, int ranks)
+{
+    fx_params *params = c->trainee->params;
+    const size_t whole = fx_tensor_bytes(fx_params_slab(params, FX_SLAB_GRADIENT, 0));
+    double all = 0;
+    if (!fx_params_shares(params)) return;
+    printf("\nsharded over %d ranks, MiB less on each:", ranks);
+    for (int s = 0; s < FX_SLABS; s++) {
+        const fx_tensor *slab = fx_params_slab(params, (fx_slab)s, 0);
+        if (!slab || slab->dtype != FX_F32 || fx_tensor_bytes(slab) >= whole) continue;
+        const double less = (double)(whole - fx_tensor_bytes(slab)) / 1048576;
+        printf(" %s %.1f,", slab_names[s], less);
+        all += less;
+    }
+    printf(" in all %.1f\n", all);
+}
+
+static fx_status parse_ranks(const char *text, int *ranks)
+{
+    char *end = NULL;
+    if (!text) return FX_OK;
+    const long count = strtol(text, &end, 10);
+    FX_REQUIRE(end != text && *end == '\0' && count >= 1 && count <= RANKS_MAX, FX_ECONFIG,
+               "--ranks: \"%s\" is no number of ranks", text);
+    *ranks = (int)count;
+    return FX_OK;
+}
+
 static fx_status write_nodes(const fx_trainee *t, const char *file)
 {
     FILE *out = fopen(file, "we");
@@ -143,11 +175,13 @@ static fx_status run(fx_cli *cli)
     fx_step_options options;
     column columns[OPTIONS] = {0};
     fx_exec *exec = NULL;
+    fx_comm job = *cli->comm; /* whose other ranks are not there */
     fx_status status = FX_OK;
+    FX_TRY(parse_ranks(cli->ranks, &job.size));
     FX_TRY(fx_cli_config(cli, &config));
-    FX_TRY(fx_step_options_from_config(&config, cli->comm->size, &options));
+    FX_TRY(fx_step_options_from_config(&config, job.size, &options));
     const column *chosen = &columns[options.recompute];
-    FX_TRY_DONE(fx_exec_open(cli->comm, &config, &exec));
+    FX_TRY_DONE(fx_exec_open(&job, &config, &exec));
     for (int i = 0; i < OPTIONS; i++) {
         options.recompute = (fx_recompute)i;
         FX_TRY_DONE(fx_trainee_create(exec, &options, true, &columns[i].trainee));
@@ -157,6 +191,7 @@ static fx_status run(fx_cli *cli)
     print_checkpoint(&config, chosen->trainee->params);
     FX_TRY_DONE(print_epoch(&config));
     print_table(columns);
+    print_shards(chosen, job.size);
     if (cli->out) status = write_nodes(chosen->trainee, cli->out);
 done:
     for (int i = 0; i < OPTIONS; i++)
@@ -169,7 +204,8 @@ const fx_command fx_command_plan = {
     .name = "plan",
     .arguments = "CONFIG",
     .help = "parameters, work and peak memory of one training step",
-    .options = FX_OPTIONS(FX_OPTION_TEXT("--out", "FILE", out, "lists the nodes of the step")),
+    .options = FX_OPTIONS(FX_OPTION_TEXT("--out", "FILE", out, "lists the nodes of the step"),
+                          FX_OPTION_TEXT("--ranks", "N", ranks, "of the run; 1 when not given")),
     .config = FX_NEEDS_CONFIG,
     .run = run,
 };
