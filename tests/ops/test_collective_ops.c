@@ -1,6 +1,6 @@
-/* test_collective_ops.c: gather, contrast, all_reduce and join over several ranks. The contrast of the
- * global batch and its gradients are the same however the samples are spread over ranks and
- * micro-batches, and agree with a plain re-computation.
+/* test_collective_ops.c: gather, contrast, all_reduce, all_gather and join over several ranks. The
+ * contrast of the global batch and its gradients are the same however the samples are spread over ranks
+ * and micro-batches, and agree with a plain re-computation.
  *
  * Run: ranks 1 2 3
  * Run: standin
@@ -9,7 +9,8 @@
  * Planted and caught: in gather.c tasks and samples exchanged, the offset left out, the rank's stride
  * taken as B; in contrast.c own rows looked for without the offset, the column term left out of the
  * loss, the projection left out of the gradient, softmax of rows twice in W; in all_reduce.c the offset
- * left out. */
+ * left out; in all_gather.c every rank's share taken from rank 0's place, in cuda/all_gather.c half of
+ * it sent. */
 #include "by_hand.h"
 
 #include <math.h>
@@ -172,6 +173,35 @@ static void reduce_sums_its_bucket_only(void **state)
     }
 }
 
+/* Each rank brings its own share alone; what is elsewhere is overwritten. */
+static void gather_of_weights_fills_every_share(void **state)
+{
+    (void)state;
+    enum { WIDTH = 64, N = 3 * WIDTH };
+    for (int half = 0; half < 2; half++) {
+        union {
+            float fp32[N];
+            uint16_t bf16[N];
+        } x;
+        const int count = comm->size * WIDTH;
+        for (int i = 0; i < count; i++) {
+            const int value = i / WIDTH == comm->rank ? 1000 + i : -1;
+            if (half)
+                x.bf16[i] = (uint16_t)value;
+            else
+                x.fp32[i] = (float)value;
+        }
+        by_hand h;
+        by_hand_begin(&h, FX_OP_all_gather, (fx_attrs){.all_gather = {comm->size}});
+        h.exec.options.comm = comm;
+        by_hand_in(&h, 0, x.fp32, 1, FX_DIMS(count));
+        h.node.in[0]->dtype = half ? FX_BF16 : FX_F32;
+        assert_int_equal(by_hand_forward(&h), FX_OK);
+        for (int i = 0; i < count; i++)
+            assert_true(half ? x.bf16[i] == 1000 + i : x.fp32[i] == (float)(1000 + i));
+    }
+}
+
 int main(int argc, char **argv)
 {
     setenv("FLEXHPC_MPI", "1", 0);
@@ -179,7 +209,8 @@ int main(int argc, char **argv)
     if (status != FX_OK) return fx_comm_finish(&comm, status);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gather_places_every_rank), cmocka_unit_test(contrast_is_the_global_one),
-        cmocka_unit_test(contrast_of_one_sample), cmocka_unit_test(reduce_sums_its_bucket_only)};
+        cmocka_unit_test(contrast_of_one_sample), cmocka_unit_test(reduce_sums_its_bucket_only),
+        cmocka_unit_test(gather_of_weights_fills_every_share)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed) status = fx_fail(FX_EVALUE, "%d tests failed", failed);
     return fx_comm_finish(&comm, status);
