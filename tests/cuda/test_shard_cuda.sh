@@ -5,6 +5,7 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 600
+# Run: cost 60
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 

@@ -5,6 +5,7 @@
 # what the plan says.
 # Run: label full
 # Run: timeout 300
+# Run: cost 25
 # Planted and caught: the update's share begun 16 elements late; a rank's part of the EMA left out of the checkpoint; a moment read
 # from the file into the share 16 elements off; the updated weights not gathered; the moments held whole.
 # shellcheck source=tests/fault/tiny.sh
