@@ -120,7 +120,7 @@ fx_status fx_nccl_prepare(fx_exec *base)
     fx_comm *comm = base->options.comm;
     const double seconds = base->options.connect_seconds;
     ncclUniqueId id = {{0}};
-    if (!comm->native || exec->nccl) return FX_OK; /* alone, or other ranks are only planned for */
+    if (comm->size == 1 || !comm->native || exec->nccl) return FX_OK; /* no native: only planned */
     fx_status status = FX_ALLOC(exec->nccl, 1);
     if (status == FX_OK && comm->rank == 0) {
         const ncclResult_t result = ncclGetUniqueId(&id);

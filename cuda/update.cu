@@ -4,8 +4,8 @@
  * bf16, 4 more for the copies of P and EMA (2 without it), from the same registers. */
 #include "launch.cuh"
 
-/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), of P, or (2,n), of P and EMA,
- * or NULL */
+/* in[]: (n) each, V NULL for Lion, EMA may be NULL; (4) as of clip; (1,n), of P, or (2,n), of P and
+ * EMA, or NULL */
 enum { P, G, M, V, EMA, NORM, COPY };
 enum { FACTOR = 1, FINITE = 2 }; /* of NORM */
 enum { THREADS = 256, ROUNDS = 8, WIDE = 4 };

@@ -7,7 +7,8 @@
 # Run: timeout 300
 # Run: cost 25
 # Planted and caught: the update's share begun 16 elements late; a rank's part of the EMA left out of the checkpoint; a moment read
-# from the file into the share 16 elements off; the updated weights not gathered; the moments held whole.
+# from the file into the share 16 elements off; the updated weights not gathered; the second moments' memory that
+# of the whole slab.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
