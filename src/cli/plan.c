@@ -181,7 +181,8 @@ static fx_status run(fx_cli *cli)
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_step_options_from_config(&config, job.size, &options));
     const column *chosen = &columns[options.recompute];
-    FX_TRY_DONE(fx_exec_open(&job, &config, &exec));
+    FX_TRY_DONE(fx_exec_open(cli->comm, &config, &exec));
+    exec->options.comm = &job;
     for (int i = 0; i < OPTIONS; i++) {
         options.recompute = (fx_recompute)i;
         FX_TRY_DONE(fx_trainee_create(exec, &options, true, &columns[i].trainee));
