@@ -127,7 +127,7 @@ FX_DEVICE void multiply_tiles(const float *a, const float *b, float sum[OWN][OWN
 
 /* Block (t, s): a tile of the products over slice s. A thread has OWN x OWN of them. */
 template <typename T>
-FX_KERNEL void FX_BOUNDS(THREADS) products(view<T> v, int64_t tiles_a_row, int64_t span, double *out)
+FX_KERNEL void FX_BOUNDS(THREADS, 1) products(view<T> v, int64_t tiles_a_row, int64_t span, double *out)
 {
     FX_SHARED(bytes);
     float *a = (float *)bytes, *b = a + CHUNK * PITCH;

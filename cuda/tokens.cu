@@ -54,7 +54,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 /* dx or dpos may be NULL. */
 template <typename T, int W>
-FX_KERNEL void FX_BOUNDS(THREADS)
+FX_KERNEL void FX_BOUNDS(THREADS, 1)
     gradients(view v, const T *dy, T *dx, bool add_x, float *dpos, bool add_pos)
 {
     const int64_t i = fx_index() * W;

@@ -49,7 +49,7 @@ refused 2 "pack.source" "$fx" pack tiny.yaml --set pack.source=
 refused 2 "eval: --run DIR" "$fx" eval tiny.yaml
 for command in "plan tiny.yaml" "bench tiny.yaml" "train tiny.yaml --run here" "eval tiny.yaml --run here"; do
     # shellcheck disable=SC2086 # words of a command
-    refused 1 "backend: built without CUDA" "$fx" $command --set backend=cuda
+    "$fx" info | grep -q 'backend cuda' || refused 1 "$("$fx" info | sed -n 's/^no CUDA: /backend: /p')" "$fx" $command --set backend=cuda
 done
 [ ! -e here ] || fail "a refused command made a run folder"
 

@@ -302,6 +302,8 @@ static void test_placement(void **unused)
     if (!out) return;
     rewind(out);
     char line[512], want[64];
+    assert_non_null(fgets(line, sizeof line, out));
+    assert_memory_equal(line, "MPI  ", 5);
     for (int r = 0; r < comm->size; r++) {
         snprintf(want, sizeof want, "rank %d/%d on ", r, comm->size);
         assert_non_null(fgets(line, sizeof line, out));
