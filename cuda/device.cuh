@@ -16,10 +16,9 @@ enum { FX_WARP = 32 };
 #ifdef FX_SIMT
 #include "simt.h"
 #else
-#define FX_KERNEL __global__ static
-#define FX_BOUNDS(...)                                                                                 \
-    __launch_bounds__(                                                                                 \
-        __VA_ARGS__) /* most threads a block, least blocks an SM: 1 where a guess of more spills */
+#define FX_KERNEL        __global__ static
+/* Most threads a block, least blocks an SM; 1 where the compiler's guess of more makes it spill. */
+#define FX_BOUNDS(...)   __launch_bounds__(__VA_ARGS__)
 #define FX_DEVICE        __device__ static __forceinline__
 #define FX_ALIGNED(p)    ((void)0)
 #define FX_SHARED(bytes) extern __shared__ __align__(16) unsigned char bytes[]
