@@ -9,6 +9,7 @@
  * forward, in fp32: its own would be all rounding.
  *
  * Run: standin
+ * Run: timeout 600
  * Planted and caught: in add.c the scale left out of dA, dB taken from the first rows; in silu.c the
  * gradient overwritten where it must be added, the term x (1 - s) left out, X left out of
  * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged; in

@@ -9,7 +9,7 @@
  * Run: ranks 1 2 3 4
  * Run: standin ranks 2 4
  * Run: label full
- * Run: timeout 300
+ * Run: timeout 600
  *
  * Run: cost 12
  *
