@@ -28,14 +28,14 @@
 
 static FILE *nowhere;
 
-static fx_status verify(const char *path, int threads, FILE *table)
+static fx_status verify(const char *path, int threads)
 {
     const fx_backend *backend = NULL;
     fx_exec *exec = NULL;
     assert_int_equal(fx_backend_find("cpu", &backend), FX_OK);
     assert_int_equal(
         backend->open(&(fx_exec_options){.comm = fx_comm_self(), .threads = threads}, &exec), FX_OK);
-    const fx_status status = fx_verify(exec, path, table);
+    const fx_status status = fx_verify(exec, path, nowhere);
     backend->close(&exec);
     return status;
 }
@@ -55,7 +55,7 @@ static void golden_files_agree(void **state)
         for (int threads = 1; threads <= 2; threads++) {
             char path[FX_PATH_MAX];
             golden_path(names[i], path);
-            if (verify(path, threads, nowhere) != FX_OK) fail_msg("%s", fx_error_message());
+            if (verify(path, threads) != FX_OK) fail_msg("%s", fx_error_message());
         }
 }
 
@@ -79,7 +79,7 @@ static hid_t open_copy(const char *name)
 
 static void expect_refusal(const char *name)
 {
-    assert_int_not_equal(verify(copy, 1, nowhere), FX_OK);
+    assert_int_not_equal(verify(copy, 1), FX_OK);
     if (!strstr(fx_error_message(), name)) fail_msg("%s is not named: %s", name, fx_error_message());
 }
 
@@ -119,42 +119,15 @@ static const char *const DATASETS[] = {"out/alpha",
                                        "train/final_loss",
                                        "train/final_loss_ema"};
 
-/* One dataset alone: the first, one in the middle, the last. */
 static void a_negated_element_is_refused(void **state)
 {
     (void)state;
-    static const char *const names[] = {"out/alpha", "grad/dot", "train/final_loss_ema"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const hid_t file = open_copy(TRAINING);
-        negate_largest(file, names[i]);
-        H5Fclose(file);
-        expect_refusal(names[i]);
-    }
-}
-
-/* All of them in one copy: each is compared by itself, and its row of the table says so. */
-static void every_negated_element_is_seen(void **state)
-{
-    (void)state;
-    char *table = NULL;
-    size_t size = 0;
-    const hid_t file = open_copy(TRAINING);
-    for (size_t i = 0; i < sizeof DATASETS / sizeof *DATASETS; i++)
-        negate_largest(file, DATASETS[i]);
-    H5Fclose(file);
-    FILE *out = open_memstream(&table, &size);
-    assert_non_null(out);
-    assert_int_not_equal(verify(copy, 1, out), FX_OK);
-    fclose(out);
     for (size_t i = 0; i < sizeof DATASETS / sizeof *DATASETS; i++) {
-        char start[64], row[256];
-        snprintf(start, sizeof start, "\n  %-22s ", DATASETS[i]);
-        const char *at = strstr(table, start);
-        if (!at) fail_msg("no row of %s:\n%s", DATASETS[i], table);
-        snprintf(row, sizeof row, "%.*s", (int)strcspn(at + 1, "\n"), at + 1);
-        if (!strstr(row, "DIFFERS")) fail_msg("negated and not seen: %s", row);
+        const hid_t file = open_copy(TRAINING);
+        negate_largest(file, DATASETS[i]);
+        H5Fclose(file);
+        expect_refusal(DATASETS[i]);
     }
-    free(table);
 }
 
 static void a_missing_dataset_is_refused(void **state)
@@ -223,8 +196,7 @@ static void a_changed_attribute_is_refused(void **state)
             H5Aclose(a);
         }
         H5Fclose(file);
-        if (verify(copy, 1, nowhere) == FX_OK)
-            fail_msg("attribute %s changed and not seen", rows[i].name);
+        if (verify(copy, 1) == FX_OK) fail_msg("attribute %s changed and not seen", rows[i].name);
     }
 }
 
@@ -248,7 +220,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_files_agree),
         cmocka_unit_test(a_negated_element_is_refused),
-        cmocka_unit_test(every_negated_element_is_seen),
         cmocka_unit_test(a_missing_dataset_is_refused),
         cmocka_unit_test(a_changed_attribute_is_refused),
     };
