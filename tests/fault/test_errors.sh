@@ -47,9 +47,11 @@ refused 2 "data.path" "$fx" train tiny.yaml --run here --set data.path=
 refused 2 "generate.path" "$fx" generate tiny.yaml --set generate.path=
 refused 2 "pack.source" "$fx" pack tiny.yaml --set pack.source=
 refused 2 "eval: --run DIR" "$fx" eval tiny.yaml
+without=$("$fx" info | sed -n 's/^no CUDA: /backend: /p') # nothing where a GPU answers: then there is nothing to refuse
+[ -n "$without" ] || "$fx" info | grep -q 'backend cuda' || fail "info does not say why there is no CUDA"
 for command in "plan tiny.yaml" "bench tiny.yaml" "train tiny.yaml --run here" "eval tiny.yaml --run here"; do
     # shellcheck disable=SC2086 # words of a command
-    "$fx" info | grep -q 'backend cuda' || refused 1 "$("$fx" info | sed -n 's/^no CUDA: /backend: /p')" "$fx" $command --set backend=cuda
+    [ -z "$without" ] || refused 1 "$without" "$fx" $command --set backend=cuda
 done
 [ ! -e here ] || fail "a refused command made a run folder"
 
