@@ -17,15 +17,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "tests", "oracle")]
+import torch_step  # noqa: E402
 
 
-class Lion:
-    """p -= lr sign(b1 m + (1 - b1) g), then m = b2 m + (1 - b2) g; and the EMA of the parameters."""
-
-    def __init__(self, torch, parameters, lr, decay):
-        self.torch, self.parameters, self.lr, self.decay = torch, parameters, lr, decay
-        self.moments = [torch.zeros_like(p) for p in parameters]
-        self.ema = [p.detach().clone() for p in parameters]
+class Lion(torch_step.Lion):
+    """The same for all tensors in few launches."""
 
     def step(self):
         t = self.torch
@@ -41,12 +37,11 @@ class Lion:
 def measure(options):
     import torch
     import flex_torch as flex
-    from torch_step import DROPOUT, MODELS, count_flops
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True
-    c = flex.Config(image_size=options.image, batch=options.batch, **MODELS[options.model])
-    model = flex.Flex(c, dropout=DROPOUT[options.model]).train().to(options.device)
+    c = flex.Config(image_size=options.image, batch=options.batch, **torch_step.MODELS[options.model])
+    model = flex.Flex(c, dropout=torch_step.DROPOUT[options.model]).train().to(options.device)
     x = {k: v.to(options.device) if torch.is_tensor(v) else v for k, v in flex.hashed_inputs(c).items()}
     torch.set_default_device(options.device)
     half = options.mode != "eager"
@@ -96,7 +91,7 @@ def measure(options):
         sample()
     out["sample_s"] = [sample() for _ in range(options.steps)]
     with torch.no_grad(), casts:
-        out["flop"] = 3 * count_flops(model, torch.nn, plain)
+        out["flop"] = 3 * torch_step.count_flops(model, torch.nn, plain)
     return out
 
 
