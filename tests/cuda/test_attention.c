@@ -168,7 +168,7 @@ static void run_opposed(twins *t)
     float *x = fx_f32(&n->qkv.cpu);
     for (int64_t i = 0; i < fx_count(&n->qkv.cpu); i++)
         if (i % 24 < 16) x[i] = i % 24 < 8 ? -16.0f : 16.0f;
-    put(t, &n->qkv.device, x);
+    must(fx_tensor_write(t->device, &n->qkv.device, x));
     pass(t->device, &n->device, FX_FORWARD, 1);
     pass(t->device, &n->device, FX_BACKWARD, 1);
     float *got = get(t, &n->dqkv.device);

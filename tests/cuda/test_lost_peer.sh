@@ -18,12 +18,7 @@ begin() {
     rm -rf run
     mpiexec -n "$1" "$FLEXHPC" "${train[@]}" --set "train.global_batch=$1" --run run >out 2>err &
     job=$!
-    until [ "$(wc -l 2>/dev/null <run/metrics.jsonl)" -ge 3 ] 2>/dev/null; do
-        kill -0 "$job" 2>/dev/null || fail "ended by itself"
-        sleep 0.1
-    done
-    mapfile -t pids < <(pids_of_ranks)
-    [ "${#pids[@]}" -eq "$1" ] || fail "${#pids[@]} of $1 ranks found"
+    some_steps_on "$1"
 }
 
 # `over WHAT PATTERN SECONDS`: the job ends by itself in so many seconds, with a failure, and a line of it matches.

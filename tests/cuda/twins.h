@@ -29,42 +29,10 @@ static inline void must(fx_status status)
     exit(1);
 }
 
-static inline float rounded(float v)
-{
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-/* Values of a device tensor from and to fp32. */
-static inline void put(twins *t, const fx_tensor *to, const float *values)
-{
-    const int64_t count = fx_count(to);
-    uint16_t *half = fx_calloc((size_t)count, sizeof *half);
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        half[i] = (uint16_t)(bits >> 16);
-    }
-    must(t->device->backend->upload(t->device, to->data, to->dtype == FX_BF16 ? (void *)half : values,
-                                    fx_tensor_bytes(to)));
-    fx_free(half);
-}
-
 static inline float *get(twins *t, const fx_tensor *from)
 {
-    const int64_t count = fx_count(from);
-    float *values = fx_calloc((size_t)count, sizeof *values);
-    uint16_t *half = fx_calloc((size_t)count, sizeof *half);
-    void *to = from->dtype == FX_BF16 ? (void *)half : values;
-    must(t->device->backend->download(t->device, to, from->data, fx_tensor_bytes(from)));
-    for (int64_t i = 0; from->dtype == FX_BF16 && i < count; i++) {
-        const uint32_t bits = (uint32_t)half[i] << 16;
-        memcpy(&values[i], &bits, sizeof bits);
-    }
-    fx_free(half);
+    float *values = fx_calloc((size_t)fx_count(from), sizeof *values);
+    must(fx_tensor_read(t->device, from, values));
     return values;
 }
 
@@ -80,9 +48,9 @@ static inline void fill(twins *t, twin_pair *p, const fx_tensor *like, fx_dtype 
     float *v = fx_calloc((size_t)count, sizeof *v);
     if (scale > 0) fx_fill_normal(21, 0, t->draws++, 0, v, count);
     for (int64_t i = 0; i < count; i++)
-        v[i] = scale > 0 ? (half ? rounded(scale * v[i]) : scale * v[i]) : value;
+        v[i] = scale > 0 ? (half ? fx_float_of(fx_bf16_of(scale * v[i])) : scale * v[i]) : value;
     must(t->device->backend->allocate(t->device, fx_tensor_bytes(&p->device), &p->device.data));
-    put(t, &p->device, v);
+    must(fx_tensor_write(t->device, &p->device, v));
     p->cpu.data = v;
 }
 

@@ -73,6 +73,21 @@ template <typename F> static void lives(const char *what, F body)
     printf("BAD %s: ended by signal %d, said: %s\n", what, how, text.c_str());
 }
 
+/* On a bench of its own each: the broken one ends with the message, the same without its fault lives.
+ */
+template <typename B>
+static void fatal(const char *what, const char *message, void (*code)(B &, bool broken))
+{
+    lives(what, [=] {
+        B b;
+        code(b, false);
+    });
+    dies(what, message, [=] {
+        B b;
+        code(b, true);
+    });
+}
+
 static inline int end_of_checks(void)
 {
     printf("%d checks, %d bad\n", checks, bad);

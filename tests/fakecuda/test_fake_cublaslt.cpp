@@ -111,19 +111,6 @@ static void status(const char *what, cublasStatus_t want, cublasStatus_t (*broke
     if (got != want) printf("    %s\n", cublasLtGetStatusString(got));
 }
 
-/* The broken one ends with the message; the same without its fault lives. */
-static void fatal(const char *what, const char *message, void (*code)(bench &, bool broken))
-{
-    lives(what, [=] {
-        bench b;
-        code(b, false);
-    });
-    dies(what, message, [=] {
-        bench b;
-        code(b, true);
-    });
-}
-
 static void refused(void)
 {
     const cublasStatus_t wrong = CUBLAS_STATUS_INVALID_VALUE, no = CUBLAS_STATUS_NOT_SUPPORTED;
@@ -254,110 +241,114 @@ static void refused(void)
 
 static void ended(void)
 {
-    fatal("a search while a stream captures", "while a stream captures", [](bench &b, bool broken) {
-        cudaGraph_t graph = nullptr;
-        cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
-        if (broken) b.search();
-        cudaStreamEndCapture(b.r.a, &graph);
-        cudaGraphDestroy(graph);
-    });
-    fatal("no algorithm", "no algorithm was chosen", [](bench &b, bool broken) {
+    fatal<bench>("a search while a stream captures", "while a stream captures",
+                 [](bench &b, bool broken) {
+                     cudaGraph_t graph = nullptr;
+                     cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
+                     if (broken) b.search();
+                     cudaStreamEndCapture(b.r.a, &graph);
+                     cudaGraphDestroy(graph);
+                 });
+    fatal<bench>("no algorithm", "no algorithm was chosen", [](bench &b, bool broken) {
         b.search();
         b.run(broken ? -1 : 0, &b.zero);
     });
-    fatal("an algorithm that nobody filled in", "no algorithm was chosen", [](bench &b, bool broken) {
-        b.search();
-        if (broken) b.found[0] = {};
-        b.run(0, &b.zero);
-    });
-    fatal("the algorithm of another D", "chosen for another problem", [](bench &b, bool broken) {
+    fatal<bench>("an algorithm that nobody filled in", "no algorithm was chosen",
+                 [](bench &b, bool broken) {
+                     b.search();
+                     if (broken) b.found[0] = {};
+                     b.run(0, &b.zero);
+                 });
+    fatal<bench>("the algorithm of another D", "chosen for another problem", [](bench &b, bool broken) {
         b.search();
         if (broken) b.layout(&b.d, CUDA_R_32F, M, N, M + 1);
         b.run(0, &b.zero);
     });
-    fatal("the algorithm of another A", "chosen for another problem", [](bench &b, bool broken) {
+    fatal<bench>("the algorithm of another A", "chosen for another problem", [](bench &b, bool broken) {
         b.search();
         if (broken) b.layout(&b.a, CUDA_R_32F, M, K, M + 1);
         b.run(0, &b.zero);
     });
-    fatal("an algorithm without the epilogue", "chosen for another problem", [](bench &b, bool broken) {
-        if (!broken) b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-        b.search();
-        b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-        b.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, b.bias);
-        b.run(0, &b.zero);
-    });
-    fatal("A on less than was promised", "A at", [](bench &b, bool broken) {
+    fatal<bench>("an algorithm without the epilogue", "chosen for another problem",
+                 [](bench &b, bool broken) {
+                     if (!broken) b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+                     b.search();
+                     b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+                     b.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, b.bias);
+                     b.run(0, &b.zero);
+                 });
+    fatal<bench>("A on less than was promised", "A at", [](bench &b, bool broken) {
         if (!broken) b.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 4u);
         b.A++;
         b.search_and_run(&b.zero);
     });
-    fatal("B on less than was promised", "B at", [](bench &b, bool broken) {
+    fatal<bench>("B on less than was promised", "B at", [](bench &b, bool broken) {
         if (!broken) b.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 8u);
         b.B += 2;
         b.search_and_run(&b.zero);
     });
-    fatal("C on less than was promised", "C at", [](bench &b, bool broken) {
+    fatal<bench>("C on less than was promised", "C at", [](bench &b, bool broken) {
         if (!broken) b.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 16u);
         b.C += 4;
         b.search_and_run(&b.two);
     });
-    fatal("D on less than was promised", "D at", [](bench &b, bool broken) {
+    fatal<bench>("D on less than was promised", "D at", [](bench &b, bool broken) {
         if (!broken) b.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 4u);
         b.D++;
         b.search_and_run(&b.zero);
     });
-    fatal("the bias on less than it was at the search", "the bias at", [](bench &b, bool broken) {
-        b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-        b.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (uintptr_t)(broken ? 16 : 4));
-        b.search();
-        b.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, b.bias + 1);
-        b.run(0, &b.zero);
-    });
-    fatal("a workspace on 128 bytes", "the workspace at", [](bench &b, bool broken) {
+    fatal<bench>("the bias on less than it was at the search", "the bias at",
+                 [](bench &b, bool broken) {
+                     b.set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
+                     b.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (uintptr_t)(broken ? 16 : 4));
+                     b.search();
+                     b.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, b.bias + 1);
+                     b.run(0, &b.zero);
+                 });
+    fatal<bench>("a workspace on 128 bytes", "the workspace at", [](bench &b, bool broken) {
         b.search();
         b.workspace += broken ? 128 : 256;
         b.run(1, &b.zero, b.found[1].workspaceSize);
         b.workspace -= 256;
     });
-    fatal("D in B", "written and otherwise used", [](bench &b, bool broken) {
+    fatal<bench>("D in B", "written and otherwise used", [](bench &b, bool broken) {
         if (broken) b.D = b.B;
         b.search_and_run(&b.zero);
     });
-    fatal("D in a part of C", "written and otherwise used", [](bench &b, bool broken) {
+    fatal<bench>("D in a part of C", "written and otherwise used", [](bench &b, bool broken) {
         b.C = b.D + (broken ? -64 : 64);
         b.layout(&b.c, CUDA_R_32F, M, N, 16);
         b.search_and_run(&b.two);
     });
-    fatal("the workspace in A", "written and otherwise used", [](bench &b, bool broken) {
+    fatal<bench>("the workspace in A", "written and otherwise used", [](bench &b, bool broken) {
         b.search();
         char *const kept = b.workspace;
         if (broken) b.workspace = (char *)b.A;
         b.run(1, &b.zero);
         b.workspace = kept;
     });
-    fatal("a layout that is gone", "an object that is not alive", [](bench &b, bool broken) {
+    fatal<bench>("a layout that is gone", "an object that is not alive", [](bench &b, bool broken) {
         b.search();
         if (broken) cublasLtMatrixLayoutDestroy(b.c);
         b.run(0, &b.zero);
     });
-    fatal("a handle that is gone", "an object that is not alive", [](bench &b, bool broken) {
+    fatal<bench>("a handle that is gone", "an object that is not alive", [](bench &b, bool broken) {
         b.search();
         if (broken) cublasLtDestroy(b.handle);
         b.run(0, &b.zero);
     });
-    fatal("a descriptor that is never destroyed", "are alive", [](bench &, bool broken) {
+    fatal<bench>("a descriptor that is never destroyed", "are alive", [](bench &, bool broken) {
         cublasLtMatmulDesc_t other = nullptr;
         cublasLtMatmulDescCreate(&other, CUBLAS_COMPUTE_32F, CUDA_R_32F);
         if (!broken) cublasLtMatmulDescDestroy(other);
     });
-    fatal("memory that is not the device's", "no allocation", [](bench &b, bool broken) {
+    fatal<bench>("memory that is not the device's", "no allocation", [](bench &b, bool broken) {
         static float host[64];
         if (broken) b.A = host;
         b.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 4u);
         b.search_and_run(&b.zero);
     });
-    fatal("two streams", "nothing orders them", [](bench &b, bool broken) {
+    fatal<bench>("two streams", "nothing orders them", [](bench &b, bool broken) {
         const cudaStream_t kept = b.r.a;
         b.search_and_run(&b.zero);
         if (broken) b.r.a = b.r.b;

@@ -142,19 +142,6 @@ static void status(const char *what, cufftResult want, cufftResult (*broken)(ben
     if (got != want) printf("    status %d\n", (int)got);
 }
 
-/* The broken one ends with the message; the same without its fault lives. */
-static void fatal(const char *what, const char *message, void (*code)(bench &, bool broken))
-{
-    lives(what, [=] {
-        bench b;
-        code(b, false);
-    });
-    dies(what, message, [=] {
-        bench b;
-        code(b, true);
-    });
-}
-
 static void refused(void)
 {
     status("a rank of 1", CUFFT_INVALID_SIZE, [](bench &b) {
@@ -197,24 +184,25 @@ static void refused(void)
 
 static void ends_plans(void)
 {
-    fatal("a plan destroyed twice", "not alive", [](bench &b, bool broken) {
+    fatal<bench>("a plan destroyed twice", "not alive", [](bench &b, bool broken) {
         b.prepare();
         cufftDestroy(b.plan);
         if (broken) cufftDestroy(b.plan);
         b.plan = -1;
     });
-    fatal("a plan destroyed before its turn", "whose turn has come: a plan that is not alive",
-          [](bench &b, bool broken) {
-              b.prepare_and_run();
-              if (!broken) cudaStreamSynchronize(b.r.a);
-              cufftDestroy(b.plan);
-              b.plan = -1;
-          });
-    fatal("a plan that is left", "1 streams, events and graphs are alive", [](bench &b, bool broken) {
-        b.prepare();
-        if (broken) b.plan = -1;
-    });
-    fatal("the library's own area", "allocates its own work area", [](bench &b, bool broken) {
+    fatal<bench>("a plan destroyed before its turn", "whose turn has come: a plan that is not alive",
+                 [](bench &b, bool broken) {
+                     b.prepare_and_run();
+                     if (!broken) cudaStreamSynchronize(b.r.a);
+                     cufftDestroy(b.plan);
+                     b.plan = -1;
+                 });
+    fatal<bench>("a plan that is left", "1 streams, events and graphs are alive",
+                 [](bench &b, bool broken) {
+                     b.prepare();
+                     if (broken) b.plan = -1;
+                 });
+    fatal<bench>("the library's own area", "allocates its own work area", [](bench &b, bool broken) {
         b.own_area = broken;
         b.prepare();
     });
@@ -222,23 +210,23 @@ static void ends_plans(void)
 
 static void ends_layouts(void)
 {
-    fatal("rows without room for the spectrum", "not the two forms", [](bench &b, bool broken) {
+    fatal<bench>("rows without room for the spectrum", "not the two forms", [](bench &b, bool broken) {
         if (broken) b.points[1] = COLUMNS;
         b.prepare();
     });
-    fatal("a spectrum of all columns", "not the two forms", [](bench &b, bool broken) {
+    fatal<bench>("a spectrum of all columns", "not the two forms", [](bench &b, bool broken) {
         if (broken) b.spectrum[1] = COLUMNS;
         b.prepare();
     });
-    fatal("fields too close", "not the two forms", [](bench &b, bool broken) {
+    fatal<bench>("fields too close", "not the two forms", [](bench &b, bool broken) {
         if (broken) b.of_points -= 2;
         b.prepare();
     });
-    fatal("a stride", "not the two forms", [](bench &b, bool broken) {
+    fatal<bench>("a stride", "not the two forms", [](bench &b, bool broken) {
         if (broken) b.stride = 2;
         b.prepare();
     });
-    fatal("a layout not told", "left to the library", [](bench &b, bool broken) {
+    fatal<bench>("a layout not told", "left to the library", [](bench &b, bool broken) {
         cufftCreate(&b.plan);
         cufftSetAutoAllocation(b.plan, 0);
         if (broken)
@@ -251,36 +239,37 @@ static void ends_layouts(void)
 
 static void ends_runs(void)
 {
-    fatal("the other direction", "the other direction", [](bench &b, bool broken) {
+    fatal<bench>("the other direction", "the other direction", [](bench &b, bool broken) {
         b.prepare();
         if (broken) b.type = CUFFT_D2Z;
         b.run();
     });
-    fatal("out of place", "out of place", [](bench &b, bool broken) {
+    fatal<bench>("out of place", "out of place", [](bench &b, bool broken) {
         b.prepare();
         cufftExecZ2D(b.plan, (cufftDoubleComplex *)b.data, broken ? b.data + 2 : b.data);
     });
-    fatal("no work area", "no work area", [](bench &b, bool broken) {
+    fatal<bench>("no work area", "no work area", [](bench &b, bool broken) {
         b.set_work = !broken;
         b.prepare_and_run();
     });
-    fatal("no stream", "on no stream", [](bench &b, bool broken) {
+    fatal<bench>("no stream", "on no stream", [](bench &b, bool broken) {
         b.set_stream = !broken;
         b.prepare_and_run();
     });
-    fatal("data on 8 bytes", "not on 16 bytes", [](bench &b, bool broken) {
+    fatal<bench>("data on 8 bytes", "not on 16 bytes", [](bench &b, bool broken) {
         b.prepare();
         if (broken) b.data++;
         b.run();
         if (broken) b.data--;
     });
-    fatal("data behind its allocation", "cufftExecZ2D reads 512 bytes", [](bench &b, bool broken) {
-        b.prepare();
-        if (broken) b.data += 2;
-        b.run();
-        if (broken) b.data -= 2;
-    });
-    fatal("a work area too small", "not 512 bytes of the device", [](bench &b, bool broken) {
+    fatal<bench>("data behind its allocation", "cufftExecZ2D reads 512 bytes",
+                 [](bench &b, bool broken) {
+                     b.prepare();
+                     if (broken) b.data += 2;
+                     b.run();
+                     if (broken) b.data -= 2;
+                 });
+    fatal<bench>("a work area too small", "not 512 bytes of the device", [](bench &b, bool broken) {
         b.prepare();
         char *small = nullptr;
         cudaMalloc((void **)&small, b.work_bytes - (broken ? 8 : 0));
@@ -288,19 +277,19 @@ static void ends_runs(void)
         cudaFree(small);
         cufftSetWorkArea(b.plan, b.work);
     });
-    fatal("a work area on 16 bytes", "not on 256 bytes", [](bench &b, bool broken) {
+    fatal<bench>("a work area on 16 bytes", "not on 256 bytes", [](bench &b, bool broken) {
         b.prepare();
         char *large = nullptr;
         cudaMalloc((void **)&large, b.work_bytes + 16);
         cufftSetWorkArea(b.plan, large + (broken ? 16 : 0));
         cudaFree(large);
     });
-    fatal("data in the work area", "data in the work area", [](bench &b, bool broken) {
+    fatal<bench>("data in the work area", "data in the work area", [](bench &b, bool broken) {
         b.prepare();
         if (broken) cufftSetWorkArea(b.plan, b.data);
         b.run();
     });
-    fatal("work of two streams in one area", "nothing orders them", [](bench &b, bool broken) {
+    fatal<bench>("work of two streams in one area", "nothing orders them", [](bench &b, bool broken) {
         double *other = nullptr;
         cudaMalloc((void **)&other, BYTES);
         b.prepare();
@@ -314,25 +303,25 @@ static void ends_runs(void)
 
 static void ends_in_captures(void)
 {
-    fatal("a plan created in a capture", "cufftCreate while a stream captures",
-          [](bench &b, bool broken) {
-              if (broken) cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
-              cufftCreate(&b.plan);
-          });
-    fatal("a plan made in a capture", "cufftMakePlanMany64 while a stream captures",
-          [](bench &b, bool broken) {
-              cufftCreate(&b.plan);
-              cufftSetAutoAllocation(b.plan, 0);
-              if (broken) cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
-              b.make();
-          });
-    fatal("a plan destroyed in a capture", "cufftDestroy while a stream captures",
-          [](bench &b, bool broken) {
-              cufftCreate(&b.plan);
-              if (broken) cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
-              cufftDestroy(b.plan);
-              b.plan = -1;
-          });
+    fatal<bench>("a plan created in a capture", "cufftCreate while a stream captures",
+                 [](bench &b, bool broken) {
+                     if (broken) cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
+                     cufftCreate(&b.plan);
+                 });
+    fatal<bench>("a plan made in a capture", "cufftMakePlanMany64 while a stream captures",
+                 [](bench &b, bool broken) {
+                     cufftCreate(&b.plan);
+                     cufftSetAutoAllocation(b.plan, 0);
+                     if (broken) cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
+                     b.make();
+                 });
+    fatal<bench>("a plan destroyed in a capture", "cufftDestroy while a stream captures",
+                 [](bench &b, bool broken) {
+                     cufftCreate(&b.plan);
+                     if (broken) cudaStreamBeginCapture(b.r.a, cudaStreamCaptureModeThreadLocal);
+                     cufftDestroy(b.plan);
+                     b.plan = -1;
+                 });
 }
 
 /* A run leaves NaN in its work area. */

@@ -54,3 +54,13 @@ stopped_rank() {
         done 2>/dev/null <"/proc/$pid/status" || true
     done
 }
+
+# `some_steps_on RANKS`: waits until the training $job in run/ is some steps on; `$pids` are then its ranks'.
+some_steps_on() {
+    until [ "$(wc -l 2>/dev/null <run/metrics.jsonl)" -ge 3 ] 2>/dev/null; do
+        kill -0 "$job" 2>/dev/null || fail "ended by itself"
+        sleep 0.05
+    done
+    mapfile -t pids < <(pids_of_ranks)
+    [ "${#pids[@]}" -eq "$1" ] || fail "${#pids[@]} of $1 ranks found"
+}

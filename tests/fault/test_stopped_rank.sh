@@ -35,12 +35,7 @@ stop_in_step() {
     : >out
     mpiexec -n "$ranks" "$FLEXHPC" "${train[@]}" --set "train.global_batch=$((2 * ranks))" --set checkpoint.every=0 >out 2>err &
     job=$!
-    until [ "$(wc -l 2>/dev/null <run/metrics.jsonl)" -ge 3 ] 2>/dev/null; do
-        kill -0 "$job" 2>/dev/null || fail "ended by itself"
-        sleep 0.05
-    done
-    mapfile -t pids < <(pids_of_ranks)
-    [ "${#pids[@]}" -eq "$ranks" ] || fail "${#pids[@]} of $ranks ranks found"
+    some_steps_on "$ranks"
     kill -STOP "${pids[$rank]}"
     expect_end "$ranks" "$rank" "${pids[$rank]}" "step"
 }
