@@ -3,11 +3,12 @@
  *
  * Run: standin only
  * Planted and caught: every rule taken out, one at a time: of cublaslt_run.cpp rows apart, nothing,
- * types of matrices, factors and sums, k, rows and columns of D and C, epilogues, what a preference
- * allows, the five alignments and the workspace's, memory written and otherwise used (at all, by the
- * workspace, by another C), sums in any order; of cublaslt.cpp and fake_cublaslt.h life, leaks, sizes
- * of attributes, the two rules of capture, room, missing bias, C and workspace, too little workspace,
- * no algorithm, one for another A, D or epilogue, D being C, the bias' alignment at the search. */
+ * types of matrices, factors and sums (a bf16 result of fp32, TF32 of bf16, TF32 that rounds nothing),
+ * k, rows and columns of D and C, epilogues, what a preference allows, the five alignments and the
+ * workspace's, memory written and otherwise used (at all, by the workspace, by another C), sums in any
+ * order; of cublaslt.cpp and fake_cublaslt.h life, leaks, sizes of attributes, the two rules of
+ * capture, room, missing bias, C and workspace, too little workspace, no algorithm, one for another A,
+ * D or epilogue, D being C, the bias' alignment at the search. */
 #include "dies.h"
 
 #include <cublasLt.h>
