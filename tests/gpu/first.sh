@@ -59,7 +59,7 @@ done
 step verify_fp32 120 flexhpc verify golden/*.h5 --backend cuda --precision fp32
 step verify_tf32 60 flexhpc verify golden/flex_*.h5 --backend cuda --precision tf32
 step verify_bf16 60 flexhpc verify golden/flex_*.h5 --backend cuda --precision bf16
-step whole_program 120 env FLEXHPC="$here/bin/flexhpc" FX_TESTS_DIR="$here" bash scripts/test_whole_model.sh
+step whole_program 120 env FX_ON_GPU=1 FLEXHPC="$here/bin/flexhpc" FX_TESTS_DIR="$here" bash scripts/test_whole_model.sh
 for tool in memcheck synccheck initcheck racecheck; do
     step "$tool" 60 sanitized "$tool"
 done
