@@ -29,6 +29,10 @@ uint32_t fx_crc32(const char *text);
  * Local. */
 const char *fx_nearest(const char *word, const char *const *candidates, int count);
 
+/* A span of time as Slurm writes it, D-HH:MM:SS, D-HH:MM, D-HH, HH:MM:SS or MM:SS, or plain seconds,
+ * with a fraction if need be; UNLIMITED and NOT_SET are infinite. False: none of these. Local. */
+bool fx_parse_span(const char *text, double *seconds);
+
 /* Seconds of the monotonic clock. Local. */
 double fx_now(void);
 

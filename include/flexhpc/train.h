@@ -113,7 +113,7 @@ typedef struct fx_run_options {
     const char *checkpoint; /* the run goes on from this file, or this run folder's newest; NULL:
                                `resume` says. It must not be older than what the run has */
     const char *command;    /* the command line, for cmd.txt; NULL: unknown */
-    double time_limit;      /* seconds from now after which the run saves and stops; 0: none */
+    double time_limit; /* seconds from now before which the run has saved and ended; infinite: none */
 } fx_run_options;
 
 /* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints, report. *early:

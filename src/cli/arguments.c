@@ -174,12 +174,24 @@ static char *append_quoted(char *at, const char *word)
     return append(at, "'");
 }
 
+static size_t most_quoted(const char *word)
+{
+    return 4 * strlen(word) + 3; /* quotes, a blank or the end, and every letter a quote */
+}
+
+const char *fx_cli_quote(fx_pool *pool, const char *word)
+{
+    char *const text = fx_pool_calloc(pool, most_quoted(word), 1);
+    if (text) append_quoted(text, word);
+    return text;
+}
+
 /* NULL: no memory. */
 static const char *quoted_line(fx_pool *pool, int argc, char **argv)
 {
     size_t size = 1;
     for (int i = 0; i < argc; i++)
-        size += 4 * strlen(argv[i]) + 3; /* quotes, a blank, and every letter a quote */
+        size += most_quoted(argv[i]);
     char *const line = fx_pool_calloc(pool, size, 1), *at = line;
     for (int i = 0; i < argc && line; i++)
         at = append_quoted(i ? append(at, " ") : at, argv[i]);

@@ -21,6 +21,7 @@ typedef struct fx_cli {
         *override; /* "key=value" of --set and of options that stand for a key, NULL-terminated */
     int overrides;
     const char *run, *resume, *time_limit, *json, *out, *origin, *ranks; /* NULL: not given */
+    const char *site, *nodes, *time, *job;                               /* NULL: not given */
     fx_pool *pool;                                                       /* of what is above */
     fx_comm *comm; /* one rank alone where the command needs no more */
     int exit_code; /* when the command succeeds; 0 unless it says otherwise */
@@ -85,7 +86,8 @@ typedef struct fx_command {
     X(checkpoint_compare)                                                                          \
     X(bench)                                                                                       \
     X(profile)                                                                                     \
-    X(info)
+    X(info)                                                                                        \
+    X(jobscript)
 /* clang-format on */
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
@@ -103,6 +105,10 @@ fx_status fx_cli_find(int argc, char **argv, const fx_command **out, int *words)
  * nearest option. fx_cli_free gives back what it took, whatever the status. Local. */
 fx_status fx_cli_read(const fx_command *command, int words, int argc, char **argv, fx_cli *out);
 void fx_cli_free(fx_cli *cli);
+
+/* One word as a shell takes it: between quotes where it has to be; of the pool, NULL: no memory. Local.
+ */
+const char *fx_cli_quote(fx_pool *pool, const char *word);
 
 /* The configuration: CONFIG, where given, with the overrides. Local. */
 fx_status fx_cli_config(const fx_cli *cli, fx_config *out);

@@ -1,4 +1,5 @@
 /* flexhpc train CONFIG --run DIR: trains, and goes on where it was stopped. Collective. */
+#include <math.h>
 #include <string.h>
 
 #include "cli.h"
@@ -22,25 +23,11 @@ static fx_status parse_resume(const char *word, fx_run_options *out)
     return FX_OK;
 }
 
-/* [D-]HH:MM:SS, HH:MM:SS, MM:SS, as Slurm prints what is left of a job; or plain seconds. */
-static fx_status parse_time(const char *text, double *seconds)
+static fx_status parse_time_limit(const char *text, double *seconds)
 {
-    int days = 0, used = 0;
-    double part[3] = {0, 0, 0};
-    *seconds = 0;
-    if (!text) return FX_OK;
-    const char *rest = text;
-    if (sscanf(text, "%d-%n", &days, &used) == 1 && used > 0) rest += used;
-    used = 0;
-    const int parts = sscanf(rest, "%lf:%lf:%lf%n", &part[0], &part[1], &part[2], &used);
-    if (parts == 3)
-        *seconds = 3600 * part[0] + 60 * part[1] + part[2];
-    else if (parts == 2)
-        *seconds = 60 * part[0] + part[1];
-    else if (parts == 1)
-        *seconds = part[0];
-    *seconds += 86400.0 * days;
-    FX_REQUIRE(parts >= 1 && *seconds > 0, FX_ECONFIG, "--time-limit: \"%s\" is no [D-]HH:MM:SS", text);
+    *seconds = INFINITY;
+    FX_REQUIRE(!text || (fx_parse_span(text, seconds) && *seconds > 0), FX_ECONFIG,
+               "--time-limit: \"%s\" is no [D-]HH:MM:SS, MM:SS or number of seconds", text);
     return FX_OK;
 }
 
@@ -51,7 +38,7 @@ static fx_status run(fx_cli *cli)
     fx_run_options options = {.folder = cli->run, .command = cli->line};
     FX_REQUIRE(cli->run, FX_ECONFIG, "train: --run DIR: which folder do the results go to?");
     FX_TRY(parse_resume(cli->resume, &options));
-    FX_TRY(parse_time(cli->time_limit, &options.time_limit));
+    FX_TRY(parse_time_limit(cli->time_limit, &options.time_limit));
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_train(cli->comm, &config, &options, &early));
     if (early) cli->exit_code = REQUEUE_ME;
@@ -62,9 +49,11 @@ const fx_command fx_command_train = {
     .name = "train",
     .arguments = "CONFIG",
     .help = "train a model on a pack; goes on from the run's newest checkpoint",
-    .codes = "0 trained to the end, 1 error, 2 usage or configuration, 75 stopped early with a good "
-             "checkpoint (TERM, INT, USR1, USR2, --time-limit): start it again, 130 stopped at once by "
-             "a second INT or TERM: goes on from the checkpoint before",
+    .codes =
+        "0 trained to the end, 1 error, 2 usage or configuration, 75 stopped early with a good "
+        "checkpoint (TERM, INT, USR1, USR2, --time-limit): start it again, 130 stopped at once by "
+        "a second INT or TERM: goes on from the checkpoint before; 2 as well when Slurm has requeued "
+        "it three times in a row without a new checkpoint",
     .example = "mpiexec -n 2 flexhpc train configs/demo.yaml --set data.path=pack --run runs/first",
     .options =
         FX_OPTIONS(FX_OPTION_TEXT("--run", "DIR", run, "the run's folder; made where missing"),
@@ -73,7 +62,8 @@ const fx_command fx_command_train = {
                                   "or the checkpoint or run it goes on from"),
                    FX_OPTION_KEY("--log-level", "debug|info|warn", "run.log_level"),
                    FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS", time_limit,
-                                  "saves and stops, with exit code 75, before this time is over")),
+                                  "saves and stops, with exit code 75, before this time is over; also "
+                                  "MM:SS, or seconds")),
     .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,

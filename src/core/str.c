@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,6 +71,45 @@ const char *fx_nearest(const char *word, const char *const *candidates, int coun
         nearest = candidates[i];
     }
     return nearest;
+}
+
+/* A number of at most `most`, all digits up to `*rest`. */
+static bool read_digits(const char **rest, double most, double *out)
+{
+    const char *begin = *rest;
+    *out = 0;
+    for (; isdigit((unsigned char)**rest); (*rest)++)
+        *out = 10 * *out + (**rest - '0');
+    return *rest > begin && *out <= most;
+}
+
+bool fx_parse_span(const char *text, double *seconds)
+{
+    const char *rest = text, *dash = strchr(text, '-');
+    double days = 0, part[3] = {0};
+    int parts = 0, used = 0;
+    if (strcmp(text, "UNLIMITED") == 0 || strcmp(text, "NOT_SET") == 0) {
+        *seconds = INFINITY;
+        return true;
+    }
+    if (!dash && !strchr(text, ':')) /* digits and a point: no sign, exponent, or word */
+        return text[strspn(text, "0123456789.")] == '\0' &&
+               sscanf(text, "%lf%n", seconds, &used) == 1 && text[used] == '\0';
+    if (dash) {
+        if (!read_digits(&rest, 1e6, &days) || rest++ != dash) return false;
+    }
+    do {
+        if (parts == 3 || !read_digits(&rest, parts == 0 ? 1e6 : 59, &part[parts])) return false;
+        parts++;
+    } while (*rest++ == ':');
+    if (rest[-1] != '\0') return false;
+    if (parts == 2 && !dash) { /* MM:SS, but D-HH:MM */
+        part[2] = part[1];
+        part[1] = part[0];
+        part[0] = 0;
+    }
+    *seconds = 86400 * days + 3600 * part[0] + 60 * part[1] + part[2];
+    return true;
 }
 
 double fx_now(void)

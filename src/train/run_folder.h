@@ -1,6 +1,6 @@
 /* run_folder.h: the folder of a run, and what stands in it beside the results: run.lock, config.yaml,
- * cmd.txt (a line a start), env.txt (where the newest start ran), log/rank-NNNN.log (what each rank
- * said, all starts). Private to src/train. */
+ * cmd.txt (a line a start), env.txt (where the newest start ran), starts.txt (starts.h),
+ * log/rank-NNNN.log (what each rank said, all starts). Private to src/train. */
 #ifndef FX_RUN_FOLDER_H
 #define FX_RUN_FOLDER_H
 

@@ -17,7 +17,10 @@
 #include "run_folder.h"
 #include "settings.h"
 #include "signals.h"
+#include "starts.h"
 #include "ticker.h"
+
+static const double SAVED_A_SECOND = 2e8; /* bytes, before a save has been timed */
 
 typedef struct trainer {
     fx_comm *comm;
@@ -31,9 +34,10 @@ typedef struct trainer {
     fx_metrics metrics;
     fx_ticker ticker;
     fx_progress progress;
-    int64_t saved;   /* step of the newest checkpoint; -1: none */
-    double saved_at; /* of fx_now(), when that was, or the first step began */
-    double deadline; /* of fx_now(); infinite: none */
+    int64_t saved;                     /* step of the newest checkpoint; -1: none */
+    double saved_at;                   /* of fx_now(), when that was, or the first step began */
+    double deadline;                   /* of fx_now(); infinite: none */
+    double step_seconds, save_seconds; /* the slowest so far; a save that has not been yet: a guess */
 } trainer;
 
 static fx_status begin_afresh(trainer *t)
@@ -117,6 +121,7 @@ static fx_status set_up(trainer *t)
            "%lld parameters; a step: %d nodes, %.1f GFLOP a rank, %.1f MiB of activations, %d buckets",
            (long long)s.parameters, s.nodes, 1e-9 * s.flops, (double)s.arena_bytes / 1048576.0,
            t->trainee->buckets);
+    t->save_seconds = (double)fx_checkpoint_bytes(t->trainee->params) / SAVED_A_SECOND;
     t->ticker = (fx_ticker){.steps = t->config->train_steps,
                             .batch = t->config->train_global_batch,
                             .epoch = fx_loader_epoch(t->loader),
@@ -194,6 +199,7 @@ static fx_status one_step(trainer *t)
     t->progress.loss = report.loss;
     const double seconds = fx_now() - start, wait = fx_loader_wait(t->loader) - waited;
     fx_status status = FX_OK;
+    t->step_seconds = fmax(t->step_seconds, seconds);
     if (t->comm->rank == 0)
         status =
             fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch);
@@ -206,12 +212,20 @@ static fx_status one_step(trainer *t)
 static fx_status save(trainer *t)
 {
     if (t->saved == t->progress.step) return FX_OK;
+    const double start = fx_now();
     fx_beat_phase(FX_PHASE_SAVE, t->folder.checkpoints);
     FX_TRY(
         fx_checkpoint_save(t->comm, t->trainee->params, t->exec, &t->progress, t->folder.checkpoints));
     t->saved = t->progress.step;
     t->saved_at = fx_now();
+    t->save_seconds = fmax(t->save_seconds, t->saved_at - start);
     return FX_OK;
+}
+
+/* A step more could end too late for the save. Twice, because neither takes the same time always. */
+static bool time_is_over(const trainer *t, double now)
+{
+    return now + 2 * (t->step_seconds + t->save_seconds) > t->deadline;
 }
 
 /* Whether any rank was asked to stop or the time is over, or else the newest checkpoint is too old: the
@@ -222,13 +236,13 @@ static fx_status clock_and_signals(trainer *t, bool *stop, bool *due)
     const double now = fx_now(), minutes = t->config->checkpoint_minutes;
     int64_t reason = 0;
     if (minutes > 0 && now - t->saved_at >= 60 * minutes) reason = DUE;
-    if (now > t->deadline) reason = TIME_OVER;
+    if (time_is_over(t, now)) reason = TIME_OVER;
     if (fx_signals_seen()) reason = SIGNAL + fx_signals_seen();
     FX_TRY(fx_comm_max_i64(t->comm, &reason));
     *due = reason == DUE;
     *stop = reason >= TIME_OVER;
     if (reason == TIME_OVER)
-        fx_log(FX_INFO, "time limit: saving and stopping");
+        fx_log(FX_INFO, "time limit in %.0f s: saving and stopping", t->deadline - now);
     else if (*stop)
         fx_log(FX_INFO, "signal %lld: saving and stopping", (long long)reason - SIGNAL);
     return FX_OK;
@@ -282,9 +296,10 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     fx_config resolved;
     trainer t = {.comm = comm, .config = &resolved, .run = run};
     fx_log_setup(comm->rank, comm->size, (fx_level)config->run_log_level);
-    t.deadline = run->time_limit > 0 ? fx_now() + run->time_limit : INFINITY;
+    t.deadline = fx_now() + run->time_limit;
     *early = false;
     fx_signals_catch(); /* a stop during set-up is obeyed after the first step */
+    FX_TRY(fx_agree(comm, comm->rank == 0 ? fx_starts_count(run->folder) : FX_OK));
     FX_TRY(fx_agree(comm, resolve(config, &resolved)));
     fx_status status = set_up(&t);
     if (status == FX_OK) status = loop(&t, early);

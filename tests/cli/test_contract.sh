@@ -188,7 +188,7 @@ says out '^train\.global_batch '
 
 # ---- Options.
 for command in generate "data info" pack train eval sample verify plan profile report "config show" "config keys" info \
-    "checkpoint verify" "checkpoint compare"; do
+    "checkpoint verify" "checkpoint compare" jobscript; do
     # shellcheck disable=SC2086 # words of a command
     expect 0 "$FLEXHPC" $command --help
     says out "^usage: flexhpc $command"

@@ -3,7 +3,7 @@
  *
  * Planted errors, each caught: nine rounds of Philox; sine and cosine of Box-Muller both scaled by u
  * instead of the radius of -2 log u; fx_context that keeps the old message only; the failure hook one
- * call late; a limit of 2^40 elements that is not checked.
+ * call late; a limit of 2^40 elements that is not checked; hours of HH:MM:SS taken for days as well.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -261,6 +261,27 @@ static void the_nearest_word_is_near(void **state)
     assert_null(fx_nearest(endless, words, 3));
 }
 
+static void spans_are_read_as_slurm_writes_them(void **state)
+{
+    static const struct {
+        const char *text;
+        double seconds;
+    } good[] = {{"1-02:03:04", 93784}, {"12:00:00", 43200},  {"05:30", 330},  {"90:00", 5400},
+                {"2-00", 172800},      {"2-06:30", 196200},  {"0:00:01", 1},  {"30", 30},
+                {"0.25", 0.25},        {"36:00:00", 129600}, {"00:00:00", 0}, {"UNLIMITED", INFINITY}};
+    static const char *const bad[] = {"",        "soon",   "-1",    "1-",   "1:60",
+                                      "1:2:3:4", "1:",     ":30",   "1e3",  "nan",
+                                      "5s",      "1.5:00", "1-2-3", "1- 2", "INVALID"};
+    (void)state;
+    double seconds;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(fx_parse_span(good[i].text, &seconds));
+        if (seconds != good[i].seconds) fail_msg("%s: %g s", good[i].text, seconds);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (fx_parse_span(bad[i], &seconds)) fail_msg("%s: %g s", bad[i], seconds);
+}
+
 static void shapes_are_checked_and_named(void **state)
 {
     (void)state;
@@ -297,6 +318,7 @@ int main(void)
         cmocka_unit_test(numbers_depend_on_every_word_and_not_on_the_count),
         cmocka_unit_test(strings_are_bounded_and_names_plain),
         cmocka_unit_test(the_nearest_word_is_near),
+        cmocka_unit_test(spans_are_read_as_slurm_writes_them),
         cmocka_unit_test(shapes_are_checked_and_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
