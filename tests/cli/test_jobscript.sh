@@ -2,8 +2,8 @@
 # `flexhpc jobscript` prints scripts that bash and shellcheck take, for every job and site, from the build folder and
 # installed; what is the user's is quoted; what is wrong is told. tests/slurm submits what it prints.
 # Run: cost 3
-# Planted and caught: the site's resources left out; --nodes before the script's own (which then wins); words not quoted;
-# a newline of the command line in the script's comment; a site file sourced as well.
+# Planted and caught: the site's resources left out, --nodes and --time left out; words of --set not quoted; a newline of the
+# command line in the script's comment; the site's file sourced as well as put in.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 jobs=$FX_TESTS_DIR/../jobs
