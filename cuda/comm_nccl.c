@@ -163,15 +163,16 @@ fx_status fx_nccl_check(const fx_cuda *exec)
     return FX_OK;
 }
 
-fx_status fx_nccl_start_sum(fx_exec *base, const fx_node *node, float *data, int64_t count)
+fx_status fx_nccl_start_sum(fx_exec *base, const fx_node *node, void *data, int64_t count,
+                            fx_dtype dtype)
 {
+    const ncclDataType_t type = dtype == FX_BF16 ? ncclBfloat16 : ncclFloat;
     fx_cuda *exec = fx_cuda_of(base);
     FX_TRY(fx_nccl_check(exec));
     FX_TRY(fx_cuda_fork(exec));
-    return settle(
-        exec->nccl,
-        ncclAllReduce(data, data, (size_t)count, ncclFloat, ncclSum, exec->nccl->comm, exec->comm), 0,
-        "ncclAllReduce", node->name);
+    return settle(exec->nccl,
+                  ncclAllReduce(data, data, (size_t)count, type, ncclSum, exec->nccl->comm, exec->comm),
+                  0, "ncclAllReduce", node->name);
 }
 
 fx_status fx_nccl_start_gather(fx_exec *base, const fx_node *node, const float *mine, int64_t count,

@@ -32,7 +32,8 @@ void fx_nccl_close(fx_cuda *exec);
  * after fx_cuda_rejoin. Sums are in place; a gather has this rank's part, `count` elements, anywhere or
  * at its own place of `all`, ranks * count elements. Not collective: NCCL brings the ranks together on
  * the device. */
-fx_status fx_nccl_start_sum(fx_exec *exec, const fx_node *node, float *data, int64_t count);
+fx_status fx_nccl_start_sum(fx_exec *exec, const fx_node *node, void *data, int64_t count,
+                            fx_dtype dtype);
 fx_status fx_nccl_start_gather(fx_exec *exec, const fx_node *node, const float *mine, int64_t count,
                                float *all);
 

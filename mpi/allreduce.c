@@ -1,9 +1,10 @@
 /* allreduce.c: sums and gathers in flight, by our own messages, so that the order of every addition is
  * known. An operation is cut into pieces; the first FX_MPI_SLOTS pieces of the queue are on their way
  * at a time, and progress() moves each on as far as its messages have come. What is added to what
- * depends on the count and on the number of ranks N alone, never on time:
+ * depends on the count and on the number of ranks N alone, never on time (x: fp32, or bf16, where every
+ * sum is rounded):
  *
- * Ring (from FX_MPI_RING_FROM floats). Piece p of K = ceil(count / (N FX_MPI_BLOCK)) is the elements
+ * Ring (from FX_MPI_RING_FROM numbers). Piece p of K = ceil(count / (N FX_MPI_BLOCK)) is the elements
  * [count p/K, count (p+1)/K), its block b of N the elements [n b/N, n (b+1)/N) of its n. A block starts
  * on its own rank and goes round, every rank adding its part; N-1 more messages take the sums to all:
  *     block b = ((x_b + x_{b+1}) + x_{b+2}) + ... + x_{b+N-1}      indices modulo N
@@ -22,7 +23,7 @@
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 
-enum { NOBODY = -1, TAGS = 16384, ROUNDS_A_POLL = 4 };
+enum { NOBODY = -1, TAGS = 16384, ROUNDS_A_POLL = 4, SLOT_BYTES = FX_MPI_BLOCK * (int)sizeof(float) };
 
 bool fx_mpi_idle(const fx_mpi *m)
 {
@@ -42,8 +43,9 @@ static char *block_of(const fx_mpi_slot *s, int b, int size, size_t *bytes)
         return s->op.base + (size_t)b * s->op.count + s->from;
     }
     const size_t N = (size_t)size, low = s->size * (size_t)b / N, high = s->size * ((size_t)b + 1) / N;
-    *bytes = (high - low) * sizeof(float);
-    return s->op.base + (s->from + low) * sizeof(float);
+    const size_t each = fx_dtype_bytes(s->op.dtype);
+    *bytes = (high - low) * each;
+    return s->op.base + (s->from + low) * each;
 }
 
 /* Message `step` of a ring; false when the piece is done. */
@@ -60,8 +62,8 @@ static bool ring_move(fx_mpi_slot *s, int rank, int size)
     v->send = block_of(s, around(rank + lead, size), size, &v->send_bytes);
     v->recv = block_of(s, around(around(rank + lead, size) - 1, size), size, &v->recv_bytes);
     if (summing) {
-        v->sum_into = (float *)(void *)v->recv;
-        v->recv = (char *)s->scratch;
+        v->sum_into = v->recv;
+        v->recv = s->scratch;
     }
     return true;
 }
@@ -72,18 +74,16 @@ static bool doubling_move(fx_mpi_slot *s, int rank, int size)
     int P = 1, rounds = 0;
     for (; 2 * P <= size; P *= 2)
         rounds++;
-    const size_t bytes = s->size * sizeof(float);
-    float *data = (float *)(void *)(s->op.base + s->from * sizeof(float));
-    const fx_mpi_move send = {.from = NOBODY, .send = (char *)data, .send_bytes = bytes};
-    const fx_mpi_move add = {
-        .to = NOBODY, .recv = (char *)s->scratch, .recv_bytes = bytes, .sum_into = data};
+    const size_t each = fx_dtype_bytes(s->op.dtype), bytes = s->size * each;
+    char *data = s->op.base + s->from * each;
+    const fx_mpi_move send = {.from = NOBODY, .send = data, .send_bytes = bytes};
+    const fx_mpi_move add = {.to = NOBODY, .recv = s->scratch, .recv_bytes = bytes, .sum_into = data};
     const bool has_guest = rank < size - P;
     int step = s->step;
 
     s->move = add;
     if (rank >= P) { /* a guest: hands its numbers to its host, gets the sum */
-        s->move =
-            step == 0 ? send : (fx_mpi_move){.to = NOBODY, .recv = (char *)data, .recv_bytes = bytes};
+        s->move = step == 0 ? send : (fx_mpi_move){.to = NOBODY, .recv = data, .recv_bytes = bytes};
         if (step == 0)
             s->move.to = rank - P;
         else
@@ -97,7 +97,7 @@ static bool doubling_move(fx_mpi_slot *s, int rank, int size)
     if (has_guest) step--;
     if (step < rounds) {
         s->move.to = s->move.from = rank ^ (1 << step);
-        s->move.send = (char *)data;
+        s->move.send = data;
         s->move.send_bytes = bytes;
         return true;
     }
@@ -137,7 +137,7 @@ static fx_status begin_pieces(const fx_comm *comm, fx_mpi *m)
                            .op = *op,
                            .from = op->count * op->begun / op->pieces,
                            .tag = (int)(m->serial++ % TAGS),
-                           .scratch = m->scratch + (size_t)i * FX_MPI_BLOCK};
+                           .scratch = m->scratch + (size_t)i * SLOT_BYTES};
         s->size = op->count * (op->begun + 1) / op->pieces - s->from;
         m->busy++;
         if (++op->begun == op->pieces) m->head++;
@@ -147,10 +147,27 @@ static fx_status begin_pieces(const fx_comm *comm, fx_mpi *m)
     return FX_OK;
 }
 
-static void add(float *restrict sum, const float *restrict part, size_t count)
+static void add_f32(float *restrict sum, const float *restrict part, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         sum[i] += part[i];
+}
+
+static void add_bf16(uint16_t *restrict sum, const uint16_t *restrict part, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        sum[i] = fx_bf16_of(fx_float_of(sum[i]) + fx_float_of(part[i]));
+}
+
+static void add_received(const fx_mpi_slot *s)
+{
+    const fx_mpi_move *v = &s->move;
+    void *sum = v->sum_into;
+    const void *part = s->scratch;
+    if (s->op.dtype == FX_BF16)
+        add_bf16(sum, part, v->recv_bytes / sizeof(uint16_t));
+    else
+        add_f32(sum, part, v->recv_bytes / sizeof(float));
 }
 
 /* One look at all messages; `moved`: at least one had come. */
@@ -166,7 +183,7 @@ static fx_status advance(const fx_comm *comm, fx_mpi *m, bool *moved)
         if (!s->busy || m->request[2 * i] != MPI_REQUEST_NULL ||
             m->request[2 * i + 1] != MPI_REQUEST_NULL)
             continue;
-        if (s->move.sum_into) add(s->move.sum_into, s->scratch, s->move.recv_bytes / sizeof(float));
+        if (s->move.sum_into) add_received(s);
         s->step++;
         FX_TRY(post(comm, m, i));
     }
@@ -175,7 +192,7 @@ static fx_status advance(const fx_comm *comm, fx_mpi *m, bool *moved)
 
 static fx_status start(const fx_comm *comm, fx_mpi *m, fx_mpi_operation op)
 {
-    if (!m->scratch) FX_TRY(FX_ALLOC(m->scratch, (size_t)FX_MPI_SLOTS * FX_MPI_BLOCK));
+    if (!m->scratch) FX_TRY(FX_ALLOC(m->scratch, (size_t)FX_MPI_SLOTS * SLOT_BYTES));
     void *queue = m->queue;
     FX_TRY(fx_grow(&queue, &m->capacity, m->tail, sizeof *m->queue));
     m->queue = queue;
@@ -188,14 +205,15 @@ static size_t ceil_div(size_t count, size_t by)
     return (count + by - 1) / by;
 }
 
-fx_status fx_mpi_start_sum(fx_comm *comm, float *data, int64_t count)
+fx_status fx_mpi_start_sum(fx_comm *comm, void *data, int64_t count, fx_dtype dtype)
 {
     if (comm->size == 1 || count == 0) return FX_OK;
     const bool ring = count >= FX_MPI_RING_FROM;
     const fx_mpi_operation op = {
         .kind = ring ? FX_MPI_RING_SUM : FX_MPI_DOUBLING_SUM,
-        .base = (char *)data,
+        .base = data,
         .count = (size_t)count,
+        .dtype = dtype,
         .pieces = ring ? ceil_div((size_t)count, (size_t)comm->size * FX_MPI_BLOCK) : 1,
     };
     return start(comm, comm->state, op);
@@ -210,7 +228,7 @@ fx_status fx_mpi_start_gather(fx_comm *comm, const void *mine, size_t bytes, voi
         .kind = FX_MPI_GATHER,
         .base = all,
         .count = bytes,
-        .pieces = ceil_div(bytes, FX_MPI_BLOCK * sizeof(float)),
+        .pieces = ceil_div(bytes, SLOT_BYTES),
     };
     return start(comm, comm->state, op);
 }

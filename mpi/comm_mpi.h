@@ -10,8 +10,8 @@
 
 enum {
     FX_MPI_SLOTS = 8,           /* pieces of operations in flight at a time */
-    FX_MPI_BLOCK = 1 << 16,     /* floats of one message of a ring, at most */
-    FX_MPI_RING_FROM = 1 << 15, /* floats from which a sum goes round the ring; fewer are doubled */
+    FX_MPI_BLOCK = 1 << 16,     /* numbers of one message of a ring, at most */
+    FX_MPI_RING_FROM = 1 << 15, /* numbers from which a sum goes round the ring; fewer are doubled */
     FX_MPI_LARGEST = 1 << 29    /* bytes of one message of a blocking collective, at most */
 };
 
@@ -21,7 +21,8 @@ typedef enum fx_mpi_kind { FX_MPI_RING_SUM, FX_MPI_DOUBLING_SUM, FX_MPI_GATHER }
 typedef struct fx_mpi_operation {
     fx_mpi_kind kind;
     char *base;           /* the sum's data, or the gather's `all` */
-    size_t count;         /* floats of a sum, bytes a rank of a gather */
+    size_t count;         /* numbers of a sum, bytes a rank of a gather */
+    fx_dtype dtype;       /* of a sum */
     size_t pieces, begun; /* begun: pieces that have had a slot */
 } fx_mpi_operation;
 
@@ -30,7 +31,7 @@ typedef struct fx_mpi_move {
     int to, from;
     char *send, *recv;
     size_t send_bytes, recv_bytes;
-    float *sum_into;
+    char *sum_into;
 } fx_mpi_move;
 
 /* A piece on its way: elements [from, from + size) of the operation, or of each rank's part. */
@@ -39,7 +40,7 @@ typedef struct fx_mpi_slot {
     fx_mpi_operation op;
     size_t from, size;
     int step, tag;
-    float *scratch; /* FX_MPI_BLOCK floats */
+    char *scratch; /* FX_MPI_BLOCK floats, as all of a slot's room */
     fx_mpi_move move;
 } fx_mpi_slot;
 
@@ -54,7 +55,7 @@ typedef struct fx_mpi {
     size_t capacity, head, tail;
     fx_mpi_slot slot[FX_MPI_SLOTS];
     MPI_Request request[2 * FX_MPI_SLOTS]; /* of slot i: 2i receives, 2i + 1 sends */
-    float *scratch;                        /* of all slots */
+    char *scratch;                         /* of all slots */
     uint64_t serial;                       /* pieces begun: gives the tag */
     int busy;                              /* slots in use */
 } fx_mpi;
@@ -63,7 +64,7 @@ typedef struct fx_mpi {
 fx_status fx_mpi_check(int rc, const char *call);
 
 /* Operations in flight (allreduce.c). */
-fx_status fx_mpi_start_sum(fx_comm *comm, float *data, int64_t count);
+fx_status fx_mpi_start_sum(fx_comm *comm, void *data, int64_t count, fx_dtype dtype);
 fx_status fx_mpi_start_gather(fx_comm *comm, const void *mine, size_t bytes, void *all);
 fx_status fx_mpi_progress(fx_comm *comm);
 fx_status fx_mpi_join(fx_comm *comm);

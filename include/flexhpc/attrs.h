@@ -69,6 +69,7 @@ typedef struct fx_contrast_attrs {
 } fx_contrast_attrs;
 typedef struct fx_reduce_attrs {
     int64_t offset, count; /* elements of the gradient slab: one bucket */
+    bool bf16;             /* the sum is of values rounded to bf16, half as many bytes to send */
 } fx_reduce_attrs;
 typedef struct fx_all_gather_attrs {
     int ranks;

@@ -1,13 +1,13 @@
 /* comm.h: the communicator that ranks share. An interface: src/comm/self.c is one rank alone,
  * mpi/comm_mpi.c many. Reductions have a fixed order, so the same ranks give the same bits. Includes
- * error.h. */
+ * tensor.h. */
 #ifndef FLEXHPC_COMM_H
 #define FLEXHPC_COMM_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "flexhpc/error.h"
+#include "flexhpc/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,8 +25,9 @@ typedef struct fx_comm_ops {
     fx_status (*all_to_all)(fx_comm *comm, const void *send, size_t bytes_per_peer,
                             void *recv); /* block p of send goes to rank p, block p of recv came from
                                             it; both size * bytes_per_peer, and not the same memory */
-    fx_status (*start_sum)(fx_comm *comm, float *data,
-                           int64_t count); /* in place, over ranks, fixed order */
+    fx_status (*start_sum)(fx_comm *comm, void *data, int64_t count,
+                           fx_dtype dtype); /* in place, over ranks, fixed order; FX_F32, or FX_BF16:
+                                               rounded after every addition */
     fx_status (*start_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all);
     fx_status (*progress)(fx_comm *comm); /* moves started operations on; cheap; called between nodes */
     fx_status (*answer)(fx_comm *comm,

@@ -77,6 +77,7 @@ typedef struct fx_op {
     unsigned parameters;      /* FX_IN bits: weights; their gradients are fp32 */
     unsigned fp32;            /* bits of all three kinds: fp32 whatever the tape stores: statistics,
                                  losses, times, noise, targets, fields of the host */
+    unsigned bf16;            /* bits likewise: bf16 whatever the tape stores: sums between ranks */
     unsigned converts;        /* FX_IN bits: may be fp32 where the tape stores bf16 */
     unsigned passes_gradient; /* FX_IN bits: the gradient of this input is dout[0] itself, where shapes
                                  agree */
@@ -120,7 +121,7 @@ fx_status fx_saved_shape(fx_node *node, int i, int rank, const int64_t *dim);
  * and that of the gradient of in[i]. Local. */
 static inline fx_dtype fx_type_of(const fx_op *op, unsigned bit, fx_dtype storage)
 {
-    return op->fp32 & bit ? FX_F32 : storage;
+    return op->fp32 & bit ? FX_F32 : op->bf16 & bit ? FX_BF16 : storage;
 }
 static inline fx_dtype fx_gradient_type_of(const fx_op *op, unsigned bit, fx_dtype storage)
 {

@@ -21,6 +21,7 @@ typedef struct fx_step_options {
     int accumulate;      /* micro-batches a step */
     int64_t factor;      /* super-resolution: lowres is made from the last snapshot */
     bool given;          /* lowres, t and eps are inputs (golden files) instead of made on the tape */
+    bool reduce_bf16;    /* gradients go between ranks in bf16 */
     bool fixed; /* gradients of single samples summed in one tree: the same bits on any rank count */
     bool shard; /* over ranks: moments, EMA, masters */
     fx_recompute recompute;

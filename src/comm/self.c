@@ -30,9 +30,9 @@ static fx_status exchange(fx_comm *comm, const void *send, size_t bytes_per_peer
     return FX_OK;
 }
 
-static fx_status sum(fx_comm *comm, float *data, int64_t count)
+static fx_status sum(fx_comm *comm, void *data, int64_t count, fx_dtype dtype)
 {
-    (void)comm, (void)data, (void)count;
+    (void)comm, (void)data, (void)count, (void)dtype;
     return FX_OK;
 }
 

@@ -6,13 +6,13 @@
 
 #include "flexhpc/io.h"
 
-typedef struct fx_shape_text {
+typedef struct fx_shape_line {
     char text[200];
-} fx_shape_text;
+} fx_shape_line;
 
-static inline fx_shape_text fx_shape_print(fx_h5_shape shape)
+static inline fx_shape_line fx_shape_print(fx_h5_shape shape)
 {
-    fx_shape_text out = {"("};
+    fx_shape_line out = {"("};
     size_t used = 1;
     for (int i = 0; i < shape.rank && used < sizeof out.text; i++)
         used += (size_t)snprintf(out.text + used, sizeof out.text - used, "%s%lld", i ? ", " : "",

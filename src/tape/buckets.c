@@ -41,19 +41,22 @@ static int cut(fx_builder *g, const fx_tensor *slab, size_t bytes, bucket *out)
 }
 
 /* Moves the entries behind `at` one place on and records the reduction there. */
-static void insert_reduction(fx_builder *g, fx_tensor *slab, const bucket *b, int number, size_t at)
+static void insert_reduction(fx_builder *g, fx_tensor *slab, const bucket *b, int number, size_t at,
+                             bool bf16)
 {
     char name[32];
     if (fx_print(name, sizeof name, "bucket.%d", number) != FX_OK) return;
-    const fx_attrs attrs = {.reduce = {.offset = b->offset, .count = b->end - b->offset}};
-    if (!fx_record(g, FX_OP_all_reduce, name, attrs, &slab, 1)) return;
+    const fx_attrs attrs = {.reduce = {.offset = b->offset, .count = b->end - b->offset, .bf16 = bf16}};
+    const fx_node *n = fx_record(g, FX_OP_all_reduce, name, attrs, &slab, 1);
+    if (!n) return;
+    if (bf16) n->out[0]->role = FX_GRADIENT;
     const fx_entry entry = g->entries[g->count - 1];
     for (size_t e = g->count - 1; e > at; e--)
         g->entries[e] = g->entries[e - 1];
     g->entries[at] = entry;
 }
 
-int fx_buckets(fx_builder *g, size_t bytes)
+int fx_buckets(fx_builder *g, size_t bytes, bool bf16)
 {
     fx_tensor *slab = fx_params_slab(g->params, FX_SLAB_GRADIENT, 0);
     if (g->status != FX_OK) return 0;
@@ -73,7 +76,19 @@ int fx_buckets(fx_builder *g, size_t bytes)
     }
     const int count = cut(g, slab, bytes, buckets);
     for (int k = count; k-- > 0;) /* from the end: earlier places stay valid */
-        insert_reduction(g, slab, &buckets[k], k, (size_t)buckets[k].ready + 1);
+        insert_reduction(g, slab, &buckets[k], k, (size_t)buckets[k].ready + 1, bf16);
     fx_free(buckets);
     return count;
+}
+
+void fx_buckets_join(fx_builder *g)
+{
+    fx_tensor *slab = fx_params_slab(g->params, FX_SLAB_GRADIENT, 0);
+    const size_t behind = g->count;
+    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
+    for (size_t e = 0; e < behind; e++) {
+        const fx_node *n = g->entries[e].node;
+        if (n->id == FX_OP_all_reduce && n->out[0])
+            fx_record(g, FX_OP_widen, n->name, n->attrs, (fx_tensor *[]){n->out[0], slab}, 2);
+    }
 }

@@ -24,6 +24,9 @@ static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
     o->micro_batch = c->train_global_batch / unit;
     o->accumulate = (int)c->train_accumulate;
     o->fixed = c->train_reduce == 1;
+    o->reduce_bf16 = c->train_reduce_type == 1;
+    FX_REQUIRE(!o->fixed || !o->reduce_bf16, FX_ECONFIG,
+               "train.reduce_type: train.reduce: fixed sums fp32; use fp32");
     FX_REQUIRE(!o->fixed || o->accumulate == 1, FX_ECONFIG,
                "train.accumulate: train.reduce: fixed takes samples one by one already; use 1");
     if (o->fixed) { /* every sample is a micro-batch: its gradient must not know its neighbours */
@@ -144,8 +147,9 @@ static void record_reduction(fx_builder *g, fx_trainee *t)
         fx_record(g, FX_OP_tree_sum, "tree_sum", (fx_attrs){0}, &all, 1);
         return;
     }
-    t->buckets = fx_buckets(g, t->options.bucket_bytes);
-    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
+    const bool bf16 = t->options.reduce_bf16 && t->exec->options.comm->size > 1;
+    t->buckets = fx_buckets(g, t->options.bucket_bytes, bf16);
+    fx_buckets_join(g);
 }
 
 /* Each rank has updated its share of the weights: they go to all. */

@@ -13,6 +13,7 @@
 struct fake_call {
     uint64_t number, count;
     uint64_t captured;
+    uint64_t each; /* bytes of an element */
     char what[24];
 };
 

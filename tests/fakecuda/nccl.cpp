@@ -5,8 +5,9 @@
  * N-th collective on (0: the first) the peers are gone; it runs for ever, and is told so when asked
  * later. FX_FAKE_NCCL_ABSENT=N: rank N never comes back from the call that connects.
  *
- * Strict beyond NCCL: one stream a communicator, fp32 sums alone, the end only after a flush and when
- * no queue or graph holds it, and what ranks call must agree in number, kind, size and capture. */
+ * Strict beyond NCCL: one stream a communicator, sums of fp32 and bf16 alone, the end only after a
+ * flush and when no queue or graph holds it, and what ranks call must agree in number, kind, size and
+ * capture. */
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -210,11 +211,13 @@ void fake_nccl_agree(const fake_call *calls, int count)
     for (int r = 1; r < count; r++)
         if (memcmp(&calls[r], &calls[0], sizeof *calls) != 0)
             fake_fatal(
-                "rank 0 is in collective %llu, %s of %llu elements%s, rank %d in %llu, %s of %llu%s",
+                "rank 0 is in collective %llu, %s of %llu elements%s, rank %d in %llu, %s of %llu%s, "
+                "elements of %llu and %llu bytes",
                 (unsigned long long)calls[0].number, calls[0].what, (unsigned long long)calls[0].count,
                 calls[0].captured ? " in a graph" : "", r, (unsigned long long)calls[r].number,
                 calls[r].what, (unsigned long long)calls[r].count,
-                calls[r].captured ? " in a graph" : "");
+                calls[r].captured ? " in a graph" : "", (unsigned long long)calls[0].each,
+                (unsigned long long)calls[r].each);
 }
 
 /* Ranks share processors here: one that waits leaves its to the others. */
@@ -229,16 +232,17 @@ static void all_gather(const group *g, const void *mine, void *all, size_t count
 }
 
 /* Every rank's `count` elements, in order of ranks, after all have shown that they want the same. */
-static std::vector<float> exchange(group *g, fake_call call, const float *mine)
+static std::vector<char> exchange(group *g, fake_call call, const char *mine)
 {
     const size_t size = (size_t)g->size;
     std::vector<fake_call> calls(size);
-    std::vector<float> all(size * call.count), own(mine, mine + call.count);
+    const size_t bytes = call.count * call.each;
+    std::vector<char> all(size * bytes), own(mine, mine + bytes);
     call.number = g->run++;
     if (g->size == 1) return own;
     all_gather(g, &call, calls.data(), sizeof call, MPI_BYTE);
     fake_nccl_agree(calls.data(), g->size);
-    all_gather(g, own.data(), all.data(), call.count, MPI_FLOAT);
+    all_gather(g, own.data(), all.data(), bytes, MPI_BYTE);
     return all;
 }
 
@@ -250,17 +254,17 @@ static bool is_lost(uint64_t number)
 
 /* `finish` gets what exchange() gives. */
 static ncclResult_t collective(ncclComm_t c, const char *what, const void *send, size_t count,
-                               void *receive, size_t received, cudaStream_t stream,
-                               std::function<void(const std::vector<float> &)> finish)
+                               void *receive, size_t received, size_t each, cudaStream_t stream,
+                               std::function<void(const std::vector<char> &)> finish)
 {
-    const size_t bytes = count * sizeof(float), all = received * sizeof(float);
+    const size_t bytes = count * each, all = received * each;
     if (!fake_is_device(send, bytes) || !fake_is_device(receive, all))
         fake_fatal("%s of what is not on the device: %s, %s", what, fake_place(send).c_str(),
                    fake_place(receive).c_str());
     if (c->stream && c->stream != stream) fake_fatal("%s on a second stream of its communicator", what);
     c->stream = stream;
     const auto g = c->ranks;
-    fake_call call = {0, count, fake_stream_capture(stream) != nullptr, {0}};
+    fake_call call = {0, count, fake_stream_capture(stream) != nullptr, each, {0}};
     strncpy(call.what, what, sizeof call.what - 1);
     return begin(c, [=] {
         const bool lost = is_lost(c->started++);
@@ -268,33 +272,54 @@ static ncclResult_t collective(ncclComm_t c, const char *what, const void *send,
         const cudaError_t error = fake_enqueue(
             stream, what, {{send, bytes, false}, {receive, all, true}},
             [=] {
-                if (!g->aborted) finish(exchange(g.get(), call, (const float *)send));
+                if (!g->aborted) finish(exchange(g.get(), call, (const char *)send));
             },
             [=] { return g->aborted || !lost; });
         return error == cudaSuccess ? ncclSuccess : ncclUnhandledCudaError;
     });
 }
 
-static bool overlap(const void *a, size_t a_count, const void *b, size_t b_count)
+static bool overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
 {
-    return (const float *)a < (const float *)b + b_count &&
-           (const float *)b < (const float *)a + a_count;
+    return (const char *)a < (const char *)b + b_bytes && (const char *)b < (const char *)a + a_bytes;
+}
+
+static void add(float *sum, float part)
+{
+    *sum += part;
+}
+
+static void add(__nv_bfloat16 *sum, __nv_bfloat16 part)
+{
+    *sum = __float2bfloat16_rn(__bfloat162float(*sum) + __bfloat162float(part));
+}
+
+/* In order of ranks; NCCL's own order depends on its algorithm. */
+template <typename T> static void add_all(void *receive, size_t count, const std::vector<char> &all)
+{
+    T *sum = (T *)receive;
+    const T *from = (const T *)all.data();
+    std::copy_n(from, count, sum);
+    for (size_t i = count; i < all.size() / sizeof(T); i++)
+        add(sum + i % count, from[i]);
 }
 
 ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type,
                            ncclRedOp_t op, ncclComm_t c, cudaStream_t stream)
 {
     require_alive(c, "ncclAllReduce");
-    if (type != ncclFloat || op != ncclSum) return refuse(ncclInvalidArgument, "not a sum of fp32");
-    if (send != receive && overlap(send, count, receive, count))
+    const bool bf16 = type == ncclBfloat16;
+    const size_t each = bf16 ? sizeof(__nv_bfloat16) : sizeof(float);
+    if ((type != ncclFloat && !bf16) || op != ncclSum)
+        return refuse(ncclInvalidArgument, "not a sum of fp32 or bf16");
+    if (send != receive && overlap(send, count * each, receive, count * each))
         fake_fatal("ncclAllReduce of ranges that overlap");
-    const int size = c->ranks->size;
-    return collective(c, "ncclAllReduce", send, count, receive, count, stream,
-                      [=](const std::vector<float> &all) {
-                          float *sum = (float *)receive;
-                          std::copy_n(all.begin(), count, sum);
-                          for (size_t i = count; i < (size_t)size * count; i++)
-                              sum[i % count] += all[i];
+    return collective(c, "ncclAllReduce", send, count, receive, count, each, stream,
+                      [=](const std::vector<char> &all) {
+                          if (bf16)
+                              add_all<__nv_bfloat16>(receive, count, all);
+                          else
+                              add_all<float>(receive, count, all);
                       });
 }
 
@@ -303,11 +328,11 @@ ncclResult_t ncclAllGather(const void *send, void *receive, size_t count, ncclDa
 {
     require_alive(c, "ncclAllGather");
     if (type != ncclFloat) return refuse(ncclInvalidArgument, "not of fp32");
-    const size_t all_count = count * (size_t)c->ranks->size;
+    const size_t each = sizeof(float), all_count = count * (size_t)c->ranks->size;
     if (send != (const float *)receive + (size_t)c->ranks->rank * count &&
-        overlap(send, count, receive, all_count))
+        overlap(send, count * each, receive, all_count * each))
         fake_fatal("ncclAllGather from a place in its result that is not this rank's");
     return collective(
-        c, "ncclAllGather", send, count, receive, all_count, stream,
-        [=](const std::vector<float> &all) { std::copy(all.begin(), all.end(), (float *)receive); });
+        c, "ncclAllGather", send, count, receive, all_count, each, stream,
+        [=](const std::vector<char> &all) { std::copy(all.begin(), all.end(), (char *)receive); });
 }

@@ -5,8 +5,8 @@
  * Planted and caught: in nccl.cpp work put into the stream by the call itself, a second call let in
  * before the first is done, a destroyed communicator accepted, and one left at the end; the second
  * stream, memory of the host, overlaps, the place in the result, the queue and the flush not looked at;
- * an aborted collective that still waits; ids, calls and captures not compared. In stream.cpp an event
- * of a capture answered for, the host's clock not joined by the question. */
+ * an aborted collective that still waits; ids, calls, types and captures not compared. In stream.cpp an
+ * event of a capture answered for, the host's clock not joined by the question. */
 #include <unistd.h>
 
 #include "dies.h"
@@ -292,25 +292,29 @@ static void lost_peers(void)
 
 static void agreement(void)
 {
-    static const fake_call same = {3, 8, 0, "ncclAllReduce"};
+    static const fake_call same = {3, 8, 0, 4, "ncclAllReduce"};
     lives("the same call", [] {
         const fake_call calls[] = {same, same};
         fake_nccl_agree(calls, 2);
     });
     dies("another number", "rank 0 is in collective 3, ncclAllReduce of 8 elements, rank 1 in 4", [] {
-        const fake_call calls[] = {same, {4, 8, 0, "ncclAllReduce"}};
+        const fake_call calls[] = {same, {4, 8, 0, 4, "ncclAllReduce"}};
         fake_nccl_agree(calls, 2);
     });
     dies("another count", "ncclAllReduce of 9", [] {
-        const fake_call calls[] = {same, {3, 9, 0, "ncclAllReduce"}};
+        const fake_call calls[] = {same, {3, 9, 0, 4, "ncclAllReduce"}};
         fake_nccl_agree(calls, 2);
     });
     dies("another call", "rank 2 in 3, ncclAllGather", [] {
-        const fake_call calls[] = {same, same, {3, 8, 0, "ncclAllGather"}};
+        const fake_call calls[] = {same, same, {3, 8, 0, 4, "ncclAllGather"}};
         fake_nccl_agree(calls, 3);
     });
+    dies("another type", "elements of 4 and 2 bytes", [] {
+        const fake_call calls[] = {same, {3, 8, 0, 2, "ncclAllReduce"}};
+        fake_nccl_agree(calls, 2);
+    });
     dies("one captured", "of 8 in a graph", [] {
-        const fake_call calls[] = {same, {3, 8, 1, "ncclAllReduce"}};
+        const fake_call calls[] = {same, {3, 8, 1, 4, "ncclAllReduce"}};
         fake_nccl_agree(calls, 2);
     });
 }

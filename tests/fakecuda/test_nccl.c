@@ -7,7 +7,8 @@
  * Planted and caught: in comm_nccl.c a call not asked about until it is done, the abort left out, a
  * list started after one, the id not given to all; in join.cu no wait in fork, none in join; in copy.c
  * a wait that does not look at the communicator; in all_reduce.c the offset left out; in gather.cu the
- * rank's place, tasks and samples, the offset; in tree_sum.cu samples and ranks exchanged. */
+ * rank's place, tasks and samples, the offset; in tree_sum.cu samples and ranks exchanged; in
+ * all_reduce.cu the last element not rounded, in widen.cu the offset. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -22,7 +23,8 @@
 #include "flexhpc/program.h"
 #include "flexhpc/rng.h"
 
-enum { RUNS = 4, SLAB = 1200, SAMPLES = 3, TREE = 700, B = 2, STRIDE = 4, T = 2, D = 8, MOST = 3 };
+enum { RUNS = 4, SLAB = 1200, HALF = 900, SAMPLES = 3, TREE = 700, MOST = 3 };
+enum { B = 2, STRIDE = 4, T = 2, D = 8 };
 enum { LATENT = 2 * B * T * D, GATHERED = MOST * STRIDE * 2 * T * D };
 
 #define OK(call)                                                                                       \
@@ -33,14 +35,14 @@ enum { LATENT = 2 * B * T * D, GATHERED = MOST * STRIDE * 2 * T * D };
 static fx_comm *comm;
 
 typedef struct results {
-    float slab[SLAB], norm[4], tree[TREE], gathered[2][GATHERED];
+    float slab[SLAB], half[HALF], norm[4], tree[TREE], gathered[2][GATHERED];
 } results;
 
 typedef struct setup {
     fx_exec *exec;
     fx_params *params;
     fx_program *program;
-    fx_tensor *slab, *norm, *tree, *e[2], *gathered[2];
+    fx_tensor *slab, *half, *norm, *tree, *e[2], *gathered[2];
 } setup;
 
 /* Two sums run beside the gathers; the second gather brings all samples of a rank at once. */
@@ -50,6 +52,9 @@ static void record(setup *s, fx_builder *g)
     s->tree = fx_input(g, "tree", 2, FX_DIMS(SAMPLES, TREE));
     fx_record(g, FX_OP_all_reduce, "bucket.0", (fx_attrs){.reduce = {0, 500}}, &s->slab, 1);
     fx_record(g, FX_OP_all_reduce, "bucket.1", (fx_attrs){.reduce = {512, SLAB - 512}}, &s->slab, 1);
+    s->half = fx_input(g, "half", 1, FX_DIMS(HALF));
+    const fx_attrs rounded = {.reduce = {7, HALF - 7, true}};
+    const fx_node *sums = fx_record(g, FX_OP_all_reduce, "bucket.2", rounded, &s->half, 1);
     for (int k = 0; k < 2; k++) {
         s->e[k] = fx_input(g, k == 0 ? "e.0" : "e.1", 3, FX_DIMS(2 * B, T, D));
         fx_tensor *h = fx_record(g, FX_OP_silu, "silu", (fx_attrs){0}, &s->e[k], 1)->out[0];
@@ -60,6 +65,7 @@ static void record(setup *s, fx_builder *g)
     }
     fx_record(g, FX_OP_tree_sum, "tree_sum", (fx_attrs){0}, &s->tree, 1);
     fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
+    if (sums) fx_record(g, FX_OP_widen, "bucket.2", rounded, (fx_tensor *[]){sums->out[0], s->half}, 2);
     s->norm =
         fx_keep(g, fx_record(g, FX_OP_clip, "clip", (fx_attrs){.clip = {1}}, &s->slab, 1)->out[0]);
 }
@@ -93,11 +99,13 @@ static void numbers(int i, uint32_t which, float *x, int64_t count)
 
 static fx_status start(setup *s, int i)
 {
-    float slab[SLAB], tree[SAMPLES * TREE], e[LATENT];
+    float slab[SLAB], half[HALF], tree[SAMPLES * TREE], e[LATENT];
     const fx_step step = {.seed = 7, .step = (uint32_t)i, .gradient_scale = 1};
     numbers(i, 0, slab, SLAB);
     numbers(i, 1, tree, SAMPLES * TREE);
+    numbers(i, 4, half, HALF);
     FX_TRY(fx_program_write(s->program, s->slab, slab));
+    FX_TRY(fx_program_write(s->program, s->half, half));
     FX_TRY(fx_program_write(s->program, s->tree, tree));
     for (int k = 0; k < 2; k++) {
         numbers(i, 2 + (uint32_t)k, e, LATENT);
@@ -110,6 +118,7 @@ static fx_status finish(setup *s, results *r)
 {
     float tree[SAMPLES * TREE];
     FX_TRY(fx_program_read(s->program, s->slab, r->slab));
+    FX_TRY(fx_program_read(s->program, s->half, r->half));
     FX_TRY(fx_program_read(s->program, s->norm, r->norm));
     FX_TRY(fx_program_read(s->program, s->tree, tree));
     memcpy(r->tree, tree, sizeof r->tree);
@@ -149,6 +158,25 @@ static void sums_in_order(const results *r, int run)
     }
 }
 
+static float rounded(float x)
+{
+    return fx_float_of(fx_bf16_of(x));
+}
+
+/* The same of bucket 2, rounded before and after every addition. */
+static void rounded_sums_in_order(const results *r, int run)
+{
+    float x[MOST][HALF];
+    for (int rank = 0; rank < comm->size; rank++)
+        fx_fill_normal(5, (uint32_t)run, 4, (uint32_t)rank, x[rank], HALF);
+    for (int i = 0; i < HALF; i++) {
+        float sum = rounded(x[0][i]);
+        for (int rank = 1; rank < comm->size; rank++)
+            sum = rounded(sum + rounded(x[rank][i]));
+        assert_true(r->half[i] == (i < 7 ? x[comm->rank][i] : sum));
+    }
+}
+
 static void as_on_the_cpu(const results *got, const results *cpu)
 {
     assert_memory_equal(got->tree, cpu->tree, sizeof got->tree);
@@ -167,6 +195,7 @@ static void same_values(void **state)
     all_runs("cuda", true, "order", want);
     for (int i = 0; i < RUNS; i++) {
         sums_in_order(&want[i], i);
+        rounded_sums_in_order(&want[i], i);
         as_on_the_cpu(&want[i], &cpu[i]);
     }
     const char *const schedules[] = {"order", "first", "last", "random"};
@@ -205,7 +234,7 @@ static void gone_peers(void **state)
     if (comm->size == 1) skip();
     a_peer_is_gone("0", 0);
     a_peer_is_gone("3", 0);
-    a_peer_is_gone("8", 1); /* a list has seven collectives */
+    a_peer_is_gone("9", 1); /* a list has eight collectives */
 }
 
 int main(int argc, char **argv)

@@ -6,7 +6,7 @@
  *
  * Planted errors, each caught: one tag for all pieces; ring pieces of half the size (another order,
  * sums as good); the guests' part of a doubling not added (3 ranks); all slots on one scratch block;
- * scratch allocated anew at each start; a strip's extent taken for the block's; fx_agree returning the
+ * a sum of bf16 truncated; scratch allocated anew at each start; a strip's extent taken for the block's; fx_agree returning the
  * highest failing rank's message. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,8 +38,13 @@ static void fill(float *x, int64_t count, int rank, uint32_t salt)
     }
 }
 
+static float rounded(float x, fx_dtype dtype)
+{
+    return dtype == FX_BF16 ? fx_float_of(fx_bf16_of(x)) : x;
+}
+
 /* The sum in the order that allreduce.c documents; all: N x count. */
-static void reference(const float *all, int64_t count, float *sum)
+static void reference(const float *all, int64_t count, fx_dtype dtype, float *sum)
 {
     const int N = comm->size;
     if (count < FX_MPI_RING_FROM) {
@@ -49,11 +54,12 @@ static void reference(const float *all, int64_t count, float *sum)
         for (int64_t i = 0; i < count; i++) {
             float y[64];
             for (int r = 0; r < P; r++)
-                y[r] = all[r * count + i] + (r + P < N ? all[(r + P) * count + i] : 0.0f);
+                y[r] =
+                    rounded(all[r * count + i] + (r + P < N ? all[(r + P) * count + i] : 0.0f), dtype);
             for (int width = P; width > 1;
                  width /= 2) /* pairs that differ in bit 0, then in bit 1, ... */
                 for (int r = 0; r < width / 2; r++)
-                    y[r] = y[2 * r] + y[2 * r + 1];
+                    y[r] = rounded(y[2 * r] + y[2 * r + 1], dtype);
             sum[i] = y[0];
         }
         return;
@@ -65,7 +71,7 @@ static void reference(const float *all, int64_t count, float *sum)
             for (int64_t i = from + n * b / N; i < from + n * (b + 1) / N; i++) {
                 float y = all[b * count + i];
                 for (int k = 1; k < N; k++)
-                    y += all[(b + k) % N * count + i];
+                    y = rounded(y + all[(b + k) % N * count + i], dtype);
                 sum[i] = y;
             }
     }
@@ -96,20 +102,20 @@ static void test_sum_is_the_documented_order(void **unused)
         fill(x, n, comm->rank, 1);
         memcpy(again, x, (size_t)n * 4);
         assert_int_equal(comm->ops->all_gather(comm, x, (size_t)n * 4, all), FX_OK);
-        reference(all, n, want);
+        reference(all, n, FX_F32, want);
         for (int64_t i = 0; i < n; i++) {
             float y = 0;
             for (int r = 0; r < comm->size; r++)
                 y += all[r * n + i];
             if (y != want[i]) differs_from_rank_order++;
         }
-        assert_int_equal(comm->ops->start_sum(comm, x, n), FX_OK);
+        assert_int_equal(comm->ops->start_sum(comm, x, n, FX_F32), FX_OK);
         assert_int_equal(comm->ops->join(comm), FX_OK);
         assert_memory_equal(x, want, (size_t)n * 4);
         assert_same_on_all_ranks(x, (size_t)n * 4);
 
         /* The same once more, ranks out of step and polling: the bits stay. */
-        assert_int_equal(comm->ops->start_sum(comm, again, n), FX_OK);
+        assert_int_equal(comm->ops->start_sum(comm, again, n, FX_F32), FX_OK);
         for (int k = 0; k < 5 * comm->rank; k++) {
             usleep(200);
             assert_int_equal(comm->ops->progress(comm), FX_OK);
@@ -119,6 +125,28 @@ static void test_sum_is_the_documented_order(void **unused)
         fx_free(x), fx_free(again), fx_free(want), fx_free(all);
     }
     if (comm->size > 2) assert_true(differs_from_rank_order > 1000); /* or the order is not tested */
+}
+
+static void test_sum_of_bf16(void **unused)
+{
+    (void)unused;
+    for (int s = 0; s < SIZES; s++) {
+        const int64_t n = sizes[s];
+        float *x = fx_calloc((size_t)n, 4), *want = fx_calloc((size_t)n, 4);
+        float *all = fx_calloc((size_t)(n * comm->size), 4);
+        uint16_t *sum = fx_calloc((size_t)n, 2);
+        fill(x, n, comm->rank, 2);
+        for (int64_t i = 0; i < n; i++)
+            x[i] = fx_float_of(sum[i] = fx_bf16_of(x[i]));
+        assert_int_equal(comm->ops->all_gather(comm, x, (size_t)n * 4, all), FX_OK);
+        reference(all, n, FX_BF16, want);
+        assert_int_equal(comm->ops->start_sum(comm, sum, n, FX_BF16), FX_OK);
+        assert_int_equal(comm->ops->join(comm), FX_OK);
+        for (int64_t i = 0; i < n; i++)
+            assert_true(fx_float_of(sum[i]) == want[i]);
+        assert_same_on_all_ranks(sum, (size_t)n * 2);
+        fx_free(x), fx_free(want), fx_free(all), fx_free(sum);
+    }
 }
 
 /* Many at once, of all kinds, started while others move: a queue longer than the slots. */
@@ -139,11 +167,11 @@ static void test_many_in_flight(void **unused)
             float *all = fx_calloc((size_t)(n[k] * comm->size), 4);
             fill(x[k], n[k], comm->rank, (uint32_t)k);
             assert_int_equal(comm->ops->all_gather(comm, x[k], (size_t)n[k] * 4, all), FX_OK);
-            reference(all, n[k], want[k]);
+            reference(all, n[k], FX_F32, want[k]);
             fx_free(all);
         }
         for (int k = 0; k < MANY; k++) {
-            assert_int_equal(comm->ops->start_sum(comm, x[k], n[k]), FX_OK);
+            assert_int_equal(comm->ops->start_sum(comm, x[k], n[k], FX_F32), FX_OK);
             if (parts[k]) {
                 char *mine = parts[k] + (size_t)comm->rank * bytes; /* in place */
                 memset(mine, 'a' + k + comm->rank, bytes);
@@ -171,7 +199,7 @@ static void test_progress_is_enough(void **unused)
     const fx_mpi *m = comm->state;
     for (int64_t i = 0; i < n; i++)
         x[i] = 1.0f;
-    assert_int_equal(comm->ops->start_sum(comm, x, n), FX_OK);
+    assert_int_equal(comm->ops->start_sum(comm, x, n, FX_F32), FX_OK);
     if (comm->size > 1) assert_false(fx_mpi_idle(m));
     const double begun = fx_now();
     while (!fx_mpi_idle(m) && fx_now() - begun < 20) {
@@ -192,8 +220,8 @@ static void test_steady_state_allocates_nothing(void **unused)
     for (int round = 0; round < 3; round++) {
         fx_mem_fail_after(0);
         for (int k = 0; k < 20; k++)
-            assert_int_equal(comm->ops->start_sum(comm, x + 10000 * k, 10000), FX_OK);
-        assert_int_equal(comm->ops->start_sum(comm, x, 200000) | comm->ops->join(comm), FX_OK);
+            assert_int_equal(comm->ops->start_sum(comm, x + 10000 * k, 10000, FX_F32), FX_OK);
+        assert_int_equal(comm->ops->start_sum(comm, x, 200000, FX_F32) | comm->ops->join(comm), FX_OK);
         if (round > 0) assert_int_equal(fx_mem_fail_after(0), 0);
     }
     fx_free(x);
@@ -233,7 +261,7 @@ static void test_empty(void **unused)
 {
     (void)unused;
     float none = 0;
-    assert_int_equal(comm->ops->start_sum(comm, &none, 0), FX_OK);
+    assert_int_equal(comm->ops->start_sum(comm, &none, 0, FX_F32), FX_OK);
     assert_int_equal(comm->ops->start_gather(comm, &none, 0, &none), FX_OK);
     assert_int_equal(comm->ops->all_gather(comm, &none, 0, &none), FX_OK);
     assert_int_equal(comm->ops->all_to_all(comm, &none, 0, &none), FX_OK);
@@ -283,11 +311,11 @@ static void test_memory_failure_is_returned(void **unused)
     if (fresh->size > 1) {
         for (uint64_t n = 1; n <= 2; n++) { /* scratch, queue */
             fx_mem_fail_after(n);
-            assert_int_equal(fresh->ops->start_sum(fresh, x, 4), FX_ENOMEM);
+            assert_int_equal(fresh->ops->start_sum(fresh, x, 4, FX_F32), FX_ENOMEM);
             fx_mem_fail_after(0);
             fresh->ops->barrier(fresh);
         }
-        assert_int_equal(fresh->ops->start_sum(fresh, x, 4), FX_OK);
+        assert_int_equal(fresh->ops->start_sum(fresh, x, 4, FX_F32), FX_OK);
         assert_int_equal(fresh->ops->join(fresh), FX_OK);
     }
     fresh->ops->close(fresh);
@@ -321,6 +349,7 @@ int main(int argc, char **argv)
     if (status != FX_OK) return fx_comm_finish(&comm, status);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sum_is_the_documented_order),
+        cmocka_unit_test(test_sum_of_bf16),
         cmocka_unit_test(test_many_in_flight),
         cmocka_unit_test(test_progress_is_enough),
         cmocka_unit_test(test_steady_state_allocates_nothing),

@@ -37,12 +37,12 @@ static fx_status role(const char *name, fx_comm *comm)
     }
     if (strcmp(name, "alone") == 0) { /* one leaves, the others wait for it in a collective */
         if (last) return fx_fail(FX_EVALUE, "shard 3\x1b[2J is empty");
-        FX_TRY(comm->ops->start_sum(comm, &one, 1));
+        FX_TRY(comm->ops->start_sum(comm, &one, 1, FX_F32));
         return comm->ops->join(comm);
     }
     if (strcmp(name, "flight") == 0) { /* all fail while operations are in flight */
         static float data[200000];
-        FX_TRY(comm->ops->start_sum(comm, data, 200000));
+        FX_TRY(comm->ops->start_sum(comm, data, 200000, FX_F32));
         return fx_fail(FX_EIO, "disk full on rank %d", comm->rank);
     }
     if (strcmp(name, "late") == 0) /* a rank that works long is no failure: the others wait for it */

@@ -37,7 +37,7 @@ static fx_status steps(fx_comm *comm, double seconds, const char *trouble)
         fx_beat_at("encoder.input_blocks.3.0");
         usleep(1000);
         fx_beat_at("decoder.output_blocks.1.0");
-        FX_TRY(comm->ops->start_sum(comm, data, VALUES));
+        FX_TRY(comm->ops->start_sum(comm, data, VALUES, FX_F32));
         usleep(1000);
         FX_TRY(comm->ops->progress(comm));
         if (step == 20 && strcmp(trouble, "hangs") == 0 && comm->rank == 1) {

@@ -9,8 +9,9 @@
  * Planted and caught: in gather.c tasks and samples exchanged, the offset left out, the rank's stride
  * taken as B; in contrast.c own rows looked for without the offset, the column term left out of the
  * loss, the projection left out of the gradient, softmax of rows twice in W; in all_reduce.c the offset
- * left out; in all_gather.c every rank's share taken from rank 0's place, in cuda/all_gather.c half of
- * it sent; in cuda/gather.cu as many words for bf16 as for fp32, and half of the words. */
+ * left out, bf16 not rounded to the nearest; in all_gather.c every rank's share taken from rank 0's
+ * place, in cuda/all_gather.c half of it sent; in cuda/gather.cu as many words for bf16 as for fp32,
+ * and half of the words. */
 #include "by_hand.h"
 
 #include <math.h>
@@ -173,6 +174,37 @@ static void reduce_sums_its_bucket_only(void **state)
     }
 }
 
+/* 257 lies between two bf16 and rounds to the even one, 256: ranks that bring it show that they round
+ * before they add. All other sums are exact. */
+static void reduce_in_bf16_rounds_first(void **state)
+{
+    (void)state;
+    enum { N = 20, OFFSET = 3, COUNT = 11 };
+    const fx_attrs attrs = {.reduce = {OFFSET, COUNT, true}};
+    const int ranks = comm->size;
+    float slab[N], sums[COUNT];
+    for (int i = 0; i < N; i++)
+        slab[i] = i == OFFSET ? 257.0f : (float)(i + comm->rank);
+    by_hand h;
+    by_hand_begin(&h, FX_OP_all_reduce, attrs);
+    h.exec.options.comm = comm;
+    by_hand_in(&h, 0, slab, 1, FX_DIMS(N));
+    assert_int_equal(by_hand_forward(&h), FX_OK);
+    for (int i = 0; i < COUNT; i++)
+        sums[i] = fx_f32(h.node.out[0])[i];
+    by_hand_end(&h);
+    by_hand_begin(&h, FX_OP_widen, attrs);
+    by_hand_in(&h, 0, sums, 1, FX_DIMS(COUNT));
+    by_hand_in(&h, 1, slab, 1, FX_DIMS(N));
+    assert_int_equal(by_hand_forward(&h), FX_OK);
+    by_hand_end(&h);
+    for (int i = 0; i < N; i++) {
+        const bool inside = i >= OFFSET && i < OFFSET + COUNT;
+        const int sum = i == OFFSET ? 256 * ranks : ranks * i + ranks * (ranks - 1) / 2;
+        assert_true(slab[i] == (float)(inside ? sum : i + comm->rank));
+    }
+}
+
 /* Each rank brings its own share alone; what is elsewhere is overwritten. Whole numbers to 256 are
  * exact in bf16. */
 static void gather_of_weights_fills_every_share(void **state)
@@ -200,10 +232,12 @@ int main(int argc, char **argv)
     setenv("FLEXHPC_MPI", "1", 0);
     fx_status status = fx_comm_start(&argc, &argv, &comm);
     if (status != FX_OK) return fx_comm_finish(&comm, status);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gather_places_every_rank), cmocka_unit_test(contrast_is_the_global_one),
-        cmocka_unit_test(contrast_of_one_sample), cmocka_unit_test(reduce_sums_its_bucket_only),
-        cmocka_unit_test(gather_of_weights_fills_every_share)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gather_places_every_rank),
+                                       cmocka_unit_test(contrast_is_the_global_one),
+                                       cmocka_unit_test(contrast_of_one_sample),
+                                       cmocka_unit_test(reduce_sums_its_bucket_only),
+                                       cmocka_unit_test(reduce_in_bf16_rounds_first),
+                                       cmocka_unit_test(gather_of_weights_fills_every_share)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (failed) status = fx_fail(FX_EVALUE, "%d tests failed", failed);
     return fx_comm_finish(&comm, status);
