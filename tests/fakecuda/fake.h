@@ -92,6 +92,12 @@ bool fake_capture_forbids(void);
 cudaError_t fake_capture_record(CUstream_st *stream, std::shared_ptr<fake_mark> &mark);
 cudaError_t fake_capture_wait(CUstream_st *stream, const std::shared_ptr<fake_mark> &mark);
 
+/* For counting what a step of full size starts: while true nothing that is queued runs, and new memory
+ * is not filled, so that none is taken. */
+extern bool fake_dry;
+extern uint64_t fake_started, fake_called; /* pieces of work put into streams; calls of cuDNN's and
+                                              cuBLASLt's among them */
+
 /* For tests: live allocations, streams, events and graphs. */
 int fake_alive(void);
 extern int fake_objects; /* streams, events, graphs */

@@ -134,17 +134,19 @@ static void check_margin(const char *start, const allocation &a)
 void fake_memory_open(void)
 {
     is_open = true;
+    if (fake_dry) return;
     for (auto &entry : device)
         protect(entry.second, PROT_READ | PROT_WRITE);
 }
 
 void fake_memory_close(void)
 {
+    is_open = false;
+    if (fake_dry) return;
     for (auto &entry : device) {
         check_margin(entry.first, entry.second);
         protect(entry.second, PROT_NONE);
     }
-    is_open = false;
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
@@ -159,9 +161,11 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     const allocation a = {bytes, pages, space + used, ++number};
     used += pages + PAGE;
     in_use += bytes;
-    protect(a, PROT_READ | PROT_WRITE);
-    memset(a.base, POISON, pages);
-    protect(a, PROT_NONE);
+    if (!fake_dry) {
+        protect(a, PROT_READ | PROT_WRITE);
+        memset(a.base, POISON, pages);
+        protect(a, PROT_NONE);
+    }
     *memory = a.base + pages - up(bytes, ALIGNMENT);
     device[(char *)*memory] = a;
     return cudaSuccess;

@@ -20,6 +20,8 @@ struct CUevent_st {
 };
 
 int fake_objects;
+bool fake_dry;
+uint64_t fake_started, fake_called;
 
 enum { THINGS_A_QUERY = 16 };
 
@@ -91,6 +93,8 @@ cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
             fake_fatal("%s %s %zu bytes: %s", name.c_str(), r.write ? "writes" : "reads", r.bytes,
                        fake_place(r.at).c_str());
     fake_work w = {fake_work::RUN, name, ranges, std::move(work), nullptr, 0, std::move(ready)};
+    fake_started++;
+    if (name.compare(0, 2, "cu") == 0 && name.compare(0, 4, "cuda") != 0) fake_called++;
     if (stream->capture)
         fake_capture_add(stream, std::move(w));
     else
@@ -130,7 +134,7 @@ static bool run_one(void)
     fake_work w = std::move(s->queue.front());
     s->queue.pop_front();
     fake_memory_user(w.name.c_str());
-    if (w.kind == fake_work::RUN) w.run();
+    if (w.kind == fake_work::RUN && !fake_dry) w.run();
     if (w.kind == fake_work::RECORD) w.mark->done = true;
     return true;
 }
