@@ -186,6 +186,7 @@ static fx_status run(fx_exec *base, const fx_entry *entries, int count, const fx
 {
     fx_cuda *exec = fx_cuda_of(base);
     base->step = step;
+    fx_conv_keep(exec);
     FX_TRY(fx_nccl_check(exec));
     FX_TRY(fx_cuda_store_step(exec, step));
     if (observer || base->options.eager) return fx_cuda_walk(exec, entries, count, arena, observer);

@@ -1,20 +1,17 @@
-/* cudnn_graph.c: from a graph as data to a plan of cuDNN's: descriptors of tensors and operations,
- * heuristics (mode A, then fallback), the policy by the engines' own notes, plan, variant pack. */
-#include "cudnn_graph.h"
+/* cudnn_graph.c: from a graph as data to cuDNN's: descriptors of tensors and operations; a plan's run,
+ * by a variant pack. Engines and plans: cudnn_engines.c. */
+#include "cudnn_descriptors.h"
 
 #include <assert.h>
-#include <cudnn.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-typedef cudnnBackendDescriptor_t descriptor;
+enum { ALIGNMENT = 16, JSON_MOST = 1 << 16 };
 
-enum { ALIGNMENT = 16, NOTES = 16, JSON_MOST = 1 << 16 };
-
-static fx_status check(cudnnStatus_t status, const char *what)
+fx_status fx_cudnn_check(cudnnStatus_t status, const char *what)
 {
     char text[512] = "";
     if (status == CUDNN_STATUS_SUCCESS) return FX_OK;
@@ -22,44 +19,43 @@ static fx_status check(cudnnStatus_t status, const char *what)
     return fx_fail(FX_EDEVICE, "cuDNN: %s: %s: %s", what, cudnnGetErrorString(status), text);
 }
 
-static fx_status set(descriptor d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
-                     int64_t count, const void *values)
+fx_status fx_cudnn_set(descriptor d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                       int64_t count, const void *values)
 {
     char what[32];
     snprintf(what, sizeof what, "attribute %d", (int)name);
-    return check(cudnnBackendSetAttribute(d, name, type, count, values), what);
+    return fx_cudnn_check(cudnnBackendSetAttribute(d, name, type, count, values), what);
 }
 
-static fx_status set_int(descriptor d, cudnnBackendAttributeName_t name, int64_t value)
+fx_status fx_cudnn_set_int(descriptor d, cudnnBackendAttributeName_t name, int64_t value)
 {
-    return set(d, name, CUDNN_TYPE_INT64, 1, &value);
+    return fx_cudnn_set(d, name, CUDNN_TYPE_INT64, 1, &value);
 }
 
 static fx_status set_float(descriptor d, cudnnBackendAttributeName_t name, float value)
 {
-    return set(d, name, CUDNN_TYPE_FLOAT, 1, &value);
+    return fx_cudnn_set(d, name, CUDNN_TYPE_FLOAT, 1, &value);
 }
 
 static fx_status set_type(descriptor d, cudnnBackendAttributeName_t name, cudnnDataType_t value)
 {
-    return set(d, name, CUDNN_TYPE_DATA_TYPE, 1, &value);
+    return fx_cudnn_set(d, name, CUDNN_TYPE_DATA_TYPE, 1, &value);
 }
 
-static fx_status set_descriptor(descriptor d, cudnnBackendAttributeName_t name, descriptor value)
+fx_status fx_cudnn_set_descriptor(descriptor d, cudnnBackendAttributeName_t name, descriptor value)
 {
-    return set(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
+    return fx_cudnn_set(d, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &value);
 }
 
-static fx_status finalize(descriptor d, const char *what)
+fx_status fx_cudnn_finalize(descriptor d, const char *what)
 {
-    return check(cudnnBackendFinalize(d), what);
+    return fx_cudnn_check(cudnnBackendFinalize(d), what);
 }
 
-/* A descriptor that lives as long as the plan. */
-static fx_status make(fx_cudnn_plan *p, cudnnBackendDescriptorType_t type, descriptor *out)
+fx_status fx_cudnn_make(fx_cudnn_plan *p, cudnnBackendDescriptorType_t type, descriptor *out)
 {
     assert(p->count < (int)(sizeof p->owned / sizeof *p->owned));
-    FX_TRY(check(cudnnBackendCreateDescriptor(type, out), "descriptor"));
+    FX_TRY(fx_cudnn_check(cudnnBackendCreateDescriptor(type, out), "descriptor"));
     p->owned[p->count++] = *out;
     return FX_OK;
 }
@@ -71,14 +67,14 @@ static cudnnDataType_t type_of(fx_dtype dtype)
 
 static fx_status make_tensor(fx_cudnn_plan *p, const fx_graph_tensor *t, int64_t uid, descriptor *out)
 {
-    FX_TRY(make(p, CUDNN_BACKEND_TENSOR_DESCRIPTOR, out));
+    FX_TRY(fx_cudnn_make(p, CUDNN_BACKEND_TENSOR_DESCRIPTOR, out));
     FX_TRY(set_type(*out, CUDNN_ATTR_TENSOR_DATA_TYPE, type_of(t->dtype)));
-    FX_TRY(set(*out, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, t->dim));
-    FX_TRY(set(*out, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, t->stride));
-    FX_TRY(set_int(*out, CUDNN_ATTR_TENSOR_UNIQUE_ID, uid));
-    FX_TRY(set_int(*out, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, ALIGNMENT));
-    FX_TRY(set(*out, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &t->inner));
-    return finalize(*out, "tensor");
+    FX_TRY(fx_cudnn_set(*out, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, t->dim));
+    FX_TRY(fx_cudnn_set(*out, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, t->stride));
+    FX_TRY(fx_cudnn_set_int(*out, CUDNN_ATTR_TENSOR_UNIQUE_ID, uid));
+    FX_TRY(fx_cudnn_set_int(*out, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, ALIGNMENT));
+    FX_TRY(fx_cudnn_set(*out, CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, 1, &t->inner));
+    return fx_cudnn_finalize(*out, "tensor");
 }
 
 /* Names of one thing that cuDNN names once a pass. */
@@ -118,23 +114,23 @@ static fx_status make_correlation(fx_cudnn_plan *p, const fx_graph_op *op, const
     const int64_t ones[2] = {1, 1}, strides[2] = {op->stride, op->stride}, pads[2] = {op->pad, op->pad};
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     descriptor conv = NULL;
-    FX_TRY(make(p, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, &conv));
+    FX_TRY(fx_cudnn_make(p, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, &conv));
     FX_TRY(set_type(conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT));
-    FX_TRY(set(conv, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode));
-    FX_TRY(set_int(conv, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 2));
-    FX_TRY(set(conv, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, ones));
-    FX_TRY(set(conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, strides));
-    FX_TRY(set(conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pads));
-    FX_TRY(set(conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pads));
-    FX_TRY(finalize(conv, "convolution"));
+    FX_TRY(fx_cudnn_set(conv, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode));
+    FX_TRY(fx_cudnn_set_int(conv, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 2));
+    FX_TRY(fx_cudnn_set(conv, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, ones));
+    FX_TRY(fx_cudnn_set(conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, strides));
+    FX_TRY(fx_cudnn_set(conv, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, pads));
+    FX_TRY(fx_cudnn_set(conv, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, pads));
+    FX_TRY(fx_cudnn_finalize(conv, "convolution"));
 
-    FX_TRY(make(p, names->type, out));
-    FX_TRY(set_descriptor(*out, names->conv, conv));
+    FX_TRY(fx_cudnn_make(p, names->type, out));
+    FX_TRY(fx_cudnn_set_descriptor(*out, names->conv, conv));
     for (int i = 0; i < 3; i++)
-        FX_TRY(set_descriptor(*out, names->tensor[i], tensor[op->tensor[i]]));
+        FX_TRY(fx_cudnn_set_descriptor(*out, names->tensor[i], tensor[op->tensor[i]]));
     FX_TRY(set_float(*out, names->alpha, 1.0f));
     FX_TRY(set_float(*out, names->beta, op->add ? 1.0f : 0.0f));
-    return finalize(*out, "convolution operation");
+    return fx_cudnn_finalize(*out, "convolution operation");
 }
 
 static fx_status make_sum(fx_cudnn_plan *p, const fx_graph_op *op, const descriptor *tensor,
@@ -142,21 +138,21 @@ static fx_status make_sum(fx_cudnn_plan *p, const fx_graph_op *op, const descrip
 {
     const cudnnPointwiseMode_t mode = CUDNN_POINTWISE_ADD;
     descriptor pointwise = NULL;
-    FX_TRY(make(p, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, &pointwise));
-    FX_TRY(set(pointwise, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode));
+    FX_TRY(fx_cudnn_make(p, CUDNN_BACKEND_POINTWISE_DESCRIPTOR, &pointwise));
+    FX_TRY(fx_cudnn_set(pointwise, CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode));
     FX_TRY(set_type(pointwise, CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT));
-    FX_TRY(finalize(pointwise, "sum"));
+    FX_TRY(fx_cudnn_finalize(pointwise, "sum"));
 
-    FX_TRY(make(p, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, out));
-    FX_TRY(set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, pointwise));
-    FX_TRY(set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, tensor[op->tensor[0]]));
-    FX_TRY(set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, tensor[op->tensor[1]]));
-    FX_TRY(set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, tensor[op->tensor[2]]));
-    return finalize(*out, "sum operation");
+    FX_TRY(fx_cudnn_make(p, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, out));
+    FX_TRY(fx_cudnn_set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, pointwise));
+    FX_TRY(fx_cudnn_set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_XDESC, tensor[op->tensor[0]]));
+    FX_TRY(fx_cudnn_set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, tensor[op->tensor[1]]));
+    FX_TRY(fx_cudnn_set_descriptor(*out, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, tensor[op->tensor[2]]));
+    return fx_cudnn_finalize(*out, "sum operation");
 }
 
-static fx_status make_graph(fx_cudnn_plan *p, const fx_cudnn_device *device, const fx_graph *graph,
-                            descriptor *out)
+fx_status fx_cudnn_make_graph(fx_cudnn_plan *p, const fx_cudnn_device *device, const fx_graph *graph,
+                              descriptor *out)
 {
     descriptor tensor[FX_GRAPH_TENSORS] = {NULL}, op[FX_GRAPH_OPS] = {NULL};
     cudnnHandle_t handle = device->handle;
@@ -168,168 +164,12 @@ static fx_status make_graph(fx_cudnn_plan *p, const fx_cudnn_device *device, con
     for (int i = 0; i < graph->ops; i++)
         FX_TRY((graph->op[i].kind == FX_GRAPH_SUM ? make_sum : make_correlation)(p, &graph->op[i],
                                                                                  tensor, &op[i]));
-    FX_TRY(make(p, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, out));
-    FX_TRY(set(*out, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, graph->ops, op));
-    if (handle) FX_TRY(set(*out, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle));
-    return finalize(*out, "operation graph");
-}
-
-/* What an engine says of itself. */
-typedef struct engine_notes {
-    int64_t index;
-    bool deterministic, tensor_core, transforms, rounds, runtime;
-} engine_notes;
-
-static fx_status read_notes(descriptor config, engine_notes *out)
-{
-    fx_status status = FX_OK;
-    descriptor engine = NULL;
-    int64_t got = 0;
-    cudnnBackendNumericalNote_t number[NOTES];
-    cudnnBackendBehaviorNote_t behavior[NOTES];
-    *out = (engine_notes){.deterministic = true};
-    FX_TRY(check(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine), "engine"));
-    FX_TRY_DONE(check(cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
-                                               CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &got, &engine),
-                      "engine"));
-    FX_TRY_DONE(check(cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64,
-                                               1, &got, &out->index),
-                      "engine index"));
-    FX_TRY_DONE(check(cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                               CUDNN_TYPE_NUMERICAL_NOTE, NOTES, &got, number),
-                      "engine notes"));
-    for (int64_t i = 0; i < got; i++)
-        switch (number[i]) {
-        case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
-            out->deterministic = false;
-            break;
-        case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
-            out->tensor_core = true;
-            break;
-        case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
-        case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
-            out->rounds = true;
-            break;
-        case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
-            break;
-        default:
-            out->transforms = true; /* Fourier, Winograd and its tiles */
-        }
-    FX_TRY_DONE(check(cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
-                                               CUDNN_TYPE_BEHAVIOR_NOTE, NOTES, &got, behavior),
-                      "engine behavior"));
-    for (int64_t i = 0; i < got; i++)
-        if (behavior[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION) out->runtime = true;
-done:
-    cudnnBackendDestroyDescriptor(engine);
-    return status;
-}
-
-static bool allows(const fx_cudnn_policy *policy, const engine_notes *e)
-{
-    return e->deterministic && !e->rounds && !e->runtime &&
-           !(policy->strict && (e->tensor_core || e->transforms)) &&
-           (e->tensor_core || !policy->tensor_core);
-}
-
-/* Takes the plan of one configuration, unless the engine fails or wants too much room. */
-static fx_status try_plan(fx_cudnn_plan *p, const fx_cudnn_device *device, descriptor config,
-                          const engine_notes *notes, const fx_cudnn_policy *policy)
-{
-    fx_status status = FX_OK;
-    descriptor plan = NULL;
-    cudnnHandle_t handle = device->handle;
-    int64_t workspace = 0, got = 0;
-    FX_TRY(check(cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan), "plan"));
-    FX_TRY_DONE(set_descriptor(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config));
+    FX_TRY(fx_cudnn_make(p, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, out));
+    FX_TRY(fx_cudnn_set(*out, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, graph->ops,
+                        op));
     if (handle)
-        FX_TRY_DONE(set(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle));
-    else
-        FX_TRY_DONE(set_descriptor(plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device->properties));
-    if (cudnnBackendFinalize(plan) != CUDNN_STATUS_SUCCESS) goto done;
-    FX_TRY_DONE(check(cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-                                               CUDNN_TYPE_INT64, 1, &got, &workspace),
-                      "workspace"));
-    if (workspace < 0 || (size_t)workspace > policy->workspace) goto done;
-    p->plan = plan;
-    p->workspace = (size_t)workspace;
-    p->engine = notes->index;
-    p->tensor_core = notes->tensor_core;
-    return FX_OK;
-done:
-    cudnnBackendDestroyDescriptor(plan);
-    return status;
-}
-
-static fx_status choose(fx_cudnn_plan *p, const fx_cudnn_device *device, descriptor *configs,
-                        int64_t count, const fx_cudnn_policy *policy)
-{
-    for (int64_t i = 0; i < count; i++) {
-        engine_notes notes;
-        FX_TRY(read_notes(configs[i], &notes));
-        p->considered++;
-        if (notes.deterministic) p->deterministic++;
-        if (p->plan || !allows(policy, &notes)) continue;
-        FX_TRY(try_plan(p, device, configs[i], &notes, policy));
-        if (!p->plan) continue;
-        assert(p->count < (int)(sizeof p->owned / sizeof *p->owned));
-        p->owned[p->count++] = configs[i];
-        configs[i] = NULL;
-    }
-    return FX_OK;
-}
-
-/* Asks one of cuDNN's heuristics for configurations. A heuristic that has none is no failure. */
-static fx_status ask(fx_cudnn_plan *p, const fx_cudnn_device *device, descriptor graph,
-                     cudnnBackendHeurMode_t mode, const fx_cudnn_policy *policy)
-{
-    fx_status status = FX_OK;
-    descriptor heuristic = NULL, *configs = NULL;
-    int64_t count = 0, got = 0;
-    FX_TRY(make(p, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, &heuristic));
-    FX_TRY(set_descriptor(heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph));
-    FX_TRY(set(heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode));
-    if (device->properties)
-        FX_TRY(set_descriptor(heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device->properties));
-    const cudnnStatus_t refused = cudnnBackendFinalize(heuristic);
-    if (refused >= CUDNN_STATUS_NOT_SUPPORTED) return FX_OK;
-    FX_TRY(check(refused, "heuristics"));
-    FX_TRY(check(cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &count, NULL),
-                 "heuristics"));
-    FX_TRY(FX_ALLOC(configs, count));
-    for (int64_t i = 0; i < count; i++)
-        FX_TRY_DONE(check(cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configs[i]),
-                          "engine configuration"));
-    FX_TRY_DONE(check(cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                               CUDNN_TYPE_BACKEND_DESCRIPTOR, count, &got, configs),
-                      "heuristics"));
-    FX_TRY_DONE(choose(p, device, configs, got, policy));
-done:
-    for (int64_t i = 0; i < count; i++)
-        if (configs[i]) cudnnBackendDestroyDescriptor(configs[i]);
-    fx_free(configs);
-    return status;
-}
-
-fx_status fx_cudnn_plan_make(const fx_cudnn_device *device, const fx_graph *graph,
-                             const fx_cudnn_policy *policy, fx_cudnn_plan *out)
-{
-    static const cudnnBackendHeurMode_t MODES[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK};
-    fx_status status = FX_OK;
-    descriptor operations = NULL;
-    *out = (fx_cudnn_plan){0};
-    FX_TRY_DONE(make_graph(out, device, graph, &operations));
-    for (int i = 0; i < 2 && !out->plan; i++)
-        FX_TRY_DONE(ask(out, device, operations, MODES[i], policy));
-    FX_REQUIRE_DONE(out->plan, FX_EDEVICE,
-                    "cuDNN: none of %d engine configurations (%d deterministic) will do with %zu MiB "
-                    "of workspace",
-                    out->considered, out->deterministic, policy->workspace >> 20);
-    return FX_OK;
-done:
-    fx_cudnn_plan_close(out);
-    return status;
+        FX_TRY(fx_cudnn_set(*out, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle));
+    return fx_cudnn_finalize(*out, "operation graph");
 }
 
 void fx_cudnn_plan_close(fx_cudnn_plan *p)
@@ -352,13 +192,15 @@ fx_status fx_cudnn_plan_run(void *handle, const fx_cudnn_plan *p, void *const po
         pointers[count] = pointer[i];
         uids[count++] = i + 1;
     }
-    FX_TRY(check(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack),
-                 "variant pack"));
-    FX_TRY_DONE(set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uids));
-    FX_TRY_DONE(set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count, pointers));
-    FX_TRY_DONE(set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace));
-    FX_TRY_DONE(finalize(pack, "variant pack"));
-    FX_TRY_DONE(check(cudnnBackendExecute(handle, p->plan, pack), "execution"));
+    FX_TRY(fx_cudnn_check(cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &pack),
+                          "variant pack"));
+    FX_TRY_DONE(fx_cudnn_set(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, count, uids));
+    FX_TRY_DONE(fx_cudnn_set(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, count,
+                             pointers));
+    FX_TRY_DONE(
+        fx_cudnn_set(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace));
+    FX_TRY_DONE(fx_cudnn_finalize(pack, "variant pack"));
+    FX_TRY_DONE(fx_cudnn_check(cudnnBackendExecute(handle, p->plan, pack), "execution"));
 done:
     cudnnBackendDestroyDescriptor(pack);
     return status;
@@ -372,12 +214,12 @@ fx_status fx_cudnn_device_read(const char *file, fx_cudnn_device *out)
     size_t size = 0;
     *out = (fx_cudnn_device){0};
     FX_TRY(fx_read_text(file, JSON_MOST, &text, &size));
-    FX_TRY_DONE(
-        check(cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &properties), file));
+    FX_TRY_DONE(fx_cudnn_check(
+        cudnnBackendCreateDescriptor(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &properties), file));
     out->properties = properties;
-    FX_TRY_DONE(set(properties, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
-                    (int64_t)size, text));
-    FX_TRY_DONE(finalize(properties, file));
+    FX_TRY_DONE(fx_cudnn_set(properties, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+                             (int64_t)size, text));
+    FX_TRY_DONE(fx_cudnn_finalize(properties, file));
 done:
     fx_free(text);
     if (status != FX_OK) fx_cudnn_device_close(out);

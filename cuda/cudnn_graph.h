@@ -75,22 +75,39 @@ typedef struct fx_cudnn_policy {
     size_t workspace; /* most bytes */
 } fx_cudnn_policy;
 
+/* An engine and what it is set to: with a graph, all that a plan is made of. */
+enum { FX_CUDNN_KNOBS = 32 };
+typedef struct fx_cudnn_choice {
+    int64_t engine; /* cuDNN's global index */
+    int knobs;
+    struct {
+        int type; /* cudnnBackendKnobType_t */
+        int64_t value;
+    } knob[FX_CUDNN_KNOBS];
+} fx_cudnn_choice;
+
 typedef struct fx_cudnn_plan {
     void *plan; /* NULL: none */
     size_t workspace;
-    int64_t engine;
+    fx_cudnn_choice choice;
     int considered, deterministic; /* engine configurations that cuDNN proposed */
     bool tensor_core;
     unsigned tensors; /* bits of those that live in memory */
-    void *owned[48];  /* descriptors the plan was made from */
+    void *owned[64];  /* descriptors the plan was made from */
     int count;
 } fx_cudnn_plan;
 
-/* The first engine, in the order of cuDNN's heuristics, that the policy allows. FX_EDEVICE with cuDNN's
- * words when it refuses the graph, or when no engine is left. Closed with fx_cudnn_plan_close. Local.
- */
+/* The first engine, in the order of cuDNN's heuristics, that the policy allows, after `skip` others
+ * that it allows. FX_EDEVICE with cuDNN's words when it refuses the graph, or when there is none; with
+ * `skip` out->plan is NULL where there are no more. Closed with fx_cudnn_plan_close. Local. */
 fx_status fx_cudnn_plan_make(const fx_cudnn_device *device, const fx_graph *graph,
-                             const fx_cudnn_policy *policy, fx_cudnn_plan *out);
+                             const fx_cudnn_policy *policy, int skip, fx_cudnn_plan *out);
+
+/* The same engine again, without asking heuristics. FX_EDEVICE where cuDNN or the policy doesn't have
+ * it. Closed with fx_cudnn_plan_close. Local. */
+fx_status fx_cudnn_plan_restore(const fx_cudnn_device *device, const fx_graph *graph,
+                                const fx_cudnn_policy *policy, const fx_cudnn_choice *choice,
+                                fx_cudnn_plan *out);
 void fx_cudnn_plan_close(fx_cudnn_plan *plan);
 
 /* Enqueues a run on the handle's stream. `pointer`: of every tensor in memory, on 16 bytes. Local. */

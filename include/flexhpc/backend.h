@@ -23,6 +23,8 @@ typedef struct fx_exec_options {
     fx_precision precision;
     int threads;            /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
     double connect_seconds; /* cuda: deadline of the connection by NCCL; 0: 120 s */
+    const char *plan_cache; /* cuda: the key cuda.plan_cache; NULL: off. Outlives the exec */
+    bool autotune;          /* cuda: convolutions take the fastest of the first few engines */
     bool eager; /* cuda: every entry is started by itself; otherwise lists that are run again are
                    captured as one graph */
 } fx_exec_options;

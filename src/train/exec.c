@@ -18,6 +18,8 @@ fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out)
     fx_exec_options options = {.comm = comm,
                                .threads = (int)config->run_threads,
                                .connect_seconds = config->cuda_connect,
+                               .plan_cache = config->cuda_plan_cache,
+                               .autotune = config->cuda_autotune,
                                .eager = config->cuda_eager};
     FX_TRY(fx_backend_configured(comm, config, &backend));
     options.precision = precision_of(config->precision, backend);

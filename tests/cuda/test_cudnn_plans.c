@@ -1,14 +1,14 @@
 /* test_cudnn_plans.c: cuDNN, planning for an H100 by its properties alone, finds a deterministic,
  * precompiled engine within the workspace budget for every convolution of a training step of the preset
- * `small`, and for the registry's cases, in bf16, TF32 and strict fp32; and it refuses graphs that are
- * wrong. The convolutions are read off the model's tape. Any other case is a command, whose table goes
- * to standard output: test_cudnn_plans DEVICE.json SIZE bf16|tf32|fp32        e.g.
- * tests/cuda/devices/b200.json big bf16 with exit code 1 if a product has no plan;
- * tests/cuda/plans_all.sh runs it for all of them.
+ * `small`, and for the registry's cases, in bf16, TF32 and strict fp32, and makes each again from the
+ * choice alone; and it refuses graphs that are wrong. The convolutions are read off the model's tape.
+ * Any other case is a command, whose table goes to standard output: test_cudnn_plans DEVICE.json SIZE
+ * bf16|tf32|fp32        e.g. tests/cuda/devices/b200.json big bf16 with exit code 1 if a product has no
+ * plan; tests/cuda/plans_all.sh runs it for all of them.
  *
  * Run: cudnn
  * Planted and caught: bias before z in fx_product_graph; the residual's tensor in fp32; channels not
- * padded; strict fp32 on tensor cores. */
+ * padded; strict fp32 on tensor cores; a knob of a choice left out. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -91,7 +91,21 @@ static fx_status plan(const fx_cudnn_device *device, const fx_product *product, 
 {
     const fx_graph graph = fx_product_graph(product);
     const fx_cudnn_policy policy = fx_conv_policy(product, m == STRICT);
-    return fx_cudnn_plan_make(device, &graph, &policy, out);
+    return fx_cudnn_plan_make(device, &graph, &policy, 0, out);
+}
+
+/* Whether the choice alone makes the plan again. */
+static bool comes_back(const fx_cudnn_device *device, const fx_product *product, mode m,
+                       const fx_cudnn_plan *found)
+{
+    fx_cudnn_plan again;
+    const fx_graph graph = fx_product_graph(product);
+    const fx_cudnn_policy policy = fx_conv_policy(product, m == STRICT);
+    if (fx_cudnn_plan_restore(device, &graph, &policy, &found->choice, &again) != FX_OK) return false;
+    const bool same = again.workspace == found->workspace && again.tensor_core == found->tensor_core &&
+                      memcmp(&again.choice, &found->choice, sizeof again.choice) == 0;
+    fx_cudnn_plan_close(&again);
+    return same;
 }
 
 /* One line a product; returns how many have no plan. */
@@ -109,10 +123,11 @@ static int table(const char *file, mode m, const products *p)
             missing++;
             continue;
         }
-        printf("%-72s engine %3lld  %8.2f MiB  %2d of %2d%s\n", text, (long long)found.engine,
+        printf("%-72s engine %3lld  %8.2f MiB  %2d of %2d%s\n", text, (long long)found.choice.engine,
                (double)found.workspace / 1048576, found.deterministic, found.considered,
                found.tensor_core ? "  tensor cores" : "");
         assert_true(m != STRICT || !found.tensor_core);
+        assert_true(comes_back(&device, &p->product[i], m, &found));
         fx_cudnn_plan_close(&found);
     }
     fx_cudnn_device_close(&device);
@@ -180,7 +195,7 @@ static bool planned(const fx_graph *graph)
     const fx_cudnn_policy policy = fx_conv_policy(&SOUND, false);
     if (fx_cudnn_device_read(FX_TESTS_DIR "/cuda/devices/h100.json", &device) != FX_OK)
         fail_msg("%s", fx_error_message());
-    const fx_status status = fx_cudnn_plan_make(&device, graph, &policy, &found);
+    const fx_status status = fx_cudnn_plan_make(&device, graph, &policy, 0, &found);
     if (status == FX_OK)
         fx_cudnn_plan_close(&found);
     else

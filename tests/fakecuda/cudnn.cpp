@@ -17,8 +17,11 @@ struct cudnnContext {
 };
 
 /* What is proposed where nothing is installed: a policy that takes the first, or does not look at the
- * notes, is caught. */
-enum { NONDETERMINISTIC, HUNGRY, FAILING, TENSOR_CORES, PLAIN, CHOICES };
+ * notes, is caught. The quick ones take half of the others' time. FX_FAKE_ENGINES=reversed: in the
+ * opposite order, as another device's heuristics might. */
+enum { NONDETERMINISTIC, HUNGRY, FAILING, TENSOR_CORES, PLAIN, QUICK_CORES, QUICK, CHOICES };
+
+int fake_heuristics, fake_engine = -1;
 
 static char last_error[512];
 static std::map<void *, fake_pointer> descriptors;
@@ -234,6 +237,29 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t which, cudnnBack
     return mirror(d, name, a);
 }
 
+/* An engine by number, and its configuration by knobs: the graph and the choice they stand for. Without
+ * an installed library every engine has one knob, of type 0, whose value is the engine's number. */
+static cudnnStatus_t inherit(fake_descriptor *d)
+{
+    if (d->type == CUDNN_BACKEND_ENGINE_DESCRIPTOR) {
+        const int64_t engine = *fake_values<int64_t>(*d, CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
+        d->graph = d->attributes.at(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).descriptors[0];
+        d->choice = (int)engine;
+        if (!d->twin && (engine < 0 || engine >= CHOICES))
+            return fake_refuse(CUDNN_STATUS_NOT_SUPPORTED, "engine %lld", (long long)engine);
+    }
+    if (d->type == CUDNN_BACKEND_ENGINECFG_DESCRIPTOR) {
+        const fake_descriptor &engine = fake_child(*d, CUDNN_ATTR_ENGINECFG_ENGINE);
+        d->graph = engine.graph;
+        d->choice = engine.choice;
+        if (!d->twin && (!fake_has(*d, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES) ||
+                         *fake_values<int64_t>(fake_child(*d, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES),
+                                               CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE) != d->choice))
+            return fake_refuse(CUDNN_STATUS_NOT_SUPPORTED, "knobs that are not the engine's");
+    }
+    return CUDNN_STATUS_SUCCESS;
+}
+
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t which)
 {
     fake_descriptor *d = known(which);
@@ -241,16 +267,22 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t which)
         return fake_refuse(CUDNN_STATUS_BAD_PARAM, "a descriptor that is not one, or is finished");
     const cudnnStatus_t status = fake_check(*d);
     if (status != CUDNN_STATUS_SUCCESS) return status;
+    if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR) fake_heuristics++;
     if (d->twin) {
         if (d->type == CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)
             installed()->set(d->twin, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR,
                              1, &installed()->device);
+        if (d->type == CUDNN_BACKEND_ENGINE_DESCRIPTOR)
+            installed()->set(d->twin, CUDNN_ATTR_ENGINE_DEVICEPROP, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
+                             &installed()->device);
         const cudnnStatus_t own = installed()->finalize(d->twin);
         if (own != CUDNN_STATUS_SUCCESS) return passed_on(own);
     }
     if (!d->twin && fake_has(*d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG) &&
         fake_child(*d, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).choice == FAILING)
         return fake_refuse(CUDNN_STATUS_NOT_SUPPORTED, "an engine that fails");
+    const cudnnStatus_t status_of_engine = inherit(d);
+    if (status_of_engine != CUDNN_STATUS_SUCCESS) return status_of_engine;
     d->finished = true;
     return CUDNN_STATUS_SUCCESS;
 }
@@ -265,8 +297,12 @@ static cudnnStatus_t give(const fake_descriptor &d, cudnnBackendAttributeName_t 
                           int64_t *count, void *const *into)
 {
     const bool results = name == CUDNN_ATTR_ENGINEHEUR_RESULTS;
-    const cudnnBackendDescriptorType_t type =
-        results ? CUDNN_BACKEND_ENGINECFG_DESCRIPTOR : CUDNN_BACKEND_ENGINE_DESCRIPTOR;
+    const cudnnBackendDescriptorType_t type = results ? CUDNN_BACKEND_ENGINECFG_DESCRIPTOR
+                                              : name == CUDNN_ATTR_ENGINECFG_KNOB_CHOICES
+                                                  ? CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR
+                                                  : CUDNN_BACKEND_ENGINE_DESCRIPTOR;
+    const char *order = getenv("FX_FAKE_ENGINES");
+    const bool reversed = order && strcmp(order, "reversed") == 0;
     std::vector<cudnnBackendDescriptor_t> twins;
     for (int64_t i = 0; i < room; i++) {
         fake_descriptor *child = known(into[i]);
@@ -291,12 +327,12 @@ static cudnnStatus_t give(const fake_descriptor &d, cudnnBackendAttributeName_t 
         fake_descriptor *child = known(into[i]);
         child->finished = true;
         child->graph = graph;
-        child->choice = results ? (int)i : d.choice;
+        child->choice = !results ? d.choice : reversed ? CHOICES - 1 - (int)i : (int)i;
     }
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* Of an engine, or of a plan. */
+/* Of an engine, a knob, or a plan. */
 static cudnnStatus_t tell(const fake_descriptor &d, cudnnBackendAttributeName_t name, int64_t *count,
                           void *values)
 {
@@ -309,10 +345,16 @@ static cudnnStatus_t tell(const fake_descriptor &d, cudnnBackendAttributeName_t 
         *(int64_t *)values = d.choice;
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE:
-        *count = d.choice == NONDETERMINISTIC || d.choice == TENSOR_CORES;
-        *(cudnnBackendNumericalNote_t *)values = d.choice == TENSOR_CORES
-                                                     ? CUDNN_NUMERICAL_NOTE_TENSOR_CORE
-                                                     : CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+        *count = d.choice == NONDETERMINISTIC || d.choice == TENSOR_CORES || d.choice == QUICK_CORES;
+        *(cudnnBackendNumericalNote_t *)values = d.choice == NONDETERMINISTIC
+                                                     ? CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC
+                                                     : CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE:
+        *(cudnnBackendKnobType_t *)values = (cudnnBackendKnobType_t)0;
+        return CUDNN_STATUS_SUCCESS;
+    case CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE:
+        *(int64_t *)values = d.choice;
         return CUDNN_STATUS_SUCCESS;
     case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE:
         *count = 0;
@@ -415,7 +457,11 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     if (!memory_of(*v, operations, &memory) ||
         !ranges_of(operations, memory, workspace, bytes, &ranges))
         return CUDNN_STATUS_BAD_PARAM;
+    const int choice = fake_child(*p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).choice;
+    const bool quick = choice == QUICK_CORES || choice == QUICK;
     const cudaError_t error = fake_enqueue(handle->stream, "cudnnBackendExecute", ranges, [=] {
+        fake_engine = choice;
+        if (!quick) fake_spend();
         if (bytes > 0) memset(workspace, 0xff, (size_t)bytes);
         fake_compute(operations, memory);
     });

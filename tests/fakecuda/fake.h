@@ -34,6 +34,14 @@ cudaError_t fake_enqueue(cudaStream_t stream, const std::string &name,
 /* One line on stderr, then abort. */
 [[noreturn]] void fake_fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* The device's clock, which stands still but for work: each piece that runs takes it a microsecond on,
+ * and another for each call of this while it runs. Events with times read it. */
+void fake_spend(void);
+
+/* For tests of what cuDNN is asked: heuristics that were asked, and the engine that ran last, by its
+ * number among those proposed. */
+extern int fake_heuristics, fake_engine;
+
 /* Random numbers of the process, from FX_FAKE_SEED or 1. */
 uint64_t fake_random(void);
 
@@ -63,6 +71,7 @@ void fake_order_forget(const void *at, size_t bytes);
 struct fake_capture;
 struct fake_mark {
     bool done;
+    uint64_t time; /* the device's clock, microseconds, when it was done */
     fake_clock clock;
     int capture; /* number of the capture it was made in, where it has no time of its own; else 0 */
     int index;   /* among the capture's marks */

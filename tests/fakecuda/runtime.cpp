@@ -109,6 +109,12 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
                         [=] { memset(memory, value, bytes); });
 }
 
+/* No call leaves an error for the next one here. */
+cudaError_t cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
 const char *cudaGetErrorString(cudaError_t error)
 {
     static const struct {

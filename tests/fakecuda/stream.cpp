@@ -17,6 +17,7 @@ struct CUstream_st {
 };
 struct CUevent_st {
     std::shared_ptr<fake_mark> mark; /* null: never recorded */
+    bool timed;
 };
 
 int fake_objects;
@@ -27,7 +28,12 @@ enum { THINGS_A_QUERY = 16 };
 
 static std::vector<CUstream_st *> streams;
 static fake_clock host; /* what the host has waited for */
-static uint64_t sequence;
+static uint64_t sequence, microseconds;
+
+void fake_spend(void)
+{
+    microseconds++;
+}
 
 CUstream_st *fake_stream_create(int priority)
 {
@@ -134,8 +140,12 @@ static bool run_one(void)
     fake_work w = std::move(s->queue.front());
     s->queue.pop_front();
     fake_memory_user(w.name.c_str());
+    if (w.kind == fake_work::RUN) fake_spend();
     if (w.kind == fake_work::RUN && !fake_dry) w.run();
-    if (w.kind == fake_work::RECORD) w.mark->done = true;
+    if (w.kind == fake_work::RECORD) {
+        w.mark->done = true;
+        w.mark->time = microseconds;
+    }
     return true;
 }
 
@@ -175,9 +185,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags)
 {
-    if (flags != cudaEventDisableTiming) return cudaErrorInvalidValue;
+    if (flags != cudaEventDisableTiming && flags != cudaEventDefault) return cudaErrorInvalidValue;
     fake_objects++;
-    *event = new CUevent_st();
+    *event = new CUevent_st{nullptr, flags == cudaEventDefault};
     return cudaSuccess;
 }
 
@@ -195,6 +205,17 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
     event->mark = std::make_shared<fake_mark>();
     if (stream->capture) return fake_capture_record(stream, event->mark);
     fake_push(stream, {fake_work::RECORD, "cudaEventRecord", {}, nullptr, event->mark, 0});
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEvent_t end)
+{
+    if (!start || !end || !start->timed || !end->timed || !start->mark || !end->mark)
+        return cudaErrorInvalidResourceHandle;
+    if (fake_capture_forbids()) return cudaErrorStreamCaptureUnsupported;
+    if (start->mark->capture || end->mark->capture) return cudaErrorCapturedEvent;
+    if (!start->mark->done || !end->mark->done) return cudaErrorNotReady;
+    *milliseconds = (float)(1e-3 * ((double)end->mark->time - (double)start->mark->time));
     return cudaSuccess;
 }
 

@@ -45,7 +45,7 @@ static bool plans(const fx_graph *g, bool strict, fx_cudnn_plan *plan)
 {
     const fx_cudnn_device device = {.handle = handle};
     const fx_cudnn_policy policy = {.strict = strict, .workspace = 64 << 20};
-    return fx_cudnn_plan_make(&device, g, &policy, plan) == FX_OK;
+    return fx_cudnn_plan_make(&device, g, &policy, 0, plan) == FX_OK;
 }
 
 static bool refuses(const fx_graph *g)
