@@ -39,6 +39,10 @@ int64_t fx_checkpoint_bytes(fx_params *params);
  * afresh would lose what can perhaps be saved. Collective. */
 fx_status fx_checkpoint_find(fx_comm *comm, const char *folder, char path[FX_PATH_MAX]);
 
+/* The checkpoint that a user names: a file, or a run folder, whose newest it is. FX_ECONFIG where the
+ * folder holds none. Collective. */
+fx_status fx_checkpoint_named(fx_comm *comm, const char *name, char path[FX_PATH_MAX]);
+
 /* Reads progress alone, for making the model before reading its tensors. Collective. */
 fx_status fx_checkpoint_peek(fx_comm *comm, const char *path, fx_progress *out);
 

@@ -119,48 +119,48 @@ static void label_write(text *t, const axis *a, double v)
     const double size = fabs(v), zero = 1e-9 * (a->high - a->low);
     const char *minus = v < 0 ? "\xe2\x88\x92" : "";
     if (!a->log && size < zero) {
-        text_add(t, "0");
+        fx_text_add(t, "0");
         return;
     }
     const int exponent = a->log && a->exponent != 0 ? (int)floor(log10(size) + 1e-9) : a->exponent;
     if (exponent == 0) {
-        text_add(t, "%s%.6g", minus, size);
+        fx_text_add(t, "%s%.6g", minus, size);
         return;
     }
     const double mantissa = size / pow(10, exponent);
-    text_add(t, "%s", minus);
-    if (!a->log || fabs(mantissa - 1) > 1e-6) text_add(t, "%.3g\xc2\xb7", mantissa);
-    text_add(t, "10<tspan dy=\"-4\" class=\"raised\">%s%d</tspan>", exponent < 0 ? "\xe2\x88\x92" : "",
-             abs(exponent));
+    fx_text_add(t, "%s", minus);
+    if (!a->log || fabs(mantissa - 1) > 1e-6) fx_text_add(t, "%.3g\xc2\xb7", mantissa);
+    fx_text_add(t, "10<tspan dy=\"-4\" class=\"raised\">%s%d</tspan>",
+                exponent < 0 ? "\xe2\x88\x92" : "", abs(exponent));
 }
 
 static void axes_write(text *t, const fx_chart *chart, const axis *x, const axis *y)
 {
     for (int i = 0; i < y->ticks; i++) {
         const double at = place(y, y->tick[i]);
-        text_add(
+        fx_text_add(
             t, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">",
             LEFT, at, WIDTH - RIGHT, LEFT - 7, at + 4);
         label_write(t, y, y->tick[i]);
-        text_add(t, "</text>\n");
+        fx_text_add(t, "</text>\n");
     }
     for (int i = 0; i < x->ticks; i++) {
         const double at = place(x, x->tick[i]);
-        text_add(
+        fx_text_add(
             t,
             "<path class=\"tick\" d=\"M%.1f %dv4\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
             at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 17);
         label_write(t, x, x->tick[i]);
-        text_add(t, "</text>\n");
+        fx_text_add(t, "</text>\n");
     }
-    text_add(t,
-             "<path class=\"axis\" d=\"M%d %dH%d\"/><text class=\"name\" x=\"%d\" y=\"%d\" "
-             "text-anchor=\"middle\">",
-             LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
+    fx_text_add(t,
+                "<path class=\"axis\" d=\"M%d %dH%d\"/><text class=\"name\" x=\"%d\" y=\"%d\" "
+                "text-anchor=\"middle\">",
+                LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6);
     text_escaped(t, chart->x_label);
-    text_add(t, "</text><text class=\"name\" x=\"4\" y=\"13\">");
+    fx_text_add(t, "</text><text class=\"name\" x=\"4\" y=\"13\">");
     text_escaped(t, chart->y_label);
-    text_add(t, "</text>\n");
+    fx_text_add(t, "</text>\n");
 }
 
 /* A polyline that breaks at what can not be shown. A point alone is a dot: a line of no length with
@@ -177,7 +177,7 @@ static void draw_to(pen *p, double u, double v)
         p->down = false;
         return;
     }
-    text_add(p->t, "%s%.1f %.1f", p->down ? "L" : "M", place(p->x, u), place(p->y, v));
+    fx_text_add(p->t, "%s%.1f %.1f", p->down ? "L" : "M", place(p->x, u), place(p->y, v));
     p->down = true;
 }
 
@@ -220,7 +220,7 @@ static void draw_dots(text *t, const fx_curve *c, const axis *x, const axis *y)
 {
     for (int64_t i = 0; i < c->count; i++)
         if (shown(x, c->x[i]) && shown(y, c->y[i]))
-            text_add(t, "M%.1f %.1fh0", place(x, c->x[i]), place(y, c->y[i]));
+            fx_text_add(t, "M%.1f %.1fh0", place(x, c->x[i]), place(y, c->y[i]));
 }
 
 /* Means over `width` points around evenly spaced places; only whole windows, but for the ends. */
@@ -238,53 +238,55 @@ static void draw_means(pen *p, const fx_curve *c, int64_t width)
 
 static void legend_write(text *t, const fx_chart *chart)
 {
-    text_add(t, "<div class=\"legend\">");
+    fx_text_add(t, "<div class=\"legend\">");
     for (int c = 0; c < chart->curves; c++) {
-        text_add(t,
-                 "<span><svg viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"line s%d\" d=\"M1 "
-                 "4H25\"/></svg>",
-                 c % COLOURS);
+        fx_text_add(
+            t,
+            "<span><svg viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path class=\"line s%d\" d=\"M1 "
+            "4H25\"/></svg>",
+            c % COLOURS);
         text_escaped(t, chart->curve[c].name);
-        text_add(t, "</span>");
+        fx_text_add(t, "</span>");
     }
-    text_add(t, "</div>");
+    fx_text_add(t, "</div>");
 }
 
 void chart_write(text *t, const fx_chart *chart)
 {
     axis x, y;
     fit_axes(chart, &x, &y);
-    text_add(t, "<figure class=\"chart\"><figcaption>");
+    fx_text_add(t, "<figure class=\"chart\"><figcaption>");
     text_escaped(t, chart->title);
-    text_add(t, "</figcaption>");
+    fx_text_add(t, "</figcaption>");
     if (chart->curves > 1) legend_write(t, chart);
-    text_add(t, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
+    fx_text_add(t, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
     text_escaped(t, chart->title);
-    text_add(t, "\">\n");
+    fx_text_add(t, "\">\n");
     axes_write(t, chart, &x, &y);
-    text_add(t, "<svg width=\"%d\" height=\"%d\">\n", WIDTH,
-             HEIGHT - BOTTOM + 1); /* cuts what lies below the axis */
+    fx_text_add(t, "<svg width=\"%d\" height=\"%d\">\n", WIDTH,
+                HEIGHT - BOTTOM + 1); /* cuts what lies below the axis */
     for (int c = 0; c < chart->curves; c++) {
         pen p = {.t = t, .x = &x, .y = &y};
-        text_add(t, "<path class=\"line s%d%s\" d=\"", c % COLOURS, chart->smooth > 1 ? " pale" : "");
+        fx_text_add(t, "<path class=\"line s%d%s\" d=\"", c % COLOURS,
+                    chart->smooth > 1 ? " pale" : "");
         draw_curve(&p, &chart->curve[c]);
-        text_add(t, "\"/>\n");
+        fx_text_add(t, "\"/>\n");
         if (chart->curve[c].count > DOTS_MAX) continue;
-        text_add(t, "<path class=\"dots s%d\" d=\"", c % COLOURS);
+        fx_text_add(t, "<path class=\"dots s%d\" d=\"", c % COLOURS);
         draw_dots(t, &chart->curve[c], &x, &y);
-        text_add(t, "\"/>\n");
+        fx_text_add(t, "\"/>\n");
     }
     for (int c = 0; chart->smooth > 1 && c < chart->curves; c++) {
         pen p = {.t = t, .x = &x, .y = &y};
-        text_add(t, "<path class=\"line s%d\" d=\"", c % COLOURS);
+        fx_text_add(t, "<path class=\"line s%d\" d=\"", c % COLOURS);
         draw_means(&p, &chart->curve[c], chart->smooth);
-        text_add(t, "\"/>\n");
+        fx_text_add(t, "\"/>\n");
     }
-    text_add(t, "</svg></svg>");
+    fx_text_add(t, "</svg></svg>");
     if (chart->note) {
-        text_add(t, "<p class=\"note\">");
+        fx_text_add(t, "<p class=\"note\">");
         text_escaped(t, chart->note);
-        text_add(t, "</p>");
+        fx_text_add(t, "</p>");
     }
-    text_add(t, "</figure>\n");
+    fx_text_add(t, "</figure>\n");
 }

@@ -23,7 +23,7 @@ static uint8_t to_byte(double linear)
     return (uint8_t)lround(255 * fmin(fmax(c, 0), 1));
 }
 
-void colour_of(double value, uint8_t rgb[3])
+void fx_colour_of(double value, uint8_t rgb[3])
 {
     const double v = fmin(fmax(value, -1), 1), s = fabs(v);
     const double L = 0.97 - 0.60 * s, C = 0.40 * s * (1 - 0.72 * s),
@@ -67,7 +67,7 @@ static fx_status encode(text *t, const float *field, const float *minus, int64_t
     uint8_t *rgb = NULL, *png = NULL, map[COLOURS][3];
     size_t bytes = 0;
     for (int i = 0; i < COLOURS; i++)
-        colour_of(2.0 * i / (COLOURS - 1) - 1, map[i]);
+        fx_colour_of(2.0 * i / (COLOURS - 1) - 1, map[i]);
     FX_TRY_DONE(FX_ALLOC(rgb, 3 * side * side));
     for (int64_t i = 0; i < side * side; i++) {
         const double v = ((double)field[i] - (minus ? (double)minus[i] : 0)) / scale;
@@ -78,7 +78,7 @@ static fx_status encode(text *t, const float *field, const float *minus, int64_t
             rgb[3 * i + c] = colour[c];
     }
     FX_TRY_DONE(fx_png_encode(rgb, side, side, &png, &bytes));
-    text_add(t, "data:image/png;base64,");
+    fx_text_add(t, "data:image/png;base64,");
     text_base64(t, png, bytes);
     status = t->status;
 done:
@@ -98,54 +98,55 @@ typedef struct picture {
 static void picture_write(text *t, const fx_panel *p, const picture *what, const char *id, double scale)
 {
     const double line = (double)p->side / 160;
-    text_add(t, "<figure><figcaption>");
+    fx_text_add(t, "<figure><figcaption>");
     text_escaped(t, what->label);
-    text_add(t, "</figcaption><svg viewBox=\"0 0 %lld %lld\" role=\"img\" aria-label=\"",
-             (long long)p->side, (long long)p->side);
+    fx_text_add(t, "</figcaption><svg viewBox=\"0 0 %lld %lld\" role=\"img\" aria-label=\"",
+                (long long)p->side, (long long)p->side);
     text_escaped(t, what->label);
-    text_add(t, "\"><image id=\"%s\" width=\"%lld\" height=\"%lld\" href=\"", id, (long long)p->side,
-             (long long)p->side);
+    fx_text_add(t, "\"><image id=\"%s\" width=\"%lld\" height=\"%lld\" href=\"", id, (long long)p->side,
+                (long long)p->side);
     if (t->status == FX_OK) t->status = encode(t, what->field, what->minus, what->side, scale);
-    text_add(t, "\"/>");
+    fx_text_add(t, "\"/>");
     if (p->zoom_side > 0)
-        text_add(
+        fx_text_add(
             t,
             "<rect x=\"%lld\" y=\"%lld\" width=\"%lld\" height=\"%lld\" fill=\"none\" stroke=\"#111\" "
             "stroke-width=\"%.2f\"/>",
             (long long)p->zoom_x, (long long)p->zoom_y, (long long)p->zoom_side,
             (long long)p->zoom_side, line);
-    text_add(t, "</svg>");
+    fx_text_add(t, "</svg>");
     if (p->zoom_side > 0)
-        text_add(t,
-                 "<svg class=\"zoom\" viewBox=\"%lld %lld %lld %lld\" aria-hidden=\"true\"><use "
-                 "href=\"#%s\"/></svg>",
-                 (long long)p->zoom_x, (long long)p->zoom_y, (long long)p->zoom_side,
-                 (long long)p->zoom_side, id);
-    text_add(t, "</figure>\n");
+        fx_text_add(t,
+                    "<svg class=\"zoom\" viewBox=\"%lld %lld %lld %lld\" aria-hidden=\"true\"><use "
+                    "href=\"#%s\"/></svg>",
+                    (long long)p->zoom_x, (long long)p->zoom_y, (long long)p->zoom_side,
+                    (long long)p->zoom_side, id);
+    fx_text_add(t, "</figure>\n");
 }
 
 /* The scale as a gradient of 33 stops, with the numbers at its ends and in the middle. */
 static void bar_write(text *t, double scale, const char *id)
 {
     enum { STOPS = 33 };
-    text_add(t,
-             "<svg class=\"bar\" viewBox=\"0 0 300 30\" role=\"img\" aria-label=\"colour scale of "
-             "vorticity from %.4g to "
-             "%.4g\"><defs><linearGradient id=\"%s\">",
-             -scale, scale, id);
+    fx_text_add(t,
+                "<svg class=\"bar\" viewBox=\"0 0 300 30\" role=\"img\" aria-label=\"colour scale of "
+                "vorticity from %.4g to "
+                "%.4g\"><defs><linearGradient id=\"%s\">",
+                -scale, scale, id);
     for (int i = 0; i < STOPS; i++) {
         uint8_t c[3];
-        colour_of(2.0 * i / (STOPS - 1) - 1, c);
-        text_add(t, "<stop offset=\"%.4f\" stop-color=\"#%02x%02x%02x\"/>", (double)i / (STOPS - 1),
-                 c[0], c[1], c[2]);
+        fx_colour_of(2.0 * i / (STOPS - 1) - 1, c);
+        fx_text_add(t, "<stop offset=\"%.4f\" stop-color=\"#%02x%02x%02x\"/>", (double)i / (STOPS - 1),
+                    c[0], c[1], c[2]);
     }
-    text_add(t,
-             "</linearGradient></defs><rect x=\"1\" y=\"1\" width=\"298\" height=\"11\" rx=\"2\" "
-             "fill=\"url(#%s)\"/>"
-             "<text x=\"1\" y=\"26\">\xe2\x89\xa4 \xe2\x88\x92%.4g</text><text x=\"150\" y=\"26\" "
-             "text-anchor=\"middle\">0</text><text x=\"299\" y=\"26\" text-anchor=\"end\">\xe2\x89\xa5 "
-             "%.4g</text></svg>\n",
-             id, scale, scale);
+    fx_text_add(
+        t,
+        "</linearGradient></defs><rect x=\"1\" y=\"1\" width=\"298\" height=\"11\" rx=\"2\" "
+        "fill=\"url(#%s)\"/>"
+        "<text x=\"1\" y=\"26\">\xe2\x89\xa4 \xe2\x88\x92%.4g</text><text x=\"150\" y=\"26\" "
+        "text-anchor=\"middle\">0</text><text x=\"299\" y=\"26\" text-anchor=\"end\">\xe2\x89\xa5 "
+        "%.4g</text></svg>\n",
+        id, scale, scale);
 }
 
 static fx_status check(const fx_panel *p)
@@ -176,15 +177,15 @@ void panel_write(text *t, const fx_panel *p, int id)
         {"truth", p->truth, NULL, p->side},
         {error, p->model, p->truth, p->side},
     };
-    text_add(t, "<section class=\"panel\"><h3>");
+    fx_text_add(t, "<section class=\"panel\"><h3>");
     text_escaped(t, p->title);
-    text_add(t, "</h3><div class=\"pictures\">\n");
+    fx_text_add(t, "</h3><div class=\"pictures\">\n");
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         snprintf(name, sizeof name, "p%d-%zu", id, i);
         picture_write(t, p, &row[i], name, scale);
     }
     snprintf(name, sizeof name, "p%d-bar", id);
-    text_add(t, "</div>");
+    fx_text_add(t, "</div>");
     bar_write(t, scale, name);
-    text_add(t, "</section>\n");
+    fx_text_add(t, "</section>\n");
 }

@@ -105,14 +105,14 @@ static void names_write(text *t, const fx_report *report, fx_task task,
 {
     const int rows = group_of(report, task, holds).rows;
     int written = 0;
-    text_add(t, "Re ");
+    fx_text_add(t, "Re ");
     for (int i = 0; i < report->scores; i++) {
         if (report->score[i].score.task != task || !holds(report, &report->score[i])) continue;
-        text_add(t, "%s%g",
-                 written == 0          ? ""
-                 : written == rows - 1 ? " and "
-                                       : ", ",
-                 report->score[i].score.reynolds);
+        fx_text_add(t, "%s%g",
+                    written == 0          ? ""
+                    : written == rows - 1 ? " and "
+                                          : ", ",
+                    report->score[i].score.reynolds);
         written++;
     }
 }
@@ -122,8 +122,9 @@ static void open_finding(text *t, fx_mark mark)
     static const char *const class_of[] = {"note", "good", "bad"};
     static const char *const sign_of[] = {"\xe2\x80\xa2", "\xe2\x9c\x93", "\xe2\x9c\x97"};
     static const char *const word_of[] = {"note", "good", "bad"};
-    text_add(t, "<li class=\"%s\"><span class=\"mark\" role=\"img\" aria-label=\"%s\">%s</span><span>",
-             class_of[mark], word_of[mark], sign_of[mark]);
+    fx_text_add(t,
+                "<li class=\"%s\"><span class=\"mark\" role=\"img\" aria-label=\"%s\">%s</span><span>",
+                class_of[mark], word_of[mark], sign_of[mark]);
 }
 
 /* The nearest row of the task seen in training, below (side -1) or above (1) a Reynolds number; NULL:
@@ -148,13 +149,14 @@ static void generalisation_write(text *t, const fx_report *report, const fx_scor
                  b = above ? above->score.ratio : a;
     const bool holds = s->ratio <= (1 + SLACK) * fmax(a, b);
     open_finding(t, holds ? FX_MARK_GOOD : FX_MARK_BAD);
-    text_add(t, "%s: %s to Re %g, never seen%s: ratio %.2f, against ", task_title(s->task),
-             holds ? "carries over" : "does not carry over", s->reynolds,
-             below && above ? "" : " and outside the range trained on", s->ratio);
-    if (below) text_add(t, "%.2f at Re %g", below->score.ratio, below->score.reynolds);
+    fx_text_add(t, "%s: %s to Re %g, never seen%s: ratio %.2f, against ", task_title(s->task),
+                holds ? "carries over" : "does not carry over", s->reynolds,
+                below && above ? "" : " and outside the range trained on", s->ratio);
+    if (below) fx_text_add(t, "%.2f at Re %g", below->score.ratio, below->score.reynolds);
     if (above)
-        text_add(t, "%s%.2f at Re %g", below ? " and " : "", above->score.ratio, above->score.reynolds);
-    text_add(t, ".</span></li>\n");
+        fx_text_add(t, "%s%.2f at Re %g", below ? " and " : "", above->score.ratio,
+                    above->score.reynolds);
+    fx_text_add(t, ".</span></li>\n");
 }
 
 static void task_findings_write(text *t, const fx_report *report, fx_task task)
@@ -162,16 +164,16 @@ static void task_findings_write(text *t, const fx_report *report, fx_task task)
     for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++) {
         if (group_of(report, task, rules[r].holds).rows == 0) continue;
         open_finding(t, rules[r].mark);
-        text_add(t, "%s: ", task_title(task));
+        fx_text_add(t, "%s: ", task_title(task));
         for (const char *c = rules[r].says; *c; c++) {
             if (c[0] == '%' && c[1] == 's')
-                text_add(t, "%s", floor_name(task, rules[r].floor)), c++;
+                fx_text_add(t, "%s", floor_name(task, rules[r].floor)), c++;
             else
-                text_add(t, "%c", *c);
+                fx_text_add(t, "%c", *c);
         }
-        text_add(t, " at ");
+        fx_text_add(t, " at ");
         names_write(t, report, task, rules[r].holds);
-        text_add(t, ".</span></li>\n");
+        fx_text_add(t, ".</span></li>\n");
     }
     for (int i = 0; i < report->scores; i++)
         if (report->score[i].score.task == task && !report->score[i].seen)
@@ -180,19 +182,19 @@ static void task_findings_write(text *t, const fx_report *report, fx_task task)
 
 void findings_write(text *t, const fx_report *report)
 {
-    text_add(t, "<ul class=\"findings\">\n");
+    fx_text_add(t, "<ul class=\"findings\">\n");
     for (int i = 0; i < report->findings; i++) {
         open_finding(t, report->finding[i].mark);
         text_escaped(t, report->finding[i].text);
-        text_add(t, "</span></li>\n");
+        fx_text_add(t, "</span></li>\n");
     }
     task_findings_write(t, report, FX_SR);
     task_findings_write(t, report, FX_FC);
     if (report->scores == 0) {
         open_finding(t, FX_MARK_NOTE);
-        text_add(t, "Not evaluated: how good the model is, nobody has measured.</span></li>\n");
+        fx_text_add(t, "Not evaluated: how good the model is, nobody has measured.</span></li>\n");
     }
-    text_add(t, "</ul>\n");
+    fx_text_add(t, "</ul>\n");
 }
 
 static void share_write(text *t, const fx_report *report, fx_task task, const char *word,
@@ -200,28 +202,28 @@ static void share_write(text *t, const fx_report *report, fx_task task, const ch
 {
     const group g = group_of(report, task, holds);
     if (g.rows == 0) return;
-    text_add(t, "<p class=\"share\"><b class=\"%s\">%.2f</b><span>%s<br><small>",
-             g.ratio >= 1 || (report->goal > 0 && g.ratio > report->goal) ? "bad" : "good", g.ratio,
-             word);
+    fx_text_add(t, "<p class=\"share\"><b class=\"%s\">%.2f</b><span>%s<br><small>",
+                g.ratio >= 1 || (report->goal > 0 && g.ratio > report->goal) ? "bad" : "good", g.ratio,
+                word);
     names_write(t, report, task, holds);
-    text_add(t, "</small></span></p>");
+    fx_text_add(t, "</small></span></p>");
 }
 
 void cards_write(text *t, const fx_report *report)
 {
-    text_add(t, "<div class=\"cards\">\n");
+    fx_text_add(t, "<div class=\"cards\">\n");
     for (int task = FX_SR; task <= FX_FC; task++) {
         const int rows = group_of(report, (fx_task)task, is_seen).rows +
                          group_of(report, (fx_task)task, is_unseen).rows;
         if (rows == 0) continue;
-        text_add(t,
-                 "<div class=\"card\"><h2>%s</h2><p class=\"note\">error relative to %s; 1 is "
-                 "no better</p><div "
-                 "class=\"shares\">",
-                 task_title((fx_task)task), floor_name((fx_task)task, 0));
+        fx_text_add(t,
+                    "<div class=\"card\"><h2>%s</h2><p class=\"note\">error relative to %s; 1 is "
+                    "no better</p><div "
+                    "class=\"shares\">",
+                    task_title((fx_task)task), floor_name((fx_task)task, 0));
         share_write(t, report, (fx_task)task, "seen in training", is_seen);
         share_write(t, report, (fx_task)task, "never seen", is_unseen);
-        text_add(t, "</div></div>\n");
+        fx_text_add(t, "</div></div>\n");
     }
-    text_add(t, "</div>\n");
+    fx_text_add(t, "</div>\n");
 }

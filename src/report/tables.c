@@ -37,35 +37,35 @@ static double ratio_end(const fx_report *report)
 static void ratio_write(text *t, const fx_report *report, const fx_score *s, double end)
 {
     const double unit = RATIO_WIDTH / end;
-    text_add(t,
-             "<svg class=\"ratio\" viewBox=\"0 0 152 20\" aria-hidden=\"true\"><path class=\"axis\" "
-             "d=\"M1 10H151\"/>"
-             "<path class=\"floor\" d=\"M%.1f 2V18\"/>",
-             1 + unit);
+    fx_text_add(t,
+                "<svg class=\"ratio\" viewBox=\"0 0 152 20\" aria-hidden=\"true\"><path class=\"axis\" "
+                "d=\"M1 10H151\"/>"
+                "<path class=\"floor\" d=\"M%.1f 2V18\"/>",
+                1 + unit);
     if (report->goal > 0)
-        text_add(t, "<path class=\"goal\" d=\"M%.1f 2V18\"/>", 1 + unit * report->goal);
+        fx_text_add(t, "<path class=\"goal\" d=\"M%.1f 2V18\"/>", 1 + unit * report->goal);
     if (isfinite(s->ratio_low))
-        text_add(t, "<path class=\"interval\" d=\"M%.1f 10H%.1f\"/>",
-                 1 + unit * fmin(s->ratio_low, end), 1 + unit * fmin(s->ratio_high, end));
-    text_add(t, "<circle class=\"%s\" cx=\"%.1f\" cy=\"10\" r=\"4\"/></svg>",
-             s->ratio < 1 ? "good" : "bad", 1 + unit * fmin(s->ratio, end));
+        fx_text_add(t, "<path class=\"interval\" d=\"M%.1f 10H%.1f\"/>",
+                    1 + unit * fmin(s->ratio_low, end), 1 + unit * fmin(s->ratio_high, end));
+    fx_text_add(t, "<circle class=\"%s\" cx=\"%.1f\" cy=\"10\" r=\"4\"/></svg>",
+                s->ratio < 1 ? "good" : "bad", 1 + unit * fmin(s->ratio, end));
 }
 
 static void cell(text *t, double value, int digits)
 {
-    text_add(t, "<td>");
+    fx_text_add(t, "<td>");
     text_number(t, value, digits);
-    text_add(t, "</td>");
+    fx_text_add(t, "</td>");
 }
 
 static void interval_write(text *t, double low, double high, int digits)
 {
     if (!isfinite(low)) return;
-    text_add(t, " <small>");
+    fx_text_add(t, " <small>");
     text_number(t, low, digits);
-    text_add(t, "\xe2\x80\x93");
+    fx_text_add(t, "\xe2\x80\x93");
     text_number(t, high, digits);
-    text_add(t, "</small>");
+    fx_text_add(t, "</small>");
 }
 
 typedef struct columns {
@@ -76,27 +76,27 @@ static void row_write(text *t, const fx_report *report, const fx_report_score *r
                       double end)
 {
     const fx_score *s = &row->score;
-    text_add(t, "<tr><th scope=\"row\">%g <span class=\"tag %s</span></th><td><b>", s->reynolds,
-             row->seen ? "seen\">seen" : "unseen\">unseen");
+    fx_text_add(t, "<tr><th scope=\"row\">%g <span class=\"tag %s</span></th><td><b>", s->reynolds,
+                row->seen ? "seen\">seen" : "unseen\">unseen");
     text_number(t, s->rfne, 3);
-    text_add(t, "</b>");
+    fx_text_add(t, "</b>");
     interval_write(t, s->rfne_low, s->rfne_high, 3);
-    text_add(t, "</td>");
+    fx_text_add(t, "</td>");
     cell(t, s->floor[0], 3);
     if (has->second_floor) cell(t, s->floor[1], 3);
-    text_add(t, "<td>");
+    fx_text_add(t, "<td>");
     text_number(t, s->ratio, 2);
     interval_write(t, s->ratio_low, s->ratio_high, 2);
-    text_add(t, "</td><td class=\"picture\">");
+    fx_text_add(t, "</td><td class=\"picture\">");
     ratio_write(t, report, s, end);
-    text_add(t, "</td>");
+    fx_text_add(t, "</td>");
     if (has->correlation) cell(t, s->correlation, 3);
     if (has->fine_scales) {
-        text_add(t, "<td>");
+        fx_text_add(t, "<td>");
         text_number(t, 100 * row->fine_scales, 0);
-        text_add(t, "%s</td>", isfinite(row->fine_scales) ? "\xe2\x80\xaf%" : "");
+        fx_text_add(t, "%s</td>", isfinite(row->fine_scales) ? "\xe2\x80\xaf%" : "");
     }
-    text_add(t, "<td>%lld</td></tr>\n", (long long)s->count);
+    fx_text_add(t, "<td>%lld</td></tr>\n", (long long)s->count);
 }
 
 static columns columns_of(const fx_report *report, fx_task task, int *rows)
@@ -120,38 +120,39 @@ static void table_write(text *t, const fx_report *report, fx_task task)
     int rows = 0;
     const columns has = columns_of(report, task, &rows);
     if (rows == 0) return;
-    text_add(t,
-             "<div class=\"scroll\"><table><caption>%s</caption><thead><tr><th scope=\"col\">Re</th>"
-             "<th scope=\"col\">model RFNE</th><th scope=\"col\">%s</th>",
-             titles[task], floors[task][0]);
-    if (has.second_floor) text_add(t, "<th scope=\"col\">%s</th>", floors[task][1]);
-    text_add(t,
-             "<th scope=\"col\">model / %s</th><th class=\"picture\"><svg class=\"ratio\" "
-             "viewBox=\"0 0 152 20\" aria-hidden=\"true\"><text x=\"1\" y=\"16\">0</text><text "
-             "x=\"%.1f\" y=\"16\" "
-             "text-anchor=\"middle\">floor</text></svg></th>",
-             task == FX_SR ? "bicubic" : "persistence", 1 + RATIO_WIDTH / end);
-    if (has.correlation) text_add(t, "<th scope=\"col\">correlation</th>");
-    if (has.fine_scales) text_add(t, "<th scope=\"col\">fine scales</th>");
-    text_add(t, "<th scope=\"col\">patches</th>");
-    text_add(t, "</tr></thead><tbody>\n");
+    fx_text_add(t,
+                "<div class=\"scroll\"><table><caption>%s</caption><thead><tr><th scope=\"col\">Re</th>"
+                "<th scope=\"col\">model RFNE</th><th scope=\"col\">%s</th>",
+                titles[task], floors[task][0]);
+    if (has.second_floor) fx_text_add(t, "<th scope=\"col\">%s</th>", floors[task][1]);
+    fx_text_add(t,
+                "<th scope=\"col\">model / %s</th><th class=\"picture\"><svg class=\"ratio\" "
+                "viewBox=\"0 0 152 20\" aria-hidden=\"true\"><text x=\"1\" y=\"16\">0</text><text "
+                "x=\"%.1f\" y=\"16\" "
+                "text-anchor=\"middle\">floor</text></svg></th>",
+                task == FX_SR ? "bicubic" : "persistence", 1 + RATIO_WIDTH / end);
+    if (has.correlation) fx_text_add(t, "<th scope=\"col\">correlation</th>");
+    if (has.fine_scales) fx_text_add(t, "<th scope=\"col\">fine scales</th>");
+    fx_text_add(t, "<th scope=\"col\">patches</th>");
+    fx_text_add(t, "</tr></thead><tbody>\n");
     for (int i = 0; i < report->scores; i++)
         if (report->score[i].score.task == task) row_write(t, report, &report->score[i], &has, end);
-    text_add(t, "</tbody></table></div>\n");
+    fx_text_add(t, "</tbody></table></div>\n");
 }
 
 void score_tables_write(text *t, const fx_report *report)
 {
     if (report->scores == 0) return;
-    text_add(t, "<section><h2>Scores by Reynolds number</h2>\n");
+    fx_text_add(t, "<section><h2>Scores by Reynolds number</h2>\n");
     table_write(t, report, FX_SR);
     table_write(t, report, FX_FC);
-    text_add(t,
-             "<p class=\"note\">RFNE: norm of the error over norm of the truth, mean over patches; "
-             "small print: 95 %% interval "
-             "by a bootstrap over blocks of correlated patches. In the pictures the line is the floor");
-    if (report->goal > 0) text_add(t, ", the dashes the goal of %.2f", report->goal);
-    text_add(t, ". Fine scales: energy of the model over that of the truth, in the wave numbers that "
+    fx_text_add(
+        t, "<p class=\"note\">RFNE: norm of the error over norm of the truth, mean over patches; "
+           "small print: 95 %% interval "
+           "by a bootstrap over blocks of correlated patches. In the pictures the line is the floor");
+    if (report->goal > 0) fx_text_add(t, ", the dashes the goal of %.2f", report->goal);
+    fx_text_add(t,
+                ". Fine scales: energy of the model over that of the truth, in the wave numbers that "
                 "the input does not "
                 "resolve.</p></section>\n");
 }

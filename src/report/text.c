@@ -20,7 +20,7 @@ static char *room(text *t, size_t more)
     return t->status == FX_OK ? t->bytes + t->length : NULL;
 }
 
-void text_add(text *t, const char *fmt, ...)
+void fx_text_add(text *t, const char *fmt, ...)
 {
     va_list args, again;
     va_start(args, fmt);
@@ -111,12 +111,12 @@ void text_base64(text *t, const void *bytes, size_t count)
 void text_number(text *t, double value, int digits)
 {
     if (!isfinite(value))
-        text_add(t, "\xe2\x80\x93");
+        fx_text_add(t, "\xe2\x80\x93");
     else
-        text_add(t, "%s%.*f", value < 0 ? "\xe2\x88\x92" : "", digits, fabs(value));
+        fx_text_add(t, "%s%.*f", value < 0 ? "\xe2\x88\x92" : "", digits, fabs(value));
 }
 
-void text_free(text *t)
+void fx_text_free(text *t)
 {
     fx_free(t->bytes);
     *t = (text){0};

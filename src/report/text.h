@@ -16,7 +16,7 @@ typedef struct text {
 } text;
 
 /* As printf; what is formatted must be safe: numbers and our own words. */
-void text_add(text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void fx_text_add(text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Any text, NULL included, safe between tags and in quoted attributes: the five characters of markup
  * are escaped, control characters and bytes that are not UTF-8 become U+FFFD. */
@@ -24,7 +24,7 @@ void text_escaped(text *t, const char *any);
 
 /* Base64 (RFC 4648, padded). */
 void text_base64(text *t, const void *bytes, size_t count);
-void text_free(text *t);
+void fx_text_free(text *t);
 
 /* A number of `digits` decimals with a true minus sign; an en dash where it is not finite. */
 void text_number(text *t, double value, int digits);
@@ -32,7 +32,7 @@ void text_number(text *t, double value, int digits);
 /* The sections of the page, each in its own file. `id` makes the names inside the page unique. */
 void chart_write(text *t, const fx_chart *chart);         /* curves.c */
 void panel_write(text *t, const fx_panel *panel, int id); /* fields.c */
-void colour_of(double value, uint8_t rgb[3]);          /* fields.c: value -1 to 1, 0 is nearly white */
+void fx_colour_of(double value, uint8_t rgb[3]);       /* fields.c: value -1 to 1, 0 is nearly white */
 void findings_write(text *t, const fx_report *report); /* findings.c */
 void cards_write(text *t, const fx_report *report);    /* findings.c */
 void score_tables_write(text *t, const fx_report *report); /* tables.c */

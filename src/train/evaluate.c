@@ -13,43 +13,15 @@ static bool is_listed(const fx_list *list, double value)
     return list->count == 0;
 }
 
-/* Parameters need their slabs before programs read them: one program with every parameter is recorded
- * first. */
-static fx_status make_parameters(fx_evaluation *e)
-{
-    fx_builder *g = NULL;
-    FX_TRY(fx_params_create(&e->params));
-    FX_TRY(fx_params_store_as(e->params, e->exec->storage));
-    FX_TRY(fx_builder_create(e->params, &g));
-    const int64_t side = e->options.model.image;
-    fx_batch in = {.snapshots =
-                       fx_input(g, "snapshots", 4, FX_DIMS(1, side, side, e->options.model.cond)),
-                   .lowres = fx_input(g, "lowres", 4, FX_DIMS(1, side, side, 1)),
-                   .re = fx_input_stored(g, "re", 2, FX_DIMS(1, 1))};
-    const int64_t tasks = e->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
-    fx_record_sampler(g, &e->options.model, e->options.schedule, 1, &in,
-                      fx_input(g, "x", 4, FX_DIMS(tasks, side, side, 1)));
-    const fx_status status = fx_builder_status(g);
-    fx_builder_free(&g);
-    if (status != FX_OK) return status;
-    return fx_params_allocate(e->params, e->exec, NULL, 1u << FX_SLAB_VALUE | 1u << FX_SLAB_EMA);
-}
-
 static fx_status open_model(fx_evaluation *e, const char *folder)
 {
-    char checkpoints[FX_PATH_MAX], path[FX_PATH_MAX];
-    FX_TRY(fx_agree(e->comm, fx_exec_open(e->comm, e->config, &e->exec)));
-    FX_TRY(fx_path(checkpoints, "%s/ckpt", folder));
-    FX_TRY(fx_checkpoint_find(e->comm, checkpoints, path));
-    FX_REQUIRE(path[0], FX_ECONFIG, "%s: no checkpoint to evaluate", checkpoints);
-    FX_TRY(fx_checkpoint_peek(e->comm, path, &e->progress));
-    FX_TRY(fx_step_options_from_config(&e->progress.config, 1, &e->options));
-    FX_TRY(fx_agree(e->comm, make_parameters(e)));
-    FX_TRY(fx_checkpoint_load(e->comm, e->params, e->exec, path, true));
-    FX_TRY(fx_agree(e->comm, fx_sampler_create(e->exec, e->params, &e->options, e->batch,
-                                               (int)e->config->sample_steps, true, &e->sampler)));
-    fx_log(FX_INFO, "%s: step %lld, EMA weights, %lld DDIM steps", path, (long long)e->progress.step,
-           (long long)e->config->sample_steps);
+    fx_status status = FX_OK;
+    FX_TRY(fx_trained_open(e->comm, e->config, folder, &e->trained));
+    for (fx_task task = FX_SR; status == FX_OK && task <= FX_FC; task++)
+        if (fx_trained_has(e->trained, task)) status = fx_trained_prepare(e->trained, task);
+    FX_TRY(fx_agree(e->comm, status));
+    fx_log(FX_INFO, "%s: step %lld, EMA weights, %lld DDIM steps", e->trained->path,
+           (long long)e->trained->progress.step, (long long)e->config->sample_steps);
     return FX_OK;
 }
 
@@ -58,9 +30,9 @@ static fx_status open_pack(fx_evaluation *e)
     FX_REQUIRE(e->config->data_path[0], FX_ECONFIG, "data.path: which pack is evaluated?");
     FX_TRY(fx_pack_open(e->config->data_path, &e->pack));
     const fx_manifest *m = fx_pack_manifest(e->pack);
-    FX_REQUIRE(m->patch == e->options.model.image, FX_ECONFIG,
+    FX_REQUIRE(m->patch == e->trained->options.model.image, FX_ECONFIG,
                "%s: patches of %lld pixels, data.patch is %lld", e->config->data_path,
-               (long long)m->patch, (long long)e->options.model.image);
+               (long long)m->patch, (long long)e->trained->options.model.image);
     FX_REQUIRE(2 * m->reynolds_count <= FX_EVALUATION_ROWS, FX_ECONFIG,
                "%s: more than %d Reynolds numbers", e->config->data_path, FX_EVALUATION_ROWS / 2);
     e->reynolds = m->reynolds_count;
@@ -68,21 +40,10 @@ static fx_status open_pack(fx_evaluation *e)
     for (int k = 0; k < 2 * e->reynolds; k++) {
         FX_TRY(fx_spectrum_create(&e->rows[k].model, m->patch, length, FX_HANN));
         FX_TRY(fx_spectrum_create(&e->rows[k].truth, m->patch, length, FX_HANN));
-        e->rows[k].seen =
-            is_listed(&e->progress.config.data_reynolds, m->reynolds[k % e->reynolds].reynolds);
+        e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
+                                    m->reynolds[k % e->reynolds].reynolds);
     }
     return FX_OK;
-}
-
-static fx_status make_buffers(fx_evaluation *e)
-{
-    const size_t fields = (size_t)(e->batch * e->pixels);
-    FX_TRY(FX_ALLOC(e->snapshots, fields * (size_t)e->options.model.cond));
-    FX_TRY(FX_ALLOC(e->future, fields));
-    FX_TRY(FX_ALLOC(e->re, e->batch));
-    FX_TRY(FX_ALLOC(e->noise, 2 * fields));
-    FX_TRY(FX_ALLOC(e->lowres, fields));
-    return FX_ALLOC(e->residual, 2 * fields);
 }
 
 bool fx_evaluates(const fx_evaluation *e, int r)
@@ -95,7 +56,7 @@ static fx_status run_all(fx_evaluation *e)
     for (int r = 0; r < e->reynolds; r++) {
         if (!fx_evaluates(e, r)) continue;
         for (int64_t first = 0, number = 0; first < e->config->eval_patches;
-             first += e->batch, number++)
+             first += e->trained->batch, number++)
             if (number % e->comm->size == e->comm->rank) FX_TRY(fx_evaluation_batch(e, r, first));
     }
     return FX_OK;
@@ -126,8 +87,7 @@ void fx_evaluation_close(fx_evaluation **evaluation)
 {
     fx_evaluation *e = *evaluation;
     if (!e) return;
-    fx_program_free(&e->sampler.program);
-    fx_params_free(&e->params);
+    fx_trained_close(&e->trained);
     fx_pack_close(&e->pack);
     fx_scores_free(&e->scores);
     for (int k = 0; k < FX_EVALUATION_ROWS; k++) {
@@ -137,10 +97,7 @@ void fx_evaluation_close(fx_evaluation **evaluation)
         fx_free(e->rows[k].estimate);
         fx_free(e->rows[k].target);
     }
-    float *buffers[] = {e->snapshots, e->future, e->re, e->noise, e->lowres, e->residual};
-    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        fx_free(buffers[i]);
-    if (e->exec) e->exec->backend->close(&e->exec);
+    fx_free(e->future);
     fx_free(e);
     *evaluation = NULL;
 }
@@ -153,11 +110,9 @@ fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char 
     *out = e;
     e->comm = comm;
     e->config = config;
-    e->batch = config->eval_batch;
     FX_TRY(open_model(e, folder));
-    e->pixels = e->options.model.image * e->options.model.image;
     fx_status status = open_pack(e);
-    if (status == FX_OK) status = make_buffers(e);
+    if (status == FX_OK) status = FX_ALLOC(e->future, e->trained->batch * e->trained->pixels);
     return fx_agree(comm, status);
 }
 

@@ -4,9 +4,8 @@
 #define FX_EVALUATE_H
 
 #include "eval_file.h"
-#include "flexhpc/checkpoint.h"
 #include "flexhpc/data.h"
-#include "flexhpc/train.h"
+#include "flexhpc/trained.h"
 
 /* One task at one Reynolds number. */
 typedef struct fx_evaluation_row {
@@ -18,17 +17,12 @@ typedef struct fx_evaluation_row {
 typedef struct fx_evaluation {
     fx_comm *comm;
     const fx_config *config; /* of the call: what to evaluate */
-    fx_progress progress;    /* of the checkpoint: what was trained */
-    fx_step_options options;
-    fx_exec *exec;
-    fx_params *params;
-    fx_sampler sampler;
+    fx_trained *trained;
     fx_pack_reader *pack;
     fx_scores scores;
     fx_evaluation_row rows[FX_EVALUATION_ROWS]; /* [task * reynolds + r] */
     int reynolds;
-    int64_t batch, pixels;
-    float *snapshots, *future, *re, *noise, *lowres, *residual;
+    float *future; /* (B, S, S): what the forecast is compared with */
     /* Gets every sample beside its score: physical fields divided by the scale, (S, S). NULL: nobody.
      */
     fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,

@@ -52,7 +52,7 @@ static fx_status write_example(fx_evaluation *e, fx_h5 *f, int k, const fx_score
     char name[48], title[128];
     for (int i = 0; i < 3; i++) {
         FX_TRY(fx_print(name, sizeof name, "panel/%d/%s", k, names[i]));
-        FX_TRY(write_vector(f, name, FX_H5_F32, 2, e->options.model.image, fields[i]));
+        FX_TRY(write_vector(f, name, FX_H5_F32, 2, e->trained->options.model.image, fields[i]));
     }
     FX_TRY(fx_print(title, sizeof title, "Re %g%s, %s", s->reynolds,
                     w->seen ? "" : " (never trained on)",
@@ -60,7 +60,7 @@ static fx_status write_example(fx_evaluation *e, fx_h5 *f, int k, const fx_score
     FX_TRY(fx_print(name, sizeof name, "panel/%d/input", k));
     FX_TRY(fx_h5_set_text(f, name, "title", title));
     FX_TRY(fx_print(title, sizeof title, "bicubic from one pixel in %lld x %lld",
-                    (long long)e->options.factor, (long long)e->options.factor));
+                    (long long)e->trained->options.factor, (long long)e->trained->options.factor));
     return fx_h5_set_text(f, name, "input_label", s->task == FX_SR ? title : "last snapshot");
 }
 
@@ -92,7 +92,7 @@ static double fine_scales(const fx_evaluation *e, const fx_evaluation_row *w)
     const fx_manifest *m = fx_pack_manifest(e->pack);
     const double nyquist = (double)m->source[0].width / 2;
     fx_band band;
-    if (fx_spectrum_band(w->model, w->truth, NULL, nyquist / (double)e->options.factor, nyquist,
+    if (fx_spectrum_band(w->model, w->truth, NULL, nyquist / (double)e->trained->options.factor, nyquist,
                          &band) == FX_OK)
         return band.energy;
     fx_error_clear();
@@ -112,7 +112,7 @@ fx_status fx_evaluation_write(fx_evaluation *e, const char *folder, const fx_sco
     FX_TRY(fx_path(final, "%s/eval-%s.h5", folder, name));
     FX_TRY(fx_path(part, "%s.part", final));
     FX_TRY_DONE(fx_h5_create(NULL, part, &f));
-    FX_TRY_DONE(fx_h5_set_int(f, "/", "step", e->progress.step));
+    FX_TRY_DONE(fx_h5_set_int(f, "/", "step", e->trained->progress.step));
     FX_TRY_DONE(fx_h5_set_int(f, "/", "sample_steps", e->config->sample_steps));
     for (int k = 0; k < count; k++) {
         const fx_evaluation_row *w = row_of(e, &s[k]);

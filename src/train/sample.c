@@ -17,11 +17,6 @@ typedef struct writer {
     float *field; /* scratch, (S, S) */
 } writer;
 
-static bool has_task(const fx_evaluation *e, int task)
-{
-    return e->options.model.tasks & (task == FX_SR ? FX_TASK_SR : FX_TASK_FC);
-}
-
 static fx_status field_name(char out[32], int task, int k)
 {
     return fx_print(out, 32, "%s_%s", TASK[task], FIELD[k]);
@@ -60,16 +55,17 @@ done:
 static fx_status lay_out(writer *w)
 {
     static const char *const dims[] = {"sample", "y", "x"};
-    const int64_t side = w->e->options.model.image, samples = w->count * w->e->config->eval_patches;
+    const int64_t side = w->e->trained->options.model.image,
+                  samples = w->count * w->e->config->eval_patches;
     const fx_h5_shape shape = {3, {samples, side, side}, FX_H5_F32};
-    FX_TRY(fx_h5_set_int(w->file, "/", "step", w->e->progress.step));
+    FX_TRY(fx_h5_set_int(w->file, "/", "step", w->e->trained->progress.step));
     FX_TRY(fx_h5_set_int(w->file, "/", "sample_steps", w->e->config->sample_steps));
     FX_TRY(write_scale(w->file, "sample", samples));
     FX_TRY(write_scale(w->file, "y", side));
     FX_TRY(write_scale(w->file, "x", side));
     FX_TRY(write_reynolds(w));
     for (int task = 0; task < 2; task++)
-        for (int k = 0; k < FIELDS && has_task(w->e, task); k++) {
+        for (int k = 0; k < FIELDS && fx_trained_has(w->e->trained, (fx_task)task); k++) {
             char name[32];
             FX_TRY(field_name(name, task, k));
             FX_TRY(fx_h5_dataset(w->file, name, shape, NULL));
@@ -83,8 +79,8 @@ static fx_status keep(void *self, const fx_sample_score *s, const float *input, 
 {
     writer *w = self;
     const float *fields[FIELDS] = {input, estimate, target};
-    const int64_t side = w->e->options.model.image, count[3] = {1, side, side};
-    const float scale = (float)w->e->progress.data_scale;
+    const int64_t side = w->e->trained->options.model.image, count[3] = {1, side, side};
+    const float scale = (float)w->e->trained->progress.data_scale;
     int r = 0;
     while (r < w->count - 1 && w->reynolds[r] != s->reynolds)
         r++;
@@ -106,7 +102,7 @@ fx_status fx_sample_file(const fx_config *config, const char *folder, const char
     fx_status status = FX_OK;
     FX_TRY(fx_path(part, "%s.part", out));
     FX_TRY_DONE(fx_evaluation_open(fx_comm_self(), config, folder, &w.e));
-    FX_TRY_DONE(FX_ALLOC(w.field, w.e->pixels));
+    FX_TRY_DONE(FX_ALLOC(w.field, w.e->trained->pixels));
     for (int r = 0; r < w.e->reynolds; r++)
         if (fx_evaluates(w.e, r))
             w.reynolds[w.count++] = fx_pack_manifest(w.e->pack)->reynolds[r].reynolds;

@@ -51,19 +51,6 @@ static fx_status begin_afresh(trainer *t)
     return FX_OK;
 }
 
-/* The checkpoint that the user names, a file or a run folder's newest. */
-static fx_status find_named(const trainer *t, char path[FX_PATH_MAX])
-{
-    char checkpoints[FX_PATH_MAX];
-    FX_TRY(fx_path(checkpoints, "%s/ckpt", t->run->checkpoint));
-    int64_t is_run = t->comm->rank == 0 && fx_file_exists(checkpoints);
-    FX_TRY(fx_comm_max_i64(t->comm, &is_run));
-    if (!is_run) return fx_path(path, "%s", t->run->checkpoint);
-    FX_TRY(fx_checkpoint_find(t->comm, checkpoints, path));
-    FX_REQUIRE(path[0], FX_ECONFIG, "%s: no checkpoint to resume from", checkpoints);
-    return FX_OK;
-}
-
 /* Saves would prune, and the record lose, what a run has done after the checkpoint that it goes back
  * to. */
 static fx_status nothing_is_lost(const trainer *t, const char *path)
@@ -80,7 +67,7 @@ static fx_status nothing_is_lost(const trainer *t, const char *path)
 static fx_status begin(trainer *t)
 {
     char path[FX_PATH_MAX];
-    FX_TRY(t->run->checkpoint ? find_named(t, path)
+    FX_TRY(t->run->checkpoint ? fx_checkpoint_named(t->comm, t->run->checkpoint, path)
                               : fx_checkpoint_find(t->comm, t->folder.checkpoints, path));
     FX_REQUIRE(path[0] || t->run->resume != FX_RESUME_MUST, FX_ECONFIG,
                "%s: no checkpoint to resume from", t->folder.checkpoints);

@@ -1,39 +1,54 @@
 #!/usr/bin/env bash
-# What `cmake --install` puts down can be used from there: the library by pkg-config alone, every public header by itself
-# in C11 and in C++17, the binary from any folder.
+# What `cmake --install` puts down, and where: under a prefix of one's own and below DESTDIR, no file naming either; the header
+# in C11 and in C++17, the library with its SONAME and no other names than its own, the binary from any folder, the jobs. The
+# headers of the source tree, each by itself. tests/install/test_api.sh uses the library.
 # Run: label full
-# Planted errors, seen caught and removed: include/flexhpc left out of install(); `Libs:` without -lflexhpc; a header
-# that used `new` as a parameter's name.
+# Planted errors, seen caught and removed: flexhpc.h left out of install(); `Libs:` without -lflexhpc; a header that used
+# `new` as a parameter's name; the version script without its `local: *`; `prefix=` in flexhpc.pc made absolute; SOVERSION left out.
 set -euo pipefail
-prefix=$(mktemp -d)
-trap 'rm -rf "$prefix"' EXIT
-cmake --install "$FX_BINARY_DIR" --prefix "$prefix" >/dev/null
-cd "$prefix"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
 
-PKG_CONFIG_PATH=$(find "$prefix" -name pkgconfig -type d)
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    exit 1
+}
+
+cmake --install "$FX_BINARY_DIR" --prefix "$scratch/here" >/dev/null
+DESTDIR=$scratch/stage cmake --install "$FX_BINARY_DIR" --prefix /opt/flexhpc-1 >/dev/null
+diff -r here stage/opt/flexhpc-1 || fail "DESTDIR and a prefix put down other files"
+[ "$(find stage -mindepth 1 -maxdepth 2)" = "$(printf 'stage/opt\nstage/opt/flexhpc-1')" ] || fail "files beside the prefix"
+! grep -rIlF -e "$scratch" -e /opt/flexhpc-1 -e "$FX_BINARY_DIR" here || fail "these files name where they were built or put"
+
+PKG_CONFIG_PATH=$(find "$scratch/here" -name pkgconfig -type d)
 export PKG_CONFIG_PATH
 read -ra flags < <(pkg-config --cflags --libs flexhpc)
+[[ " ${flags[*]} " == *" -lflexhpc "* ]] || fail "flexhpc.pc doesn't link the library"
+version=$(pkg-config --modversion flexhpc)
 
-for header in include/flexhpc/*.h; do
-    [ "$(basename "$header")" != oplist.h ] || continue # a list, not a header
-    printf '#include "flexhpc/%s"\n' "$(basename "$header")" >one.c
-    gcc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "${flags[@]}" one.c
-    g++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only -x c++ "${flags[@]}" one.c
+# `alone HEADER FLAGS...`: it needs no other before it.
+alone() {
+    printf '#include "%s"\n' "$1" >one.c
+    gcc -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only "${@:2}" one.c
+    g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ "${@:2}" one.c
+}
+alone flexhpc.h "${flags[@]}"
+for header in "$FX_TESTS_DIR"/../include/flexhpc/*.h; do
+    name=$(basename "$header")
+    [ "$name" = oplist.h ] || alone "flexhpc/$name" -I"$FX_TESTS_DIR/../include" # oplist.h: a list, not a header
 done
 
-cat >user.c <<'C'
-#include <stdio.h>
-#include "flexhpc/error.h"
-#include "flexhpc/str.h"
-int main(void)
-{
-    (void)fx_fail(FX_EARG, "crc32 %08x", fx_crc32("flexhpc"));
-    return puts(fx_error_message()) < 0;
-}
-C
-gcc -std=c11 user.c "${flags[@]}" -Wl,-rpath,"$(pkg-config --variable=libdir flexhpc)" -o user
-[ "$(./user)" = "crc32 $(/usr/bin/python3 -c 'import zlib; print(format(zlib.crc32(b"flexhpc"), "08x"))')" ]
+library=$(pkg-config --variable=libdir flexhpc)/libflexhpc.so
+[ "$(readlink "$library")" = libflexhpc.so.0 ] && [ "$(readlink "$library.0")" = "libflexhpc.so.$version" ] ||
+    fail "links of $library"
+objdump -p "$library" | grep -q 'SONAME *libflexhpc.so.0$' || fail "SONAME"
+nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' >names
+! grep -v '@@FLEXHPC_0$\|@@FLEXHPC_PRIVATE$' names || fail "names that are not ours"
+grep -o 'flexhpc_[a-z]*(' here/include/flexhpc.h | tr -d '(' | sort -u >promised
+sed -n 's/@@FLEXHPC_0$//p' names | sort | diff promised - || fail "flexhpc.h and the library promise other functions"
 
-[ ! -e "$FX_BINARY_DIR/flexhpc" ] || (cd / && "$prefix/bin/flexhpc" --version)
-[ -s share/flexhpc/configs/demo.yaml ] && [ -s share/doc/flexhpc/README.md ]
+[ "$(cd / && "$scratch/here/bin/flexhpc" --version)" = "$("$FLEXHPC" --version)" ] || fail "the binary"
+[ -s here/share/flexhpc/configs/demo.yaml ] && [ -s here/share/doc/flexhpc/README.md ] || fail "configurations, documents"
+[ -s here/share/flexhpc/jobs/train.sbatch ] || fail "jobs"
 echo "installed files are usable"

@@ -2,8 +2,8 @@
 """Lint of the source tree: the order of the layers, and rules that a compiler doesn't know.
 
   layers       core -> comm -> io -> config -> tape -> ops -> model -> diffusion -> data, dns -> eval -> report -> train
-               -> cli: a file includes its own layer and those to its left; data and dns are neighbours, strangers to
-               each other. mpi/ and cuda/ implement interfaces of include/ and are included by nobody.
+               -> api, cli: a file includes its own layer and those to its left; data and dns are neighbours, strangers
+               to each other, and so are api and cli. mpi/ and cuda/ implement interfaces of include/ and are included by nobody.
   oplist       an op is src/ops/NAME.c and a line FX_OP(NAME) in oplist.h, both or neither
   allocation   memory comes from src/core/mem.c alone
   determinism  no OpenMP sum over float or double: its order is not fixed
@@ -25,7 +25,7 @@ import tempfile
 
 # Rows of design order; a row holds layers that are strangers to each other.
 ORDER = [["core"], ["comm"], ["io"], ["config"], ["tape"], ["ops"], ["model"], ["diffusion"], ["data", "dns"], ["eval"],
-         ["report"], ["train"], ["cli"]]
+         ["report"], ["train"], ["api", "cli"]]
 RANK = {layer: row for row, layers in enumerate(ORDER) for layer in layers}
 
 # Layers of the public headers. A header that is not named here belongs to the layer of its own name, if there is one.
@@ -37,7 +37,7 @@ HEADERS = {
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
     "ops": "schedule.h",
     "model": "layers.h model.h",
-    "train": "train.h checkpoint.h watchdog.h",
+    "train": "train.h trained.h checkpoint.h watchdog.h",
 }
 LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in names.split()}
 

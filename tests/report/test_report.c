@@ -305,11 +305,11 @@ static void colour_map(void **state)
     (void)state;
     uint8_t low[3], high[3];
     double above = 200;
-    colour_of(0, high);
+    fx_colour_of(0, high);
     assert_true(lightness(high) > 95);
     for (int i = 1; i <= 20; i++) {
-        colour_of(-i / 20.0, low);
-        colour_of(i / 20.0, high);
+        fx_colour_of(-i / 20.0, low);
+        fx_colour_of(i / 20.0, high);
         assert_true(fabs(lightness(low) - lightness(high)) < 6);
         assert_true(lightness(high) < above - 1.5 && lightness(high) > above - 200 / i);
         assert_true(low[2] > low[0] + 2 * i && high[0] > high[2] + 2 * i);
@@ -318,7 +318,7 @@ static void colour_map(void **state)
         above = lightness(high);
     }
     assert_true(above < 40 && above > 20);
-    colour_of(7, low);
+    fx_colour_of(7, low);
     assert_memory_equal(low, high, 3);
 }
 
@@ -331,7 +331,7 @@ static void page_of(const fx_report *report, text *page)
     assert_non_null(file);
     char piece[4096];
     while (fgets(piece, sizeof piece, file))
-        text_add(page, "%s", piece);
+        fx_text_add(page, "%s", piece);
     fclose(file);
     unlink(path);
     assert_int_equal(page->status, FX_OK);
@@ -356,7 +356,7 @@ static void pictures_share_a_scale(void **state)
     page_of(&report, &page);
     assert_non_null(strstr(page.bytes, "\xe2\x89\xa5 2</text>"));
     assert_null(strstr(page.bytes, "5</text>"));
-    text_free(&page);
+    fx_text_free(&page);
 }
 
 static void refusals(void **state)

@@ -1,0 +1,55 @@
+/* trained.h: a trained model opened for sampling: the EMA weights of a checkpoint, and a program a
+ * task. Evaluation, `flexhpc sample` and the C API sample with it, and so get the same bits from the
+ * same inputs. Fields are divided by the checkpoint's data scale. Includes checkpoint.h, train.h. */
+#ifndef FLEXHPC_TRAINED_H
+#define FLEXHPC_TRAINED_H
+
+#include "flexhpc/checkpoint.h"
+#include "flexhpc/train.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct fx_trained {
+    char path[FX_PATH_MAX]; /* of the checkpoint */
+    fx_progress progress;   /* of the checkpoint: what was trained, and how */
+    fx_step_options options;
+    fx_exec *exec;
+    fx_params *params;
+    fx_sampler sampler[2]; /* by task; made by fx_trained_prepare */
+    int steps;             /* of DDIM */
+    int64_t batch, pixels; /* B rows a run, of S x S pixels */
+    /* Inputs, which the caller fills; the super-resolution input is read at every factor-th pixel of
+     * the last snapshot. */
+    float *snapshots; /* (B, S, S, cond), the newest last */
+    float *re;        /* (B): Re / data.condition_scale */
+    float *noise;     /* (B, S, S): x at t = 1 */
+    /* Outputs. */
+    float *base;     /* (B, S, S): the interpolated input, or the last snapshot */
+    float *estimate; /* (B, S, S): base plus what the network adds */
+} fx_trained;
+
+/* Opens a checkpoint, or a run folder's newest, on the backend that `config` asks for, for sample.steps
+ * steps of DDIM and eval.batch rows; the model is the checkpoint's. *out is closed whatever the status.
+ * FX_ECONFIG, FX_EIO, FX_EVALUE name the file. Collective. */
+fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *path, fx_trained **out);
+void fx_trained_close(fx_trained **trained);
+
+bool fx_trained_has(const fx_trained *trained, fx_task task);
+
+/* Makes the task's program where there is none. Local. */
+fx_status fx_trained_prepare(fx_trained *trained, fx_task task);
+
+/* Row b gets the conditioning on a Reynolds number and the noise of a sample's number: a function of
+ * (seed, number, task, Reynolds number) alone. Local. */
+void fx_trained_draw(fx_trained *trained, fx_task task, int64_t b, uint64_t seed, uint32_t number,
+                     double reynolds);
+
+/* Samples all rows; the task is prepared. Local. */
+fx_status fx_trained_run(fx_trained *trained, fx_task task, uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,110 @@
+/* trained.c: a trained model opened for sampling. The two tasks are sampled by programs of their own,
+ * so that who wants one does not pay for both, and a row's bits don't depend on what else was asked
+ * for. */
+#include "flexhpc/trained.h"
+
+#include "flexhpc/mem.h"
+#include "flexhpc/rng.h"
+
+/* Parameters need their slabs before programs read them: one program with every parameter is recorded
+ * first. */
+static fx_status make_parameters(fx_trained *m)
+{
+    fx_builder *g = NULL;
+    FX_TRY(fx_params_create(&m->params));
+    FX_TRY(fx_params_store_as(m->params, m->exec->storage));
+    FX_TRY(fx_builder_create(m->params, &g));
+    const int64_t side = m->options.model.image;
+    fx_batch in = {.snapshots =
+                       fx_input(g, "snapshots", 4, FX_DIMS(1, side, side, m->options.model.cond)),
+                   .lowres = fx_input(g, "lowres", 4, FX_DIMS(1, side, side, 1)),
+                   .re = fx_input_stored(g, "re", 2, FX_DIMS(1, 1))};
+    const int64_t tasks = m->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
+    fx_record_sampler(g, &m->options.model, m->options.schedule, 1, &in,
+                      fx_input(g, "x", 4, FX_DIMS(tasks, side, side, 1)));
+    const fx_status status = fx_builder_status(g);
+    fx_builder_free(&g);
+    if (status != FX_OK) return status;
+    return fx_params_allocate(m->params, m->exec, NULL, 1u << FX_SLAB_VALUE | 1u << FX_SLAB_EMA);
+}
+
+static fx_status make_buffers(fx_trained *m)
+{
+    const int64_t fields = m->batch * m->pixels;
+    FX_TRY(FX_ALLOC(m->snapshots, fields * m->options.model.cond));
+    FX_TRY(FX_ALLOC(m->re, m->batch));
+    FX_TRY(FX_ALLOC(m->noise, fields));
+    FX_TRY(FX_ALLOC(m->base, fields));
+    return FX_ALLOC(m->estimate, fields);
+}
+
+fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *path, fx_trained **out)
+{
+    fx_trained *m = NULL;
+    FX_TRY(fx_agree(comm, FX_ALLOC(m, 1)));
+    *out = m;
+    m->batch = config->eval_batch;
+    m->steps = (int)config->sample_steps;
+    FX_TRY(fx_agree(comm, fx_exec_open(comm, config, &m->exec)));
+    FX_TRY(fx_checkpoint_named(comm, path, m->path));
+    FX_TRY(fx_checkpoint_peek(comm, m->path, &m->progress));
+    FX_TRY(fx_step_options_from_config(&m->progress.config, 1, &m->options));
+    m->pixels = m->options.model.image * m->options.model.image;
+    FX_TRY(fx_agree(comm, make_parameters(m)));
+    FX_TRY(fx_checkpoint_load(comm, m->params, m->exec, m->path, true));
+    return fx_agree(comm, make_buffers(m));
+}
+
+void fx_trained_close(fx_trained **trained)
+{
+    fx_trained *m = *trained;
+    if (!m) return;
+    for (int task = 0; task < 2; task++)
+        fx_program_free(&m->sampler[task].program);
+    fx_params_free(&m->params);
+    float *buffers[] = {m->snapshots, m->re, m->noise, m->base, m->estimate};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
+        fx_free(buffers[i]);
+    if (m->exec) m->exec->backend->close(&m->exec);
+    fx_free(m);
+    *trained = NULL;
+}
+
+bool fx_trained_has(const fx_trained *m, fx_task task)
+{
+    return m->options.model.tasks & (task == FX_SR ? FX_TASK_SR : FX_TASK_FC);
+}
+
+fx_status fx_trained_prepare(fx_trained *m, fx_task task)
+{
+    fx_step_options one = m->options;
+    if (m->sampler[task].program) return FX_OK;
+    one.model.tasks = task == FX_SR ? FX_TASK_SR : FX_TASK_FC;
+    return fx_sampler_create(m->exec, m->params, &one, m->batch, m->steps, true, &m->sampler[task]);
+}
+
+void fx_trained_draw(fx_trained *m, fx_task task, int64_t b, uint64_t seed, uint32_t number,
+                     double reynolds)
+{
+    m->re[b] = (float)(reynolds / m->progress.config.data_condition_scale);
+    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_crc32("x_T"), (uint32_t)reynolds,
+                   m->noise + b * m->pixels, m->pixels);
+}
+
+fx_status fx_trained_run(fx_trained *m, fx_task task, uint64_t seed)
+{
+    const fx_step step = {.seed = seed, .gradient_scale = 1};
+    const fx_sampler *s = &m->sampler[task];
+    const int64_t cond = m->options.model.cond, fields = m->batch * m->pixels;
+    FX_TRY(fx_program_write(s->program, s->inputs.snapshots, m->snapshots));
+    FX_TRY(fx_program_write(s->program, s->inputs.re, m->re));
+    FX_TRY(fx_program_write(s->program, s->x, m->noise));
+    FX_TRY(fx_program_run(s->program, &step, NULL));
+    FX_TRY(fx_program_read(s->program, s->residual, m->estimate));
+    if (task == FX_SR) FX_TRY(fx_program_read(s->program, s->inputs.lowres, m->base));
+    for (int64_t k = 0; k < fields; k++) {
+        if (task == FX_FC) m->base[k] = m->snapshots[k * cond + cond - 1];
+        m->estimate[k] += m->base[k];
+    }
+    return FX_OK;
+}
