@@ -3,6 +3,7 @@
 # pkg-config alone, open a run that was trained a few steps here and give the bits of `flexhpc sample` for the same seed; another
 # seed and another member give another sample. unhappy.c: calls that can't be, and the caller's process afterwards.
 # Run: label full
+# Run: timeout 300
 # Run: cost 15
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
