@@ -92,8 +92,8 @@ static double fine_scales(const fx_evaluation *e, const fx_evaluation_row *w)
     const fx_manifest *m = fx_pack_manifest(e->pack);
     const double nyquist = (double)m->source[0].width / 2;
     fx_band band;
-    if (fx_spectrum_band(w->model, w->truth, NULL, nyquist / (double)e->trained->options.factor, nyquist,
-                         &band) == FX_OK)
+    if (fx_spectrum_band(w->model, w->truth, NULL, nyquist / (double)e->trained->options.factor,
+                         nyquist, &band) == FX_OK)
         return band.energy;
     fx_error_clear();
     return NAN;

@@ -32,7 +32,7 @@ expect 0 cmake --build by-cmake
 PKG_CONFIG_PATH=$(find "$scratch/prefix" -name pkgconfig -type d)
 export PKG_CONFIG_PATH
 read -ra flags < <(pkg-config --cflags --libs flexhpc)
-flags+=(-Wl,-rpath,"$(pkg-config --variable=libdir flexhpc)" -Wall -Wextra -Wpedantic -Wconversion -Werror)
+flags+=("-Wl,-rpath,$(pkg-config --variable=libdir flexhpc)" -Wall -Wextra -Wpedantic -Wconversion -Werror)
 mkdir by-pkgconfig
 gcc -std=c11 "$here/superres.c" "${flags[@]}" -o by-pkgconfig/superres
 g++ -std=c++17 "$here/forecast.cpp" "${flags[@]}" -o by-pkgconfig/forecast

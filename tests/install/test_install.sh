@@ -40,8 +40,7 @@ for header in "$FX_TESTS_DIR"/../include/flexhpc/*.h; do
 done
 
 library=$(pkg-config --variable=libdir flexhpc)/libflexhpc.so
-[ "$(readlink "$library")" = libflexhpc.so.0 ] && [ "$(readlink "$library.0")" = "libflexhpc.so.$version" ] ||
-    fail "links of $library"
+[ "$(readlink "$library") $(readlink "$library.0")" = "libflexhpc.so.0 libflexhpc.so.$version" ] || fail "links of $library"
 objdump -p "$library" | grep -q 'SONAME *libflexhpc.so.0$' || fail "SONAME"
 nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' >names
 ! grep -v '@@FLEXHPC_0$\|@@FLEXHPC_PRIVATE$' names || fail "names that are not ours"
@@ -49,6 +48,7 @@ grep -o 'flexhpc_[a-z]*(' here/include/flexhpc.h | tr -d '(' | sort -u >promised
 sed -n 's/@@FLEXHPC_0$//p' names | sort | diff promised - || fail "flexhpc.h and the library promise other functions"
 
 [ "$(cd / && "$scratch/here/bin/flexhpc" --version)" = "$("$FLEXHPC" --version)" ] || fail "the binary"
-[ -s here/share/flexhpc/configs/demo.yaml ] && [ -s here/share/doc/flexhpc/README.md ] || fail "configurations, documents"
-[ -s here/share/flexhpc/jobs/train.sbatch ] || fail "jobs"
+for file in flexhpc/configs/demo.yaml flexhpc/jobs/train.sbatch doc/flexhpc/README.md; do
+    [ -s "here/share/$file" ] || fail "no share/$file"
+done
 echo "installed files are usable"
