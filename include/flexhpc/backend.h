@@ -81,6 +81,10 @@ fx_status fx_backend_configured(fx_comm *comm, const fx_config *config, const fx
 /* Name and version of the library behind the CPU's convolutions and products. Local. */
 void fx_cpu_library(char *text, size_t size);
 
+/* Whether the processor multiplies bf16, as that library finds. Otherwise FX_PRECISION_BF16 rounds
+ * operands and multiplies them in fp32, which is no faster. Local. */
+bool fx_cpu_has_bf16(void);
+
 /* Values of the host to and from a tensor that has memory, rounded where it is stored in bf16. `values`
  * is free again when they return. FX_ENOMEM, and the backend's. Local. */
 fx_status fx_tensor_write(fx_exec *exec, const fx_tensor *t, const float *values);

@@ -40,27 +40,20 @@ static fx_status shape(fx_node *n)
 
 /* Where things are in scratch; oneDNN's part comes last. */
 typedef struct layout {
-    size_t weights, tensor, parts, library, bytes;
+    size_t weights, parts, library;
 } layout;
 
 static layout layout_of(const fx_node *n, const view *v, bool backward)
 {
     layout l = {0};
-    size_t weights = 0, tensor = 0, parts = 0;
+    size_t weights = 0, parts = 0;
     for (int s = 0; s < v->sources; s++) {
         const bool turned = backward && n->din[SOURCE[s]] && turns(v);
         const size_t w = (size_t)(v->Co * v->C[s] * (v->upsample ? FOLDED : v->k * v->k));
         if ((v->upsample || turned) && weights < w) weights = w;
-        const bool adds = backward
-                              ? n->din[SOURCE[s]] && !v->upsample && !turns(v) && fx_adds(n, SOURCE[s])
-                              : v->upsample && s > 0;
-        const size_t t =
-            (size_t)(backward ? v->B * v->H * v->W * v->C[s] : v->B * v->Ho * v->Wo * v->Co);
-        if (adds && tensor < t) tensor = t;
     }
     if (backward && n->din[BIAS]) parts = fx_column_scratch(v->Co);
-    l.tensor = fx_aligned(weights * sizeof(float));
-    l.parts = l.tensor + fx_aligned(tensor * sizeof(float));
+    l.parts = fx_aligned(weights * sizeof(float));
     l.library = l.parts + fx_aligned(parts * sizeof(float));
     return l;
 }
@@ -154,26 +147,16 @@ static void add_epilogue(const view *v, const float *r, const float *bias, float
             y[p * v->Co + c] += (r ? r[p * v->Co + c] : 0.0f) + (bias ? bias[c] : 0.0f);
 }
 
-static void add_to(float *to, const float *from, int64_t count)
-{
-#pragma omp parallel for
-    for (int64_t i = 0; i < count; i++)
-        to[i] += from[i];
-}
-
 static fx_status forward_upsampled(fx_exec *exec, const fx_node *n, const view *v)
 {
     const layout l = layout_of(n, v, false);
     char *scratch = fx_scratch(exec);
-    float *F = (void *)(scratch + l.weights), *part = (void *)(scratch + l.tensor),
-          *y = fx_f32(n->out[0]);
+    float *F = (void *)(scratch + l.weights), *y = fx_f32(n->out[0]);
     for (int s = 0; s < v->sources; s++) {
         const fx_dnn_conv shape = forward_shape(n, v, s);
         fold(v, s, fx_f32(n->in[W]), F);
-        const fx_dnn_data data = {
-            .dst = fx_f32(n->in[SOURCE[s]]), .weights = F, .out = s == 0 ? y : part};
+        const fx_dnn_data data = {.dst = fx_f32(n->in[SOURCE[s]]), .weights = F, .out = y};
         FX_TRY(fx_dnn_conv_run(exec, &shape, &data, scratch + l.library));
-        if (s > 0) add_to(y, part, fx_count(n->out[0]));
     }
     const float *r = fx_f32(n->in[RESIDUAL]), *bias = fx_f32(n->in[BIAS]);
     if (r && v->residual_upsample)
@@ -208,22 +191,19 @@ static fx_status backward_data(fx_exec *exec, const fx_node *n, const view *v, c
                                fx_dnn_conv *last)
 {
     char *scratch = fx_scratch(exec);
-    float *turned = (void *)(scratch + l->weights), *part = (void *)(scratch + l->tensor);
+    float *turned = (void *)(scratch + l->weights);
     const float *w = fx_f32(n->in[W]), *dy = fx_f32(n->dout[0]);
     float *dx = fx_f32(n->din[SOURCE[s]]);
     const fx_dnn_conv shape = data_shape(n, v, s);
     fx_dnn_data data = {.src = dy, .dst = dy, .weights = turned, .out = dx, .after = last};
-    const bool apart = shape.pass == FX_DNN_DATA && fx_adds(n, SOURCE[s]);
     if (v->upsample)
         fold(v, s, w, turned);
     else if (turns(v))
         turn(v, s, w, turned);
     else
         data.weights = w + v->first[s] * v->k * v->k;
-    if (apart) data.out = part;
     FX_TRY(fx_dnn_conv_run(exec, &shape, &data, scratch + l->library));
     *last = shape;
-    if (apart) add_to(dx, part, fx_count(n->din[SOURCE[s]]));
     return FX_OK;
 }
 

@@ -75,7 +75,7 @@ static inline fx_dnn_conv plain_shape(const view *v, int s, fx_dnn_pass pass, fx
 
 static inline fx_dnn_conv forward_shape(const fx_node *n, const view *v, int s)
 {
-    if (v->upsample) return folded_shape(v, s, FX_DNN_DATA, FX_DNN_STORE);
+    if (v->upsample) return folded_shape(v, s, FX_DNN_DATA, s == 0 ? FX_DNN_STORE : FX_DNN_ADD);
     const fx_dnn_put first = !n->in[RESIDUAL]       ? FX_DNN_STORE
                              : v->residual_upsample ? FX_DNN_ADD
                                                     : FX_DNN_STORE_SUM;
@@ -92,7 +92,7 @@ static inline fx_dnn_conv data_shape(const fx_node *n, const view *v, int s)
 {
     const fx_dnn_put put = fx_adds(n, SOURCE[s]) ? FX_DNN_ADD : FX_DNN_STORE;
     if (v->upsample) return folded_shape(v, s, FX_DNN_FORWARD, put);
-    if (!turns(v)) return plain_shape(v, s, FX_DNN_DATA, FX_DNN_STORE, false);
+    if (!turns(v)) return plain_shape(v, s, FX_DNN_DATA, put, false);
     return (fx_dnn_conv){.pass = FX_DNN_FORWARD,
                          .put = put,
                          .B = v->B,

@@ -2,7 +2,7 @@
  *   z = x W[:, :K]^T + x2 W[:, K:]^T + b        kept as PRE where there is an activation
  *   y = r + m act(z)                            m: 0 or 1 / (1 - p), computed again in backward
  * The products are oneDNN's sgemm: it reads weights as published, and slices of them, without packing.
- */
+ * In bf16, where operands are packed anyhow, they are its 1x1 convolutions of an image of one row. */
 #include "act.h"
 #include "columns.h"
 #include "dropout.h"
@@ -69,14 +69,65 @@ static bool bends(const fx_node *n) /* whether dz differs from dy */
     return n->attrs.linear.act != FX_LINEAR || n->attrs.linear.dropout > 0.0f;
 }
 
+/* The product of a pass with source s, as a 1x1 convolution. */
+static fx_dnn_conv shape_1x1(const fx_node *n, const view *v, int s, fx_dnn_pass pass)
+{
+    const bool adds = pass == FX_DNN_FORWARD ? s > 0 : fx_adds(n, pass == FX_DNN_DATA ? SOURCE[s] : W);
+    return (fx_dnn_conv){.pass = pass,
+                         .put = adds ? FX_DNN_ADD : FX_DNN_STORE,
+                         .B = 1,
+                         .H = 1,
+                         .W = v->M,
+                         .Ci = v->K[s],
+                         .Co = v->N,
+                         .k = 1,
+                         .stride = 1,
+                         .row = v->row};
+}
+
+/* Where things are in scratch; oneDNN's part, for bf16, comes last. */
+typedef struct layout {
+    size_t parts, library;
+} layout;
+
+static layout layout_of(const fx_node *n, const view *v, bool backward)
+{
+    layout l = {0};
+    if (backward && bends(n)) l.parts = fx_aligned(sizeof(float) * (size_t)(v->M * v->N));
+    const size_t parts = backward && n->din[BIAS] ? sizeof(float) * fx_column_scratch(v->N) : 0;
+    l.library = l.parts + fx_aligned(parts);
+    return l;
+}
+
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *bytes)
 {
-    (void)exec;
     const view v = view_of(n);
-    *bytes = 0;
-    if (backward && bends(n)) *bytes += fx_aligned(sizeof(float) * (size_t)(v.M * v.N));
-    if (backward && n->din[BIAS]) *bytes += sizeof(float) * fx_column_scratch(v.N);
+    size_t library = 0;
+    for (int s = 0; exec->options.precision == FX_PRECISION_BF16 && s < v.sources; s++) {
+        const fx_dnn_conv forward = shape_1x1(n, &v, s, FX_DNN_FORWARD),
+                          data = shape_1x1(n, &v, s, FX_DNN_DATA),
+                          weights = shape_1x1(n, &v, s, FX_DNN_WEIGHTS);
+        if (!backward) FX_TRY(fx_dnn_conv_prepare(exec, &forward, &library));
+        if (backward && n->din[SOURCE[s]]) FX_TRY(fx_dnn_conv_prepare(exec, &data, &library));
+        if (backward && n->din[W]) FX_TRY(fx_dnn_conv_prepare(exec, &weights, &library));
+    }
+    *bytes = layout_of(n, &v, backward).library + library;
     return FX_OK;
+}
+
+/* One product of `d`, in scratch where oneDNN packs. */
+static fx_status multiply(fx_exec *exec, const fx_node *n, const view *v, int s, fx_dnn_pass pass,
+                          const fx_dnn_data *d, void *scratch)
+{
+    const fx_dnn_conv shape = shape_1x1(n, v, s, pass);
+    const int64_t M = v->M, N = v->N, K = v->K[s];
+    const float keep = shape.put == FX_DNN_ADD ? 1.0f : 0.0f;
+    if (exec->options.precision == FX_PRECISION_BF16) return fx_dnn_conv_run(exec, &shape, d, scratch);
+    if (pass == FX_DNN_FORWARD)
+        return fx_dnn_sgemm('N', 'T', M, N, K, 1.0f, d->src, K, d->weights, v->row, keep, d->out, N);
+    if (pass == FX_DNN_DATA)
+        return fx_dnn_sgemm('N', 'N', M, K, N, 1.0f, d->dst, N, d->weights, v->row, keep, d->out, K);
+    return fx_dnn_sgemm('T', 'N', N, K, M, 1.0f, d->dst, N, d->src, K, keep, d->dweights, v->row);
 }
 
 /* Elements first .. first + count - 1 of row m: mask factors in `factor` (1 where dropout is off). */
@@ -114,9 +165,11 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     const view v = view_of(n);
     const fx_dropout d = fx_dropout_of(exec, n, n->attrs.linear.dropout);
     float *z = fx_f32(n->saved[PRE] ? n->saved[PRE] : n->out[0]);
-    for (int s = 0; s < v.sources; s++)
-        FX_TRY(fx_dnn_sgemm('N', 'T', v.M, v.N, v.K[s], 1.0f, fx_f32(n->in[SOURCE[s]]), v.K[s],
-                            fx_f32(n->in[W]) + v.first[s], v.row, s == 0 ? 0.0f : 1.0f, z, v.N));
+    for (int s = 0; s < v.sources; s++) {
+        const fx_dnn_data data = {
+            .src = fx_f32(n->in[SOURCE[s]]), .weights = fx_f32(n->in[W]) + v.first[s], .out = z};
+        FX_TRY(multiply(exec, n, &v, s, FX_DNN_FORWARD, &data, fx_scratch(exec)));
+    }
     finish(n, &v, &d, z);
     return FX_OK;
 }
@@ -156,24 +209,26 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(n);
     const fx_dropout d = fx_dropout_of(exec, n, n->attrs.linear.dropout);
-    const float *dz = fx_f32(n->dout[0]), *w = fx_f32(n->in[W]);
+    const layout l = layout_of(n, &v, true);
+    const float *dz = fx_f32(n->dout[0]);
     char *scratch = fx_scratch(exec);
     if (bends(n)) {
         backward_act(n, &v, &d, (float *)(void *)scratch);
         dz = (const float *)(void *)scratch;
-        scratch += fx_aligned(sizeof(float) * (size_t)(v.M * v.N));
     }
     for (int s = 0; s < v.sources; s++) {
-        const float keep_x = fx_adds(n, SOURCE[s]) ? 1.0f : 0.0f, keep_w = fx_adds(n, W) ? 1.0f : 0.0f;
+        const fx_dnn_data data = {.src = fx_f32(n->in[SOURCE[s]]),
+                                  .out = fx_f32(n->din[SOURCE[s]]),
+                                  .dst = dz,
+                                  .weights = fx_f32(n->in[W]) + v.first[s],
+                                  .dweights = n->din[W] ? fx_f32(n->din[W]) + v.first[s] : NULL};
         if (n->din[SOURCE[s]])
-            FX_TRY(fx_dnn_sgemm('N', 'N', v.M, v.K[s], v.N, 1.0f, dz, v.N, w + v.first[s], v.row,
-                                keep_x, fx_f32(n->din[SOURCE[s]]), v.K[s]));
-        if (n->din[W])
-            FX_TRY(fx_dnn_sgemm('T', 'N', v.N, v.K[s], v.M, 1.0f, dz, v.N, fx_f32(n->in[SOURCE[s]]),
-                                v.K[s], keep_w, fx_f32(n->din[W]) + v.first[s], v.row));
+            FX_TRY(multiply(exec, n, &v, s, FX_DNN_DATA, &data, scratch + l.library));
+        if (n->din[W]) FX_TRY(multiply(exec, n, &v, s, FX_DNN_WEIGHTS, &data, scratch + l.library));
     }
     if (n->din[BIAS])
-        fx_column_sums(dz, v.M, v.N, (float *)(void *)scratch, fx_f32(n->din[BIAS]), fx_adds(n, BIAS));
+        fx_column_sums(dz, v.M, v.N, (float *)(void *)(scratch + l.parts), fx_f32(n->din[BIAS]),
+                       fx_adds(n, BIAS));
     if (n->din[RESIDUAL]) backward_residual(n);
     return FX_OK;
 }

@@ -2,7 +2,10 @@
  * both are packed for each run where the library is faster with a format of its own (tag `any`):
  * weights always, activations as blocked_activations() says. A result in such a format is put in place
  * by the reorder that brings it back. All formats are functions of shape and processor, scratchpads are
- * the caller's. */
+ * the caller's.
+ * In bf16 the operands are packed as bf16 where the processor multiplies such and the library has the
+ * shape; elsewhere their packed copies are rounded to bf16 and multiplied in fp32: the same products,
+ * which fp32 holds exactly, and the same fp32 sums but for their order. */
 #include "onednn.h"
 
 #include <dnnl.h>
@@ -18,7 +21,7 @@
         if (dnn_try_ != dnnl_success) return refused(dnn_try_, #call);                                 \
     } while (0)
 
-enum { SRC, WEIGHTS, BIAS, DST, OTHER, SCRATCH, OPERANDS };
+enum { SRC, WEIGHTS, DST, BIAS, OTHER, SCRATCH, OPERANDS };
 
 /* One tensor of a primitive: our memory, and what the library sees. They are one object where the
  * formats agree, else a reorder stands between them. */
@@ -26,11 +29,13 @@ typedef struct operand {
     dnnl_memory_t ours, theirs;
     dnnl_primitive_t reorder; /* NULL: none needed */
     size_t packed;            /* bytes of `theirs` in scratch */
+    bool rounded;             /* to bf16, after the reorder */
 } operand;
 
 typedef struct primitive {
     fx_dnn_conv shape; /* the key */
     dnnl_primitive_t run;
+    bool rounds; /* bf16 by rounding: the library sees fp32 */
     operand operand[OPERANDS];
     dnnl_exec_arg_t argument[OPERANDS];
     int arguments;
@@ -40,6 +45,7 @@ typedef struct primitive {
 typedef struct library {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
+    bool bf16;
     primitive **primitives;
     size_t count, capacity;
 } library;
@@ -81,6 +87,7 @@ static fx_status open_library(fx_exec *exec)
     FX_TRY(FX_ALLOC(l, 1));
     exec->library = l;
     exec->close_library = close_library;
+    l->bf16 = exec->options.precision == FX_PRECISION_BF16;
     DNN_TRY(dnnl_engine_create(&l->engine, dnnl_cpu, 0));
     DNN_TRY(dnnl_stream_create(&l->stream, l->engine, dnnl_stream_default_flags));
     return FX_OK;
@@ -120,7 +127,13 @@ static int result_of(fx_dnn_pass pass)
 /* Whether the result's reorder, not the primitive, adds to what is there. */
 static bool puts_late(const fx_dnn_conv *s)
 {
-    return s->pass == FX_DNN_WEIGHTS || blocked_activations(s);
+    return s->pass != FX_DNN_FORWARD || blocked_activations(s);
+}
+
+bool fx_cpu_has_bf16(void)
+{
+    const unsigned bf16 = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & bf16) == bf16;
 }
 
 /* The descriptors of a convolution in our memory; `any` where the library may choose. */
@@ -130,8 +143,11 @@ typedef struct descriptors {
     dnnl_dims_t strides, pads;
 } descriptors;
 
-static fx_status describe(const fx_dnn_conv *s, descriptors *d)
+/* type: of the operands. */
+static fx_status describe(const fx_dnn_conv *s, dnnl_data_type_t type, descriptors *d)
 {
+    dnnl_data_type_t seen[] = {[SRC] = type, [WEIGHTS] = type, [DST] = type};
+    seen[result_of(s->pass)] = dnnl_f32;
     const int64_t Ho = fx_dnn_side(s->H, s->k, s->stride, s->pad),
                   Wo = fx_dnn_side(s->W, s->k, s->stride, s->pad);
     const dnnl_dims_t src = {s->B, s->Ci, s->H, s->W}, dst = {s->B, s->Co, Ho, Wo}, bias = {s->Co};
@@ -142,10 +158,11 @@ static fx_status describe(const fx_dnn_conv *s, descriptors *d)
     DNN_TRY(dnnl_memory_desc_init_by_tag(&d->dst, 4, dst, dnnl_f32, dnnl_nhwc));
     DNN_TRY(dnnl_memory_desc_init_by_tag(&d->bias, 1, bias, dnnl_f32, dnnl_x));
     DNN_TRY(dnnl_memory_desc_init_by_strides(&d->weights, 4, weights, dnnl_f32, row));
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_weights, 4, weights, dnnl_f32, dnnl_format_tag_any));
+    DNN_TRY(
+        dnnl_memory_desc_init_by_tag(&d->any_weights, 4, weights, seen[WEIGHTS], dnnl_format_tag_any));
     const dnnl_format_tag_t activations = blocked_activations(s) ? dnnl_format_tag_any : dnnl_nhwc;
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_src, 4, src, dnnl_f32, activations));
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_dst, 4, dst, dnnl_f32, activations));
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_src, 4, src, seen[SRC], activations));
+    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_dst, 4, dst, seen[DST], activations));
     return FX_OK;
 }
 
@@ -166,32 +183,24 @@ static fx_status make_attributes(const dnnl_memory_desc_t *other, fx_dnn_put put
     return status == dnnl_success ? FX_OK : refused(status, "dnnl_post_ops");
 }
 
-static fx_status make_descriptor(const library *l, const fx_dnn_conv *s, const descriptors *d,
-                                 const_dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *out)
+static dnnl_status_t make_descriptor(const library *l, const fx_dnn_conv *s, const descriptors *d,
+                                     const_dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *out)
 {
     const dnnl_alg_kind_t direct = dnnl_convolution_direct;
-    const dnnl_memory_desc_t *bias = s->bias ? &d->bias : NULL;
     dnnl_convolution_desc_t c;
-    DNN_TRY(dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, direct, &d->any_src,
-                                               &d->any_weights, bias, &d->any_dst, d->strides, d->pads,
-                                               d->pads));
-    if (s->pass == FX_DNN_FORWARD) {
-        DNN_TRY(dnnl_primitive_desc_create(out, &c, attributes, l->engine, NULL));
-        return FX_OK;
-    }
-    dnnl_primitive_desc_t hint = NULL;
-    DNN_TRY(dnnl_primitive_desc_create(&hint, &c, NULL, l->engine, NULL));
-    dnnl_status_t status =
-        s->pass == FX_DNN_DATA
-            ? dnnl_convolution_backward_data_desc_init(&c, direct, &d->any_src, &d->any_weights,
-                                                       &d->any_dst, d->strides, d->pads, d->pads)
-            : dnnl_convolution_backward_weights_desc_init(&c, direct, &d->any_src, &d->any_weights,
-                                                          NULL, &d->any_dst, d->strides, d->pads,
-                                                          d->pads);
-    if (status == dnnl_success)
-        status = dnnl_primitive_desc_create(out, &c, attributes, l->engine, hint);
-    dnnl_primitive_desc_destroy(hint);
-    return status == dnnl_success ? FX_OK : refused(status, "dnnl_primitive_desc_create");
+    dnnl_status_t status = dnnl_success;
+    if (s->pass == FX_DNN_FORWARD)
+        status = dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, direct, &d->any_src,
+                                                    &d->any_weights, s->bias ? &d->bias : NULL,
+                                                    &d->any_dst, d->strides, d->pads, d->pads);
+    else if (s->pass == FX_DNN_DATA)
+        status = dnnl_convolution_backward_data_desc_init(&c, direct, &d->any_src, &d->any_weights,
+                                                          &d->any_dst, d->strides, d->pads, d->pads);
+    else
+        status = dnnl_convolution_backward_weights_desc_init(
+            &c, direct, &d->any_src, &d->any_weights, NULL, &d->any_dst, d->strides, d->pads, d->pads);
+    if (status != dnnl_success) return status;
+    return dnnl_primitive_desc_create(out, &c, attributes, l->engine, NULL);
 }
 
 static fx_status make_reorder(const library *l, const dnnl_memory_desc_t *from,
@@ -215,8 +224,9 @@ static fx_status add_operand(library *l, primitive *p, int i, int argument,
     operand *o = &p->operand[i];
     const bool written = i == result_of(p->shape.pass);
     const bool adds = written && puts_late(&p->shape) && p->shape.put != FX_DNN_STORE;
+    o->rounded = p->rounds && i <= DST && !written;
     DNN_TRY(dnnl_memory_create(&o->ours, ours, l->engine, DNNL_MEMORY_NONE));
-    if (dnnl_memory_desc_equal(ours, wanted) && !adds) {
+    if (dnnl_memory_desc_equal(ours, wanted) && !adds && !o->rounded) {
         o->theirs = o->ours;
     } else {
         DNN_TRY(dnnl_memory_create(&o->theirs, wanted, l->engine, DNNL_MEMORY_NONE));
@@ -263,10 +273,16 @@ static fx_status make_primitive(library *l, const fx_dnn_conv *shape, primitive 
     dnnl_primitive_desc_t descriptor = NULL;
     fx_status status = FX_OK;
     p->shape = *shape;
-    FX_TRY(describe(shape, &d));
+    p->rounds = l->bf16 && !fx_cpu_has_bf16();
+    FX_TRY(describe(shape, l->bf16 && !p->rounds ? dnnl_bf16 : dnnl_f32, &d));
     FX_TRY_DONE(make_attributes(&d.dst, puts_late(shape) ? FX_DNN_STORE : shape->put, &attributes));
-    FX_TRY_DONE(make_descriptor(l, shape, &d, attributes, &descriptor));
-    const dnnl_status_t made = dnnl_primitive_create(&p->run, descriptor);
+    dnnl_status_t made = make_descriptor(l, shape, &d, attributes, &descriptor);
+    if (made == dnnl_unimplemented && l->bf16 && !p->rounds) {
+        p->rounds = true;
+        FX_TRY_DONE(describe(shape, dnnl_f32, &d));
+        made = make_descriptor(l, shape, &d, attributes, &descriptor);
+    }
+    if (made == dnnl_success) made = dnnl_primitive_create(&p->run, descriptor);
     status = made == dnnl_success ? make_operands(l, p, &d, descriptor)
                                   : refused(made, "dnnl_primitive_create");
 done:
@@ -302,6 +318,13 @@ static fx_status reorder(const library *l, const operand *o, dnnl_memory_t from,
     const dnnl_exec_arg_t argument[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
     DNN_TRY(dnnl_primitive_execute(o->reorder, l->stream, 2, argument));
     return FX_OK;
+}
+
+static void round_to_bf16(float *x, size_t count)
+{
+#pragma omp parallel for
+    for (size_t i = 0; i < count; i++)
+        x[i] = fx_float_of(fx_bf16_of(x[i]));
 }
 
 static void copy(const float *from, float *to, int64_t count)
@@ -352,14 +375,14 @@ fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_
         const operand *o = &p->operand[i];
         if (!o->ours) continue;
         void *ours = (void *)(uintptr_t)memory[i]; /* the library has no const */
-        if (o->reorder) {
-            DNN_TRY(dnnl_memory_set_data_handle(o->theirs, at));
-            at += o->packed;
-        }
+        if (o->reorder) DNN_TRY(dnnl_memory_set_data_handle(o->theirs, at));
         DNN_TRY(
             dnnl_memory_set_data_handle(o->ours, i == SCRATCH ? at : ours)); /* SCRATCH is the last */
-        if (o->reorder && i != result && !(place == 0 && packed))
+        if (o->reorder && i != result && !(place == 0 && packed)) {
             FX_TRY(reorder(l, o, o->ours, o->theirs));
+            if (o->rounded) round_to_bf16((float *)(void *)at, o->packed / sizeof(float));
+        }
+        at += o->packed;
     }
     DNN_TRY(dnnl_primitive_execute(p->run, l->stream, p->arguments, p->argument));
     const operand *r = &p->operand[result];

@@ -1,5 +1,6 @@
 /* onednn.h: the few things that convolutions and products want from oneDNN, without its types, so that
- * onednn.c alone knows the library's version. Handles and primitives belong to the fx_exec and are
+ * onednn.c alone knows the library's version, and how bf16 is had. Handles and primitives belong to the
+ * fx_exec and are
  * found by shape: prepare() makes them, the passes create nothing. Called from one thread at a time. */
 #ifndef FX_ONEDNN_H
 #define FX_ONEDNN_H
@@ -12,7 +13,7 @@
 
 /* With S the correlation that the weights make from src to dst:
  *   FORWARD  dst = S src (+ bias), stored, added to dst, or stored with `other` added
- *   DATA     src = S^T dst: the gradient; and, with folded weights, upsampling
+ *   DATA     src = S^T dst, stored or added: the gradient; and, with folded weights, upsampling
  *   WEIGHTS  weights = gradient of <dst, S src>, stored or added */
 typedef enum fx_dnn_pass { FX_DNN_FORWARD, FX_DNN_DATA, FX_DNN_WEIGHTS } fx_dnn_pass;
 typedef enum fx_dnn_put { FX_DNN_STORE, FX_DNN_ADD, FX_DNN_STORE_SUM } fx_dnn_put;
@@ -53,7 +54,8 @@ fx_status fx_dnn_conv_prepare(fx_exec *exec, const fx_dnn_conv *shape, size_t *s
 fx_status fx_dnn_conv_run(fx_exec *exec, const fx_dnn_conv *shape, const fx_dnn_data *data,
                           void *scratch);
 
-/* C (m,n) = alpha op(A) op(B) + beta C, row-major, op by 'N' or 'T'. Uses all threads. Local. */
+/* C (m,n) = alpha op(A) op(B) + beta C, row-major, op by 'N' or 'T'; in fp32 whatever the precision.
+ * Uses all threads. Local. */
 fx_status fx_dnn_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *A,
                        int64_t lda, const float *B, int64_t ldb, float beta, float *C, int64_t ldc);
 

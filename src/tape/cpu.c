@@ -8,6 +8,7 @@
 
 #include "flexhpc/flow.h"
 #include "flexhpc/heartbeat.h"
+#include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
 
@@ -29,8 +30,11 @@ static fx_status find(void)
 static fx_status open_cpu(const fx_exec_options *options, fx_exec **out)
 {
     fx_exec *exec = NULL;
-    FX_REQUIRE(options->precision == FX_PRECISION_FP32, FX_ECONFIG,
-               "precision: the CPU backend computes in fp32");
+    FX_REQUIRE(options->precision != FX_PRECISION_TF32, FX_ECONFIG,
+               "precision: the CPU backend has fp32 and bf16, no tf32");
+    if (options->precision == FX_PRECISION_BF16 && !fx_cpu_has_bf16())
+        fx_log(FX_INFO,
+               "bf16: this processor has no bf16 products: operands are rounded, nothing is faster");
     FX_TRY(FX_ALLOC(exec, 1));
     exec->backend = &fx_backend_cpu;
     exec->options = *options;
@@ -106,7 +110,9 @@ static fx_status describe(fx_exec *exec, char *text, size_t size)
 {
     char library[64];
     fx_cpu_library(library, sizeof library);
-    return fx_print(text, size, "cpu, %d threads, %s", exec->options.threads, library);
+    return fx_print(text, size, "cpu, %d threads, %s, %s", exec->options.threads, library,
+                    fx_cpu_has_bf16() ? "bf16 products"
+                                      : "no bf16 products (bf16: operands rounded, nothing faster)");
 }
 
 const fx_backend fx_backend_cpu = {
