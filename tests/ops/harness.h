@@ -52,17 +52,22 @@ static const fx_step FX_TEST_STEP = {.seed = 7,
                                      .update = 2,
                                      .dropout = true};
 
-static inline fx_test fx_test_begin(const char *backend_name)
+static inline fx_test fx_test_begin_in(const char *backend_name, fx_precision precision)
 {
     fx_test t = {0};
     const fx_backend *backend = NULL;
-    const fx_exec_options options = {.comm = fx_comm_self(), .threads = 1};
+    const fx_exec_options options = {.comm = fx_comm_self(), .precision = precision, .threads = 1};
     if (fx_backend_find(backend_name, &backend) != FX_OK || backend->open(&options, &t.exec) != FX_OK) {
         printf("FATAL %s\n", fx_error_message());
         exit(1);
     }
     t.exec->step = &FX_TEST_STEP;
     return t;
+}
+
+static inline fx_test fx_test_begin(const char *backend_name)
+{
+    return fx_test_begin_in(backend_name, FX_PRECISION_FP32);
 }
 
 /* The backend that FX_TEST_BACKEND names; without it the CPU's. */

@@ -1,6 +1,6 @@
 /* test_determinism.c: forward and backward of every registered op give the same bits when run again,
  * with one thread and with two; forward writes every element of every output, from any state of
- * scratch.
+ * scratch. On the CPU in bf16 as well.
  *
  * Run: standin
  * Planted and caught: in silu.c y[0] left unwritten; in group_norm_view.h the last sample of an uneven
@@ -75,9 +75,8 @@ static void check_case(fx_test *t, fx_op_id id, const fx_op_case *c)
     fx_test_close(r);
 }
 
-int main(void)
+static int check_all(fx_test t)
 {
-    fx_test t = fx_test_begin(fx_test_backend());
     for (int threads = 1; threads <= 2; threads++) {
         omp_set_num_threads(threads);
         for (fx_op_id id = 0; id < FX_OP_COUNT; id++)
@@ -85,4 +84,12 @@ int main(void)
                 if (!fx_ops[id]->communicates && fx_test_has(&t, id)) check_case(&t, id, c);
     }
     return fx_test_end(&t);
+}
+
+int main(void)
+{
+    const char *backend = fx_test_backend();
+    const int failed = check_all(fx_test_begin(backend));
+    if (strcmp(backend, "cpu") != 0) return failed;
+    return check_all(fx_test_begin_in(backend, FX_PRECISION_BF16)) || failed;
 }
