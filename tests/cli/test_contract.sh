@@ -164,8 +164,8 @@ expect 1 "$FLEXHPC" verify changed.h5 "$golden"/bicubic_a.h5
 [ "$(tail -n 1 out)" = "verify: 1 of 2 files agree" ] || fail "last line"
 says err 'changed\.h5'
 expect 2 "$FLEXHPC" verify "$golden"/bicubic_a.h5 --precision fp8
-expect 2 "$FLEXHPC" verify "$golden"/bicubic_a.h5 --backend cpu --precision bf16
-says err 'precision: the CPU backend computes in fp32'
+expect 2 "$FLEXHPC" verify "$golden"/bicubic_a.h5 --backend cpu --precision tf32
+says err 'precision: the CPU backend has fp32 and bf16, no tf32'
 
 # ---- config.
 expect 0 "$FLEXHPC" config show tiny.yaml --origin --set train.clip=2

@@ -6,9 +6,10 @@
  * cases of ops that fold have weights that stay exact, the convolutions that they are made of haven't.
  * What is no operand stays fp32: biases, residuals, and their gradients have fp32's bits.
  *
- * Planted and caught, in onednn.c: src not rounded, weights not rounded, truncated operands, ties away
- * from zero, the bias and the result rounded, the first of two packed operands not rounded when it is
- * packed by itself; in linear.c fp32's products. */
+ * Planted and caught, in onednn.c: src, dst or weights not rounded, operands truncated, ties away from
+ * zero, half of a copy rounded, the bias rounded, the weight gradient rounded; in linear.c fp32's
+ * products, in all passes and for the weight gradient alone, and the library's scratch not asked for.
+ */
 #include "harness.h"
 #include "ops/onednn.h"
 
@@ -131,6 +132,8 @@ static void check_convs(fx_test *bf16, fx_test *fp32)
     static const fx_dnn_conv shapes[] = {
         {.B = 2, .H = 6, .W = 5, .Ci = 16, .Co = 24, .k = 3, .stride = 1, .pad = 1},
         {.B = 2, .H = 6, .W = 5, .Ci = 5, .Co = 7, .k = 3, .stride = 1, .pad = 1},
+        {.B = 3, .H = 16, .W = 16, .Ci = 1, .Co = 32, .k = 3, .stride = 1, .pad = 1},
+        {.B = 3, .H = 16, .W = 16, .Ci = 32, .Co = 1, .k = 3, .stride = 1, .pad = 1},
         {.B = 2, .H = 8, .W = 6, .Ci = 16, .Co = 8, .k = 3, .stride = 2, .pad = 1},
         {.B = 2, .H = 8, .W = 6, .Ci = 16, .Co = 8, .k = 4, .stride = 2, .pad = 1}, /* folded */
         {.B = 1, .H = 8, .W = 8, .Ci = 3, .Co = 16, .k = 2, .stride = 2},           /* patches */

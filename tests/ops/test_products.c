@@ -2,9 +2,10 @@
  * double. (Backward is compared with forward by test_gradients.c.)
  *
  * Planted and caught, in conv.c: the second source multiplied by the first one's weights, the
- * residual's columns not advanced, the kernel turned while folded (which backward agrees with); in
- * linear.c the token left out of the mask's element; in dropout.h samples not counted anew for the
- * second task; in attention.c sums not rescaled to a new maximum, keys behind the last one counted. */
+ * residual's columns not advanced, an upsampled second source stored over the first, the kernel turned
+ * while folded (which backward agrees with); in linear.c the token left out of the mask's element; in
+ * dropout.h samples not counted anew for the second task; in attention.c sums not rescaled to a new
+ * maximum, keys behind the last one counted. */
 #include "harness.h"
 
 static const double TOLERANCE = 2e-6; /* of the largest element */

@@ -1,5 +1,6 @@
 /* test_verify.c: the model against every golden file of the published implementation, on one and two
- * threads; and copies of a file with one thing wrong, which must be refused by name.
+ * threads, and against some in bf16; and copies of a file with one thing wrong, which must be refused
+ * by name.
  *
  * Planted and caught: strong conditioning left out of the bottleneck; weak conditioning one level too
  * deep; norms of 16 groups; the EMA's early decay; the objective's weight of one task. (Not visible at
@@ -28,16 +29,24 @@
 
 static FILE *nowhere;
 
-static fx_status verify(const char *path, int threads)
+static fx_status verify_in(fx_precision precision, const char *path, int threads)
 {
     const fx_backend *backend = NULL;
     fx_exec *exec = NULL;
     assert_int_equal(fx_backend_find("cpu", &backend), FX_OK);
     assert_int_equal(
-        backend->open(&(fx_exec_options){.comm = fx_comm_self(), .threads = threads}, &exec), FX_OK);
+        backend->open(
+            &(fx_exec_options){.comm = fx_comm_self(), .precision = precision, .threads = threads},
+            &exec),
+        FX_OK);
     const fx_status status = fx_verify(exec, path, nowhere);
     backend->close(&exec);
     return status;
+}
+
+static fx_status verify(const char *path, int threads)
+{
+    return verify_in(FX_PRECISION_FP32, path, threads);
 }
 
 static void golden_path(const char *name, char out[FX_PATH_MAX])
@@ -57,6 +66,18 @@ static void golden_files_agree(void **state)
             golden_path(names[i], path);
             if (verify(path, threads) != FX_OK) fail_msg("%s", fx_error_message());
         }
+}
+
+/* Every kind of file, within bf16's limits. */
+static void golden_files_agree_in_bf16(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"flex_weak1", "flex_eps_huber", "flex_train_lion", "bicubic_a"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[FX_PATH_MAX];
+        golden_path(names[i], path);
+        if (verify_in(FX_PRECISION_BF16, path, 1) != FX_OK) fail_msg("%s", fx_error_message());
+    }
 }
 
 /* ---- Copies with one thing wrong. */
@@ -219,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_files_agree),
+        cmocka_unit_test(golden_files_agree_in_bf16),
         cmocka_unit_test(a_negated_element_is_refused),
         cmocka_unit_test(a_missing_dataset_is_refused),
         cmocka_unit_test(a_changed_attribute_is_refused),
