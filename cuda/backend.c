@@ -143,8 +143,9 @@ static fx_status download(fx_exec *base, void *host, const void *device, size_t 
     return fx_cuda_download(fx_cuda_of(base), host, device, bytes);
 }
 
-static fx_status run_entry(fx_exec *exec, const fx_entry *entry, void *arena)
+fx_status fx_cuda_start(fx_cuda *cuda, const fx_entry *entry, void *arena)
 {
+    fx_exec *exec = &cuda->base;
     const fx_kernel *kernel = fx_cuda_kernels[entry->node->id];
     nvtxRangePushA(entry->node->name); /* a tool's; nothing without one */
     exec->scratch = (char *)arena + entry->scratch_offset;
@@ -174,7 +175,7 @@ fx_status fx_cuda_walk(fx_cuda *exec, const fx_entry *entries, int count, void *
         fx_beat_at(entries[e].node->name);
         if (observer) FX_TRY(wait(&exec->base));
         if (observer && observer->begin) observer->begin(observer->self, &entries[e], e);
-        FX_TRY(run_entry(&exec->base, &entries[e], arena));
+        FX_TRY(fx_cuda_start(exec, &entries[e], arena));
         if (observer) FX_TRY_CTX(wait(&exec->base), "%s", entries[e].node->name);
         if (observer && observer->end) FX_TRY(observer->end(observer->self, &entries[e], e));
     }
@@ -189,6 +190,7 @@ static fx_status run(fx_exec *base, const fx_entry *entries, int count, const fx
     fx_conv_keep(exec);
     FX_TRY(fx_nccl_check(exec));
     FX_TRY(fx_cuda_store_step(exec, step));
+    if (observer && observer->timed) return fx_cuda_timed_walk(exec, entries, count, arena, observer);
     if (observer || base->options.eager) return fx_cuda_walk(exec, entries, count, arena, observer);
     return fx_cuda_replay(exec, entries, count, arena);
 }
@@ -227,6 +229,7 @@ const fx_backend fx_backend_cuda = {
     .run = run,
     .forget = forget,
     .wait = wait,
+    .limits = fx_cuda_limits,
     .describe = describe,
     .flow = &fx_cuda_flow,
 };

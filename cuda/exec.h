@@ -51,6 +51,9 @@ static inline const fx_step *fx_cuda_step(fx_exec *exec)
 /* FX_OK, or FX_EDEVICE with "WHAT (NODE): the runtime's own text". `node` may be NULL. */
 fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node);
 
+/* The backend's `limits`. */
+fx_status fx_cuda_limits(fx_exec *exec, int64_t side, size_t bytes, fx_device_limits *out);
+
 /* The rank's GPU, which becomes the thread's device. FX_EDEVICE, the same on all ranks, where two share
  * one. Collective. */
 fx_status fx_cuda_pick_device(fx_cuda *exec);
@@ -87,10 +90,15 @@ void fx_cuda_quiesce(fx_cuda *exec);
 /* Starts the copy of `step` to exec->step; it is taken by value. */
 fx_status fx_cuda_store_step(fx_cuda *exec, const fx_step *step);
 
-/* Starts the kernels of the entries one after the other, and does not wait but for an observer. */
+/* Starts the kernels of one entry, under its name. */
+fx_status fx_cuda_start(fx_cuda *exec, const fx_entry *entry, void *arena);
+/* Starts those of the entries one after the other, and does not wait but for an observer. */
 fx_status fx_cuda_walk(fx_cuda *exec, const fx_entry *entries, int count, void *arena,
                        const fx_observer *observer);
-/* The same, captured at the second time and replayed from then on. */
+/* The same between events, and waits; then tells the observer how long each took on the device. */
+fx_status fx_cuda_timed_walk(fx_cuda *exec, const fx_entry *entries, int count, void *arena,
+                             const fx_observer *observer);
+/* The walk, captured at the second time and replayed from then on. */
 fx_status fx_cuda_replay(fx_cuda *exec, const fx_entry *entries, int count, void *arena);
 /* Drops what was captured of these entries; NULL: of all. */
 void fx_cuda_graphs_forget(fx_cuda *exec, const fx_entry *entries);

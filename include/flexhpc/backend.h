@@ -29,12 +29,23 @@ typedef struct fx_exec_options {
                    captured as one graph */
 } fx_exec_options;
 
-/* Called around every entry in eager mode: profile, NaN hunting, heartbeat. Either may be NULL. */
+/* Sees every entry of a run in eager mode. `begin` and `end` are called around an entry's work (NaN
+ * hunting; either may be NULL). With `timed` they are not, and no entry is waited for: it is told when
+ * each entry's work began and ended, in seconds of the backend's clock, as soon as that is known. */
 typedef struct fx_observer {
     void *self;
     void (*begin)(void *self, const fx_entry *entry, int index);
     fx_status (*end)(void *self, const fx_entry *entry, int index);
+    void (*timed)(void *self, int index, double start, double end);
 } fx_observer;
+
+/* What a device gives at its best, all of it idle. */
+typedef struct fx_device_limits {
+    double product; /* FLOP/s of a matrix product in the exec's precision */
+    double copy;    /* bytes/s, read and written, of a copy in its memory */
+    double upload;  /* bytes/s from pinned memory of the host */
+    double sum;     /* bytes/s of data summed over the ranks; 0 on one */
+} fx_device_limits;
 
 struct fx_flow_ops; /* flow.h */
 
@@ -54,6 +65,9 @@ typedef struct fx_backend {
     void (*forget)(fx_exec *exec, const fx_entry *entries); /* call before entries that were run are
                                                                changed or freed */
     fx_status (*wait)(fx_exec *exec);
+    fx_status (*limits)(fx_exec *exec, int64_t side, size_t bytes,
+                        fx_device_limits *out); /* by products of side x side matrices and copies of
+                                            `bytes`. FX_EDEVICE: no device to measure. Collective */
     fx_status (*describe)(fx_exec *exec, char *text,
                           size_t size); /* device, library versions, threads: one line */
     const struct fx_flow_ops *flow;     /* what the flow solver needs */

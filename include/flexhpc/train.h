@@ -157,9 +157,33 @@ void fx_bench_order(const double *seconds, int count, double *least, double *med
 /* The report as a JSON file. Local. */
 fx_status fx_bench_write(const fx_bench_report *report, const char *file);
 
-/* Runs bench.steps steps on synthetic inputs with every entry timed. Rank 0's times as a table by op to
- * `out`, unless NULL; every entry of the newest step on every rank to the JSON file `trace`, unless
- * NULL, in Chrome's trace format. Collective; `trace` is NULL on all ranks or on none. */
+/* What `flexhpc bench gpu` measures; rates in 1/s, of the slowest rank. */
+enum { FX_PRECISIONS = FX_PRECISION_BF16 + 1 };
+typedef struct fx_gpu_report {
+    double product[FX_PRECISIONS]; /* FLOP/s */
+    double copy, upload, sum;      /* as in fx_device_limits */
+    int64_t side, bytes;           /* of the matrices; of what was copied and summed */
+    int ranks;
+    char backend[256];
+} fx_gpu_report;
+
+/* Measures the GPUs by bench.matrix and bench.copy. FX_EDEVICE says why there is none. The same report
+ * on all ranks. Collective. */
+fx_status fx_bench_gpu(fx_comm *comm, const fx_config *config, fx_gpu_report *out);
+
+/* The exec's own limits by the same keys; FX_EDEVICE on the CPU. Collective. */
+fx_status fx_exec_limits(fx_exec *exec, const fx_config *config, fx_device_limits *out);
+
+/* Bytes/s that a ring's links carry for the report's all-reduce: 2 (n - 1) / n of its data. Local. */
+double fx_gpu_bus(const fx_gpu_report *report);
+
+/* The report as a JSON file. Local. */
+fx_status fx_gpu_write(const fx_gpu_report *report, const char *file);
+
+/* Runs bench.steps steps on synthetic inputs with every entry timed; on a GPU by its own clock, and
+ * measured by its limits. Rank 0's times as a table by op to `out`, unless NULL; every entry of the
+ * newest step on every rank to the JSON file `trace`, unless NULL, in Chrome's trace format.
+ * Collective; `trace` is NULL on all ranks or on none. */
 fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, FILE *out);
 
 /* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations.

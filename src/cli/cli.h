@@ -84,6 +84,7 @@ typedef struct fx_command {
     X(config_diff)                                                                                 \
     X(checkpoint_verify)                                                                           \
     X(checkpoint_compare)                                                                          \
+    X(bench_gpu)                                                                                   \
     X(bench)                                                                                       \
     X(profile)                                                                                     \
     X(info)                                                                                        \

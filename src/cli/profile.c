@@ -14,7 +14,8 @@ const fx_command fx_command_profile = {
     .arguments = "CONFIG",
     .help = "where a training step's time goes, by op",
     .options =
-        FX_OPTIONS(FX_OPTION_TEXT("--out", "FILE", out, "a trace of every entry, in Chrome's format")),
+        FX_OPTIONS(FX_OPTION_KEY("--backend", "NAME", "backend"),
+                   FX_OPTION_TEXT("--out", "FILE", out, "a trace of every entry, in Chrome's format")),
     .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .run = run,

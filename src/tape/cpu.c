@@ -88,9 +88,14 @@ static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx
     exec->step = step;
     for (int e = 0; e < count; e++) {
         fx_beat_at(entries[e].node->name);
-        if (observer && observer->begin) observer->begin(observer->self, &entries[e], e);
+        const bool timed = observer && observer->timed;
+        const double start = timed ? fx_now() : 0;
+        if (!timed && observer && observer->begin) observer->begin(observer->self, &entries[e], e);
         FX_TRY(run_entry(exec, &entries[e], arena));
-        if (observer && observer->end) FX_TRY(observer->end(observer->self, &entries[e], e));
+        if (timed)
+            observer->timed(observer->self, e, start, fx_now());
+        else if (observer && observer->end)
+            FX_TRY(observer->end(observer->self, &entries[e], e));
     }
     return FX_OK;
 }
@@ -104,6 +109,13 @@ static fx_status wait(fx_exec *exec)
 {
     (void)exec;
     return FX_OK;
+}
+
+static fx_status limits(fx_exec *exec, int64_t side, size_t bytes, fx_device_limits *out)
+{
+    (void)exec, (void)side, (void)bytes;
+    *out = (fx_device_limits){0};
+    return fx_fail(FX_EDEVICE, "backend cpu: there is no GPU to measure");
 }
 
 static fx_status describe(fx_exec *exec, char *text, size_t size)
@@ -129,6 +141,7 @@ const fx_backend fx_backend_cpu = {
     .run = run,
     .forget = forget,
     .wait = wait,
+    .limits = limits,
     .describe = describe,
     .flow = &fx_cpu_flow,
 };

@@ -1,9 +1,10 @@
 /* profile.c: where the time of a training step goes: a table by op (GB/s: of the tensors that its nodes
- * name, fx_node_bytes), and a trace for a viewer of
- * Chrome's trace format (chrome://tracing, Perfetto): "X" events, microseconds, pid = rank, thread 0
- * the tape's entries and thread 1 the sums of gradients, each from its start to the end of the join
- * after it. A sum may be done earlier; only join can tell. */
+ * name, fx_node_bytes), on a GPU with the share of its measured limits that each reaches, and a trace
+ * for a viewer of Chrome's trace format (chrome://tracing, Perfetto): "X" events, microseconds, pid =
+ * rank, thread 0 the tape's entries and thread 1 the sums of gradients, each from its start to the end
+ * of the join after it. A sum may be done earlier; only join can tell. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "flexhpc/json.h"
 #include "flexhpc/mem.h"
@@ -14,6 +15,7 @@ typedef struct row {
     int calls;         /* a step */
     double seconds[2]; /* a step, by pass */
     double flop, bytes;
+    double least; /* seconds a step that its entries take at the device's limits */
 } row;
 
 static int longest_first(const void *a, const void *b)
@@ -23,7 +25,15 @@ static int longest_first(const void *a, const void *b)
     return sx != sy ? (sx < sy) - (sx > sy) : (x->id > y->id) - (x->id < y->id);
 }
 
-static void add_up(const fx_recorder *r, int steps, row *rows)
+/* Seconds of an entry at the limits of its products or of memory, whichever takes longer. */
+static double least_seconds(const fx_entry *entry, const fx_device_limits *limits)
+{
+    const double products = fx_node_flops(entry->node, entry->pass) / limits->product,
+                 memory = fx_node_bytes(entry->node, entry->pass) / limits->copy;
+    return products > memory ? products : memory;
+}
+
+static void add_up(const fx_recorder *r, int steps, const fx_device_limits *limits, row *rows)
 {
     for (int e = 0; e < r->count; e++) {
         row *to = &rows[r->entries[e].node->id];
@@ -31,6 +41,7 @@ static void add_up(const fx_recorder *r, int steps, row *rows)
         to->seconds[r->entries[e].pass] += r->total[e] / steps;
         to->flop += fx_node_flops(r->entries[e].node, r->entries[e].pass);
         to->bytes += fx_node_bytes(r->entries[e].node, r->entries[e].pass);
+        if (limits) to->least += least_seconds(&r->entries[e], limits);
     }
 }
 
@@ -55,30 +66,47 @@ static void print_overlap(const fx_recorder *r, FILE *out)
     }
 }
 
-static void print_table(const fx_recorder *r, int steps, double seconds, FILE *out)
+static void print_row(const row *r, double all, const fx_device_limits *limits, FILE *out)
+{
+    const double both = r->seconds[0] + r->seconds[1], rate = both > 0 ? 1 / both : 0;
+    const int digits = limits ? 6 : 4;
+    fprintf(out, "%-12s %6d %10.*f %10.*f %5.1f %% %8.2f %8.1f", fx_ops[r->id]->name, r->calls, digits,
+            r->seconds[0], digits, r->seconds[1], 100 * both / all, 1e-9 * r->bytes * rate,
+            (limits ? 1e-12 : 1e-9) * r->flop * rate);
+    if (limits) fprintf(out, " %7.1f %%", 100 * r->least * rate);
+    fputc('\n', out);
+}
+
+/* `limits` is NULL but on a GPU, where rates of products are in TFLOP/s, and shares those of the time
+ * on its clock: the step's other time is the host's, which starts every entry by itself here. */
+static void print_table(const fx_recorder *r, int steps, double seconds, const fx_device_limits *limits,
+                        FILE *out)
 {
     row rows[FX_OP_COUNT] = {0};
-    double inside = 0;
+    double inside = 0, least = 0;
     for (int id = 0; id < FX_OP_COUNT; id++)
         rows[id].id = (fx_op_id)id;
-    add_up(r, steps, rows);
-    qsort(rows, FX_OP_COUNT, sizeof *rows, longest_first);
-    fprintf(out, "%-12s %6s %10s %10s %7s %8s %8s\n", "op", "calls", "forward s", "backward s", "share",
-            "GB/s", "GFLOP/s");
-    for (int i = 0; i < FX_OP_COUNT; i++) {
-        if (rows[i].calls == 0) continue;
-        const double both = rows[i].seconds[0] + rows[i].seconds[1];
-        inside += both;
-        fprintf(out, "%-12s %6d %10.4f %10.4f %5.1f %% %8.2f", fx_ops[rows[i].id]->name, rows[i].calls,
-                rows[i].seconds[0], rows[i].seconds[1], 100 * both / seconds,
-                both > 0 ? 1e-9 * rows[i].bytes / both : 0);
-        if (rows[i].flop > 0) fprintf(out, " %8.1f", 1e-9 * rows[i].flop / both);
-        fputc('\n', out);
+    add_up(r, steps, limits, rows);
+    for (int id = 0; id < FX_OP_COUNT; id++) {
+        inside += rows[id].seconds[0] + rows[id].seconds[1];
+        least += rows[id].least;
     }
-    fprintf(out, "between      %6s %10.4f %10s %5.1f %%\n", "", seconds - inside, "",
-            100 * (seconds - inside) / seconds);
+    const double all = limits ? inside : seconds;
+    qsort(rows, FX_OP_COUNT, sizeof *rows, longest_first);
+    fprintf(out, "%-12s %6s %10s %10s %7s %8s %8s%s\n", "op", "calls", "forward s", "backward s",
+            "share", "GB/s", limits ? "TFLOP/s" : "GFLOP/s", limits ? "  of limit" : "");
+    for (int i = 0; i < FX_OP_COUNT; i++)
+        if (rows[i].calls > 0) print_row(&rows[i], all, limits, out);
+    if (!limits)
+        fprintf(out, "between      %6s %10.4f %10s %5.1f %%\n", "", seconds - inside, "",
+                100 * (seconds - inside) / seconds);
     fprintf(out, "a step: %.4f s, mean of %d; %.1f %% outside convolutions\n", seconds, steps,
-            100 * fx_recorder_outside_conv(r, seconds * steps));
+            100 * fx_recorder_outside_conv(r, all * steps));
+    if (limits)
+        fprintf(out,
+                "its entries: %.6f s on the GPU's clock; at the GPU's limits, %.1f TFLOP/s and %.1f "
+                "GB/s, %.6f s\n",
+                inside, 1e-12 * limits->product, 1e-9 * limits->copy, least);
     print_overlap(r, out);
 }
 
@@ -143,7 +171,8 @@ static fx_status gather_trace(const fx_synthetic *s, const fx_recorder *r, const
     return fx_agree(s->comm, status);
 }
 
-static fx_status record(fx_synthetic *s, fx_recorder *r, const char *trace, FILE *out)
+static fx_status record(fx_synthetic *s, fx_recorder *r, const fx_device_limits *limits,
+                        const char *trace, FILE *out)
 {
     const int steps = (int)s->config->bench_steps;
     double one, seconds = 0;
@@ -154,16 +183,31 @@ static fx_status record(fx_synthetic *s, fx_recorder *r, const char *trace, FILE
         FX_TRY(fx_synthetic_step(s, &one));
         seconds += one / steps;
     }
-    if (out) print_table(r, steps, seconds, out);
+    if (out) print_table(r, steps, seconds, limits, out);
     return trace ? gather_trace(s, r, trace) : FX_OK;
+}
+
+/* Of the rank's GPU, while nothing else is in its memory. */
+static fx_status measure_limits(fx_comm *comm, const fx_config *config, bool *gpu,
+                                fx_device_limits *limits)
+{
+    fx_exec *exec = NULL;
+    FX_TRY(fx_agree(comm, fx_exec_open(comm, config, &exec)));
+    *gpu = strcmp(exec->backend->name, "cuda") == 0;
+    const fx_status status = *gpu ? fx_exec_limits(exec, config, limits) : FX_OK;
+    exec->backend->close(&exec);
+    return fx_agree(comm, status);
 }
 
 fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, FILE *out)
 {
     fx_synthetic s;
     fx_recorder r = {0};
+    fx_device_limits limits = {0};
+    bool gpu = false;
+    FX_TRY(measure_limits(comm, config, &gpu, &limits));
     fx_status status = fx_synthetic_open(comm, config, &s);
-    if (status == FX_OK) status = record(&s, &r, trace, out);
+    if (status == FX_OK) status = record(&s, &r, gpu ? &limits : NULL, trace, out);
     fx_recorder_free(&r, s.trainee);
     fx_synthetic_close(&s);
     return status;

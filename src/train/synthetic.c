@@ -79,25 +79,16 @@ fx_status fx_synthetic_step(fx_synthetic *s, double *seconds)
     return fx_comm_max_f64(s->comm, seconds);
 }
 
-static void begin(void *self, const fx_entry *entry, int index)
+static void timed(void *self, int index, double start, double end)
 {
     fx_recorder *r = self;
-    (void)entry;
-    r->span[index].start = fx_now();
-}
-
-static fx_status end(void *self, const fx_entry *entry, int index)
-{
-    fx_recorder *r = self;
-    (void)entry;
-    r->span[index].end = fx_now();
-    r->total[index] += r->span[index].end - r->span[index].start;
-    return FX_OK;
+    r->span[index] = (fx_span){start, end};
+    r->total[index] += end - start;
 }
 
 fx_status fx_recorder_create(fx_trainee *trainee, fx_recorder *out)
 {
-    *out = (fx_recorder){.observer = {.self = out, .begin = begin, .end = end}};
+    *out = (fx_recorder){.observer = {.self = out, .timed = timed}};
     out->count = fx_program_entries(trainee->step, &out->entries);
     FX_TRY(FX_ALLOC(out->span, out->count));
     FX_TRY(FX_ALLOC(out->total, out->count));

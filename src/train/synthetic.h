@@ -26,12 +26,12 @@ fx_status fx_synthetic_step(fx_synthetic *s, double *seconds);
 fx_status fx_synthetic_normal(const fx_synthetic *s, fx_program *program, fx_tensor *t);
 fx_status fx_synthetic_condition(fx_program *program, fx_tensor *t);
 
-/* What a fx_recorder saw of one entry. Seconds of fx_now, of the newest step. */
+/* What a fx_recorder saw of one entry. Seconds of the backend's clock, of the newest step. */
 typedef struct fx_span {
     double start, end;
 } fx_span;
 
-/* An observer that notes when each entry of a program began and ended. */
+/* An observer that notes when the work of each entry of a program began and ended. */
 typedef struct fx_recorder {
     fx_observer observer; /* of the trainee while it records */
     const fx_entry *entries;

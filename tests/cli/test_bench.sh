@@ -24,6 +24,10 @@ grep -q 'bench.steps' wrong.txt
 if "$FLEXHPC" bench tiny.yaml --json missing/one.json >/dev/null 2>wrong.txt; then exit 1; fi
 grep -q 'missing/one.json' wrong.txt
 
+code=0
+"$FLEXHPC" bench gpu tiny.yaml --backend cpu >none.txt 2>wrong.txt || code=$?
+[ $code = 1 ] && [ ! -s none.txt ] && [ "$(wc -l <wrong.txt)" = 1 ] && grep -q 'there is no GPU to measure' wrong.txt
+
 mpiexec -n 2 "$FLEXHPC" profile tiny.yaml --out trace.json >profile.txt
 "$FLEXHPC" profile tiny.yaml >alone.txt
 if "$FLEXHPC" profile tiny.yaml --out missing/trace.json >/dev/null 2>wrong.txt; then exit 1; fi
