@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # first.sh: the first minutes with a GPU, from inside a pack (tests/gpu/pack.sh): does the backend open, do the kernels agree
 # with the CPU's, are they clean under NVIDIA's sanitizer, does the whole program compute what the golden files say and
-# resume with the same bits. Each step has its own limit, all together 520 s. OUT [./out] gets first.md (the table, also
-# printed), device.json (the GPU's properties as cuDNN gives them), logs.tar.gz. Exit code 0 only when every step passed.
+# resume with the same bits, what does the GPU give at its best, where does a step's time go, and what does trying engines gain.
+# Each step has its own limit, all together 520 s. OUT [./out] gets first.md (the table, also printed), device.json (the GPU's
+# properties as cuDNN gives them), bench_gpu.json, trace.json, plans/ (the engines that were kept), logs.tar.gz. Exit code 0 only
+# when every step passed.
 set -u
 # shellcheck source=tests/gpu/env.sh
 source "$(dirname "$0")/env.sh"
@@ -60,6 +62,17 @@ step verify_fp32 120 flexhpc verify golden/*.h5 --backend cuda --precision fp32
 step verify_tf32 60 flexhpc verify golden/flex_*.h5 --backend cuda --precision tf32
 step verify_bf16 60 flexhpc verify golden/flex_*.h5 --backend cuda --precision bf16
 step whole_program 120 env FX_ON_GPU=1 FLEXHPC="$here/bin/flexhpc" FX_TESTS_DIR="$here" bash scripts/test_whole_model.sh
+step bench_gpu 40 flexhpc bench gpu --json "$OUT/bench_gpu.json"
+step profile 60 flexhpc profile configs/flex-small.yaml --backend cuda --set data.patch=256 --set train.global_batch=8 \
+    --out "$OUT/trace.json"
+# Trying engines: what it gains, and that a second start finds them (its table again, from the file).
+tuned() {
+    flexhpc profile configs/flex-small.yaml --backend cuda --set data.patch=256 --set train.global_batch=8 \
+        --set cuda.autotune=yes --set "cuda.plan_cache=$OUT/plans"
+}
+export -f tuned
+step autotune 100 tuned
+step autotune_again 40 tuned
 for tool in memcheck synccheck initcheck racecheck; do
     step "$tool" 60 sanitized "$tool"
 done
