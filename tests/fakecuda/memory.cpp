@@ -1,6 +1,8 @@
-/* memory.cpp: device and pinned memory. The device is a range of addresses without access; allocations
- * are opened while work runs, and closed again before the host goes on. Every allocation ends at a page
+/* memory.cpp: device and pinned memory. The device is a range of addresses without access; what work
+ * touches of an allocation is opened as it is touched, and closed again before the host goes on: the
+ * kernel's work on a page of memory costs more than most kernels' here. Every allocation ends at a page
  * without access, starts as NaN, and its addresses are never given out again. */
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +10,7 @@
 #include <map>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <vector>
 
 #include "fake.h"
 
@@ -17,12 +20,18 @@ struct allocation {
     int number;
 };
 
+struct span {
+    char *from, *to;
+};
+
 static const size_t PAGE = 4096, ALIGNMENT = 256, SPACE = (size_t)1 << 38, CAPACITY = (size_t)80 << 30;
-static const int POISON = 0xff; /* NaN, as float and as bf16 */
+static const size_t OPENED = 64 * PAGE; /* at once */
+static const int POISON = 0xff;         /* NaN, as float and as bf16 */
 
 static char *space;
 static size_t used = PAGE, in_use; /* addresses given out; bytes allocated */
 static bool is_open;
+static std::vector<span> opened; /* of the device, since the host waits */
 static std::map<const char *, allocation> device, pinned;
 static std::map<const char *, const char *> guards;
 static const char *user = "";
@@ -76,20 +85,65 @@ void fake_memory_guard(const void *page, const char *what)
     guards[(const char *)page] = what;
 }
 
+static void protect(const span &s, int rights)
+{
+    if (mprotect(s.from, (size_t)(s.to - s.from), rights) != 0)
+        fake_fatal("device memory can't be opened or closed");
+}
+
+static span pages_of(const allocation &a)
+{
+    return {a.base, a.base + a.pages};
+}
+
+/* The allocation that has the page, or NULL. */
+static const allocation *owner(const char *page)
+{
+    const auto next = device.upper_bound(page), last = next == device.begin() ? next : std::prev(next);
+    for (const auto &candidate : {next, last})
+        if (candidate != device.end() && page >= candidate->second.base &&
+            page < candidate->second.base + candidate->second.pages)
+            return &candidate->second;
+    return nullptr;
+}
+
+/* Opens the pages around the one at `at`, as far as they are of its allocation. */
+static bool open_around(const char *at)
+{
+    const allocation *a = owner(at);
+    if (!a) return false;
+    const size_t offset = (size_t)(at - a->base) / OPENED * OPENED;
+    opened.push_back({a->base + offset, a->base + std::min(offset + OPENED, a->pages)});
+    protect(opened.back(), PROT_READ | PROT_WRITE);
+    return true;
+}
+
 static struct sigaction before;
 
-/* Names what was touched; faults elsewhere go to whoever handled them before. */
+/* Opens what work may touch, names what nobody may; faults elsewhere go to whoever handled them before.
+ */
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
     const char *at = (const char *)info->si_addr;
     if (space && at >= space && at < space + SPACE) {
         if (!is_open) fake_fatal("the host touches device memory: %s", fake_place(at).c_str());
+        if (open_around(at)) return;
         fake_fatal("%s touches what is not allocated: %s", user, fake_place(at).c_str());
     }
     const auto guard = guards.find((const char *)((uintptr_t)at / PAGE * PAGE));
     if (guard != guards.end()) fake_fatal("%s touches the page behind %s", user, guard->second);
     if (before.sa_flags & SA_SIGINFO) return before.sa_sigaction(signal, info, context);
     sigaction(SIGSEGV, &before, nullptr);
+}
+
+/* Others may have put theirs in its place since: cmocka does so for every test. */
+static void handle_faults(void)
+{
+    struct sigaction handler = {}, there;
+    handler.sa_sigaction = on_fault;
+    handler.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &handler, &there);
+    if (!(there.sa_flags & SA_SIGINFO) || there.sa_sigaction != on_fault) before = there;
 }
 
 static void reserve(void)
@@ -99,10 +153,7 @@ static void reserve(void)
     static char stack[64 << 10]; /* a fault may be for want of one */
     const stack_t alternative = {stack, 0, sizeof stack};
     sigaltstack(&alternative, nullptr);
-    struct sigaction handler = {};
-    handler.sa_sigaction = on_fault;
-    handler.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigaction(SIGSEGV, &handler, &before);
+    handle_faults();
     on_exit(
         [](int status, void *) {
             if (status == 0 && fake_alive() > 0)
@@ -118,15 +169,10 @@ int fake_alive(void)
     return (int)(device.size() + pinned.size()) + fake_objects;
 }
 
-static void protect(const allocation &a, int rights)
-{
-    if (mprotect(a.base, a.pages, rights) != 0) fake_fatal("device memory can't be opened or closed");
-}
-
 /* The bytes between an allocation's end and its last page's must stay as they were. */
-static void check_margin(const char *start, const allocation &a)
+static void check_margin(const char *end, const char *page_end)
 {
-    for (const char *p = start + a.bytes; p < a.base + a.pages; p++)
+    for (const char *p = end; p < page_end; p++)
         if ((unsigned char)*p != POISON)
             fake_fatal("%s was written behind its end", fake_place(p).c_str());
 }
@@ -134,19 +180,18 @@ static void check_margin(const char *start, const allocation &a)
 void fake_memory_open(void)
 {
     is_open = true;
-    if (fake_dry) return;
-    for (auto &entry : device)
-        protect(entry.second, PROT_READ | PROT_WRITE);
+    handle_faults();
 }
 
 void fake_memory_close(void)
 {
-    is_open = false;
-    if (fake_dry) return;
-    for (auto &entry : device) {
-        check_margin(entry.first, entry.second);
-        protect(entry.second, PROT_NONE);
+    for (const span &s : opened) {
+        const auto entry = std::prev(device.upper_bound(s.to - 1));
+        check_margin(entry->first + entry->second.bytes, s.to);
+        protect(s, PROT_NONE);
     }
+    opened.clear();
+    is_open = false;
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
@@ -162,9 +207,9 @@ cudaError_t cudaMalloc(void **memory, size_t bytes)
     used += pages + PAGE;
     in_use += bytes;
     if (!fake_dry) {
-        protect(a, PROT_READ | PROT_WRITE);
+        protect(pages_of(a), PROT_READ | PROT_WRITE);
         memset(a.base, POISON, pages);
-        protect(a, PROT_NONE);
+        protect(pages_of(a), PROT_NONE);
     }
     *memory = a.base + pages - up(bytes, ALIGNMENT);
     device[(char *)*memory] = a;

@@ -2,9 +2,9 @@
  * that is let through.
  *
  * Run: standin only
- * Planted and caught: in memory.cpp device memory left open after work ran, the margin not looked at,
- * freed pages left open, the count of live objects left out; in runtime.cpp any host memory taken for
- * pinned. */
+ * Planted and caught: in memory.cpp device memory left open after work ran, more of it opened than
+ * the allocation has, the margin not looked at, freed pages left open, the count of live objects left
+ * out; in runtime.cpp any host memory taken for pinned. */
 #include "dies.h"
 
 #include <cmath>

@@ -10,6 +10,7 @@
  *
  * Run: standin
  * Run: timeout 600
+ * Run: cost 10
  * Planted and caught: in add.c the scale left out of dA, dB taken from the first rows; in silu.c the
  * gradient overwritten where it must be added, the term x (1 - s) left out, X left out of
  * backward_reads; in conv.c the kernel not turned, the folding matrix with two rows exchanged; in
