@@ -10,7 +10,7 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
     *scratch_bytes = 0;
     FX_REQUIRE(exec->options.comm->size == n->attrs.all_gather.ranks, FX_EARG,
                "recorded for %d ranks, run by %d", n->attrs.all_gather.ranks, exec->options.comm->size);
-    return fx_nccl_prepare(exec);
+    return fx_nccl_prepare(exec, exec->options.comm);
 }
 
 static fx_status forward(fx_exec *exec, const fx_node *n)
@@ -20,7 +20,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     const int64_t count =
         (int64_t)(fx_tensor_bytes(n->in[WEIGHTS]) / ((size_t)comm->size * sizeof *all));
     if (comm->size == 1) return FX_OK;
-    return fx_nccl_start_gather(exec, n, all + comm->rank * count, count, all);
+    return fx_nccl_start_gather(exec, exec->options.comm, n, all + comm->rank * count, count, all);
 }
 
 const fx_kernel fx_cuda_all_gather = {.prepare = prepare, .forward = forward};

@@ -17,7 +17,7 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
 {
     (void)n, (void)backward;
     *scratch_bytes = 0;
-    return fx_nccl_prepare(exec);
+    return fx_nccl_prepare(exec, exec->options.comm);
 }
 
 static fx_status forward(fx_exec *exec, const fx_node *n)

@@ -28,7 +28,7 @@ template <typename T> static view<T> view_of(const fx_exec *exec, const fx_node 
     return view<T>{d[0] / 2,
                    n->in[ALL]->dim[0],
                    size,
-                   exec->options.comm->rank * a->stride + a->offset,
+                   fx_group(exec)->rank * a->stride + a->offset,
                    fx_data<T>(n->in[E]),
                    fx_data<T>(n->in[ALL]),
                    size % fx_wide<T>::COUNT == 0};

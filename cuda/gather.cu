@@ -29,11 +29,11 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
 {
     (void)backward;
     const view v = view_of(n);
-    FX_REQUIRE(exec->options.comm->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
-               (long long)v.ranks, exec->options.comm->size);
+    FX_REQUIRE(fx_group(exec)->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
+               (long long)v.ranks, fx_group(exec)->size);
     *scratch_bytes =
         v.stride == v.B ? 0 : fx_dtype_bytes(n->in[E]->dtype) * (size_t)(v.ranks * block_elements(v));
-    return fx_nccl_prepare(exec);
+    return fx_nccl_prepare(exec, fx_group(exec));
 }
 
 /* Block (x, k): part of row k of E, (task, sample), to its place (sample, task). */
@@ -57,12 +57,13 @@ template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *
     const bool direct = v.stride == v.B;
     const int64_t count = block_elements(v);
     T *all = fx_data<T>(n->out[ALL]), *blocks = direct ? all : (T *)fx_scratch(exec);
-    T *mine = blocks + exec->options.comm->rank * count;
+    T *mine = blocks + fx_group(exec)->rank * count;
     FX_LAUNCH(exec, n, pack<T>, dim3(fx_grid(v.size, THREADS), (unsigned)(2 * v.B)), THREADS, 0, v,
               fx_data<T>(n->in[E]), mine);
     if (v.ranks > 1) { /* count is even */
         const int64_t words = count * (int64_t)sizeof(T) / (int64_t)sizeof(float);
-        FX_TRY(fx_nccl_start_gather(exec, n, (const float *)mine, words, (float *)blocks));
+        FX_TRY(
+            fx_nccl_start_gather(exec, fx_group(exec), n, (const float *)mine, words, (float *)blocks));
         FX_TRY(fx_cuda_rejoin(fx_cuda_of(exec)));
     }
     if (direct) return FX_OK;

@@ -31,7 +31,7 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
     FX_REQUIRE(v.samples * v.ranks < 1 << LEVELS, FX_EARG, "%lld samples are too many",
                (long long)(v.samples * v.ranks));
     *scratch_bytes = v.ranks == 1 ? 0 : sizeof(float) * (size_t)(v.samples * v.ranks * chunk_of(v));
-    return fx_nccl_prepare(exec);
+    return fx_nccl_prepare(exec, exec->options.comm);
 }
 
 /* Rows of x, `pitch` apart: sample s of rank r is row s ranks + r, its place in the sum r samples + s.
@@ -66,7 +66,8 @@ static fx_status sum_chunk(fx_exec *exec, const fx_node *n, const view &v, int64
 {
     float *slabs = fx_f32(n->in[ALL]) + at, *all = (float *)fx_scratch(exec);
     for (int64_t s = 0; s < v.samples; s++)
-        FX_TRY(fx_nccl_start_gather(exec, n, slabs + s * v.elements, count, all + s * v.ranks * count));
+        FX_TRY(fx_nccl_start_gather(exec, exec->options.comm, n, slabs + s * v.elements, count,
+                                    all + s * v.ranks * count));
     FX_TRY(fx_cuda_rejoin(fx_cuda_of(exec)));
     FX_LAUNCH(exec, n, sum_rows, fx_grid(count, THREADS), THREADS, 0, all, v, count, count, slabs);
     return FX_OK;

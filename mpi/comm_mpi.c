@@ -120,6 +120,16 @@ static fx_status answer(fx_comm *comm, bool *here)
     return FX_OK;
 }
 
+static fx_status split(fx_comm *comm, int members, fx_comm **out)
+{
+    MPI_Comm part = MPI_COMM_NULL;
+    fx_status status = fx_mpi_check(
+        MPI_Comm_split(state_of(comm)->all, comm->rank / members, comm->rank, &part), "MPI_Comm_split");
+    if (status == FX_OK) status = fx_mpi_create(part, out);
+    if (part != MPI_COMM_NULL) MPI_Comm_free(&part);
+    return fx_agree(comm, status);
+}
+
 /* Frees what fx_mpi_create got as far as making. */
 static void close_mpi(fx_comm *comm)
 {
@@ -143,6 +153,7 @@ static const fx_comm_ops ops = {
     .start_gather = fx_mpi_start_gather,
     .progress = fx_mpi_progress,
     .answer = answer,
+    .split = split,
     .join = fx_mpi_join,
     .abort = fx_mpi_abort,
     .close = close_mpi,

@@ -19,7 +19,9 @@ typedef enum fx_precision {
 } fx_precision;
 
 typedef struct fx_exec_options {
-    fx_comm *comm; /* outlives the exec */
+    fx_comm *comm;  /* outlives the exec */
+    fx_comm *group; /* the ranks that share a contrastive term, of comm's; NULL: all of them. Outlives
+                       the programs whose ops use it */
     fx_precision precision;
     int threads;            /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
     double connect_seconds; /* cuda: deadline of the connection by NCCL; 0: 120 s */
@@ -105,6 +107,10 @@ fx_status fx_tensor_write(fx_exec *exec, const fx_tensor *t, const float *values
 fx_status fx_tensor_read(fx_exec *exec, const fx_tensor *t, float *values);
 
 /* For kernels. */
+static inline fx_comm *fx_group(const fx_exec *exec)
+{
+    return exec->options.group ? exec->options.group : exec->options.comm;
+}
 static inline void *fx_scratch(const fx_exec *exec)
 {
     return exec->scratch;

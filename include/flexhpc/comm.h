@@ -31,10 +31,13 @@ typedef struct fx_comm_ops {
     fx_status (*start_gather)(fx_comm *comm, const void *mine, size_t bytes, void *all);
     fx_status (*progress)(fx_comm *comm); /* moves started operations on; cheap; called between nodes */
     fx_status (*answer)(fx_comm *comm,
-                        bool *here);  /* rank 0 hears that this rank is here, and marks in `here`, which
-                                         is `size` of false at first, whom it has heard; called until
-                                         all are marked there, once elsewhere; never waits */
-    fx_status (*join)(fx_comm *comm); /* waits until every started operation is done */
+                        bool *here); /* rank 0 hears that this rank is here, and marks in `here`, which
+                                        is `size` of false at first, whom it has heard; called until
+                                        all are marked there, once elsewhere; never waits */
+    fx_status (*split)(fx_comm *comm, int members,
+                       fx_comm **out); /* the group of `members` consecutive ranks that this rank is
+                                          of, which the caller closes; members divides size */
+    fx_status (*join)(fx_comm *comm);  /* waits until every started operation is done */
     void (*abort)(fx_comm *comm, int exit_code); /* ends every rank; does not return */
     void (*close)(fx_comm *comm);
 } fx_comm_ops;

@@ -15,7 +15,7 @@ typedef struct fx_objective_options {
     float contrast_weight, contrast_temperature;
     int64_t global_samples; /* samples of the global batch: losses are means over it */
     int64_t stride;         /* samples of one rank in it */
-    int ranks;
+    int contrast_ranks;     /* ranks that share a contrastive term */
 } fx_objective_options;
 
 /* Tensors of one micro-batch; NULL where the model's tasks do not need them. */
@@ -35,7 +35,8 @@ void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objectiv
                          const fx_batch *batch, fx_objective_nodes *out);
 
 /* Records the contrastive term between the latents of `count` micro-batches recorded before, sample k
- * of which is slot rank * stride + k of the global batch, and adds it to the objective. All forward
+ * of which is slot rank * stride + k of the batch of the ranks that share the term (fx_group), and
+ * adds it to the objective. All forward
  * passes must be on the tape, and fx_autodiff be called after. Collective when run. */
 void fx_record_contrast(fx_builder *g, const fx_objective_options *options, fx_objective_nodes *nodes,
                         int count);

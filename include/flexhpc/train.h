@@ -17,6 +17,7 @@ typedef struct fx_step_options {
     fx_schedule_attrs schedule;
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
+    int contrast_ranks;  /* consecutive ranks that share a contrastive term; 0: all */
     int64_t micro_batch; /* samples of one forward pass on one rank */
     int accumulate;      /* micro-batches a step */
     int64_t factor;      /* super-resolution: lowres is made from the last snapshot */
@@ -30,8 +31,10 @@ typedef struct fx_step_options {
     fx_update_attrs update;
 } fx_step_options;
 
-/* From a checked configuration, for `ranks` ranks; FX_ECONFIG names the key that can't be. Local. */
-fx_status fx_step_options_from_config(const fx_config *config, int ranks, fx_step_options *out);
+/* From a checked configuration, for the ranks of `comm`; FX_ECONFIG names the key that can't be. Local:
+ * with contrast.group: node it may fail on some ranks alone. */
+fx_status fx_step_options_from_config(const fx_config *config, const fx_comm *comm,
+                                      fx_step_options *out);
 
 /* Learning rate of update s (from 0): linear warm-up over w updates, then a half cosine to update n
  * (published schedule; the first update has rate 0 where w > 0). Local. */
@@ -47,7 +50,8 @@ fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out);
 /* A model in training: parameters, their slabs, and the step's program on one backend. */
 typedef struct fx_trainee {
     fx_step_options options;
-    fx_exec *exec; /* not owned */
+    fx_exec *exec;  /* not owned */
+    fx_comm *group; /* the ranks that share a contrastive term; NULL: all */
     fx_params *params;
     fx_program *step;
     int buckets;
@@ -58,8 +62,8 @@ typedef struct fx_trainee {
 } fx_trainee;
 
 /* Records, plans and allocates. Parameters are zero: fx_params_initialize or a checkpoint fills them.
- * With `plan_only` nothing is allocated, and no step can run. Local, though all ranks must use equal
- * options. */
+ * With `plan_only` nothing is allocated, and no step can run. All ranks must use equal options.
+ * Collective where contrast_ranks makes groups, or the backend connects; else local. */
 fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool plan_only,
                             fx_trainee **out);
 void fx_trainee_free(fx_trainee **trainee);

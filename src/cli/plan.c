@@ -179,7 +179,7 @@ static fx_status run(fx_cli *cli)
     fx_status status = FX_OK;
     FX_TRY(parse_ranks(cli->ranks, &job.size));
     FX_TRY(fx_cli_config(cli, &config));
-    FX_TRY(fx_step_options_from_config(&config, job.size, &options));
+    FX_TRY(fx_step_options_from_config(&config, &job, &options));
     const column *chosen = &columns[options.recompute];
     FX_TRY_DONE(fx_exec_open(cli->comm, &config, &exec));
     exec->options.comm = &job;

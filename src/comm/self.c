@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "flexhpc/mem.h"
+
 static fx_status nothing(fx_comm *comm)
 {
     (void)comm;
@@ -51,7 +53,17 @@ static void end(fx_comm *comm, int exit_code)
 
 static void close_self(fx_comm *comm)
 {
-    (void)comm;
+    if (comm != fx_comm_self()) fx_free(comm);
+}
+
+/* Of a job of several ranks that is only planned for. */
+static fx_status split(fx_comm *comm, int members, fx_comm **out)
+{
+    FX_TRY(FX_ALLOC(*out, 1));
+    **out = *comm;
+    (*out)->rank %= members;
+    (*out)->size = members;
+    return FX_OK;
 }
 
 fx_comm *fx_comm_self(void)
@@ -65,6 +77,7 @@ fx_comm *fx_comm_self(void)
         .start_gather = gather,
         .progress = nothing,
         .answer = answer,
+        .split = split,
         .join = nothing,
         .abort = end,
         .close = close_self,

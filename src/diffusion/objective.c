@@ -1,6 +1,6 @@
 /* objective.c: what training minimises: mean error of the velocity (or its equivalent) over all pixels,
- * samples and tasks, plus the contrastive term between the two tasks' latents over the global batch
- * (flex-model 6). */
+ * samples and tasks, plus the contrastive term between the two tasks' latents over the batch of a group
+ * of ranks (flex-model 6). */
 #include "flexhpc/diffusion.h"
 
 static void record_noise(fx_builder *g, const fx_objective_options *o, const fx_batch *b,
@@ -34,7 +34,7 @@ void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objectiv
     fx_objective(g, out->loss, (float)(1.0 / (double)(tasks * o->global_samples)));
 }
 
-/* Every micro-batch's latents go to one tensor of the global batch, on every rank; then each
+/* Every micro-batch's latents go to one tensor of the group's batch, on every rank; then each
  * micro-batch is differentiated by its own samples. */
 void fx_record_contrast(fx_builder *g, const fx_objective_options *o, fx_objective_nodes *nodes,
                         int count)
@@ -43,7 +43,7 @@ void fx_record_contrast(fx_builder *g, const fx_objective_options *o, fx_objecti
     const int64_t micro_batch = nodes[0].latent ? nodes[0].latent->dim[0] / 2 : 0;
     for (int k = 0; k < count; k++) {
         const fx_attrs attrs = {
-            .gather = {.stride = o->stride, .offset = k * micro_batch, .ranks = o->ranks}};
+            .gather = {.stride = o->stride, .offset = k * micro_batch, .ranks = o->contrast_ranks}};
         const fx_node *node = fx_record_into(g, FX_OP_gather, "contrast.gather", attrs,
                                              &nodes[k].latent, 1, &all, all ? 1 : 0);
         if (!node) return;

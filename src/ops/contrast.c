@@ -1,4 +1,5 @@
-/* Contrastive alignment of the two tasks' latents over the global batch of G samples (spec 6). With
+/* Contrastive alignment of the two tasks' latents over the G samples of the global batch, or of a group
+ * of ranks, to which then "global", "all" and "every" below refer (spec 6). With
  * unit vectors a_i (SR) and b_j (FC) of the flattened latents (norms floored at 1e-12) and tau the
  * temperature:
  *   L_ij = a_i . b_j / tau
@@ -28,7 +29,7 @@ static view view_of(const fx_exec *exec, const fx_node *n)
     return (view){.B = d[0] / 2,
                   .G = n->in[ALL]->dim[0],
                   .size = d[1] * d[2],
-                  .first = exec->options.comm->rank * a->stride + a->offset,
+                  .first = fx_group(exec)->rank * a->stride + a->offset,
                   .e = fx_f32(n->in[E]),
                   .all = fx_f32(n->in[ALL])};
 }

@@ -1,8 +1,7 @@
-/* Every rank's latents, for the contrast over the global batch (spec 6). The local block of B samples,
- * both tasks, goes to B rows of ALL, on every rank; several micro-batches fill one ALL, each with its
- * own offset:
- *   all[rank * stride + offset + i][task] = e[task * B + i] of that rank
- * Blocking. */
+/* Every rank's latents, for the contrast over the global batch, or over a group of ranks (spec 6). The
+ * local block of B samples, both tasks, goes to B rows of ALL, on every rank; several micro-batches
+ * fill one ALL, each with its own offset: all[rank * stride + offset + i][task] = e[task * B + i] of
+ * that rank Blocking. */
 #include "ops.h"
 
 #include <string.h>
@@ -40,8 +39,8 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
 {
     (void)backward;
     const view v = view_of(n);
-    FX_REQUIRE(exec->options.comm->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
-               (long long)v.ranks, exec->options.comm->size);
+    FX_REQUIRE(fx_group(exec)->size == v.ranks, FX_EARG, "recorded for %lld ranks, run by %d",
+               (long long)v.ranks, fx_group(exec)->size);
     *scratch_bytes = sizeof(float) * (size_t)((1 + v.ranks) * v.B * 2 * v.size);
     return FX_OK;
 }
@@ -55,8 +54,8 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     float *all = fx_f32(n->out[ALL]), *mine = fx_scratch(exec), *blocks = mine + block;
     for (int64_t k = 0; k < 2 * v.B; k++) /* (task, sample) to (sample, task) */
         memcpy(mine + (k % v.B * 2 + k / v.B) * v.size, e + k * v.size, latent);
-    FX_TRY(exec->options.comm->ops->all_gather(exec->options.comm, mine, sizeof(float) * (size_t)block,
-                                               blocks));
+    fx_comm *group = fx_group(exec);
+    FX_TRY(group->ops->all_gather(group, mine, sizeof(float) * (size_t)block, blocks));
     for (int64_t rank = 0; rank < v.ranks; rank++)
         memcpy(all + (rank * v.stride + v.offset) * 2 * v.size, blocks + rank * block,
                sizeof(float) * (size_t)block);

@@ -2,13 +2,42 @@
  * gradients as they become ready, clipping, update, EMA. Micro-batches are unrolled, each with its own
  * backward, so memory is one micro-batch's and gradients add up in one order. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
 
-static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
+/* contrast.group: its ranks are consecutive. */
+static fx_status contrast_ranks(const fx_config *c, const fx_comm *comm, int *out)
 {
+    const char *text = c->contrast_group;
+    const bool node = strcmp(text, "node") == 0;
+    char *end = NULL;
+    *out = comm->size;
+    if (c->contrast_weight <= 0 || strcmp(text, "global") == 0) return FX_OK;
+    const long count = node ? comm->local_size : strtol(text, &end, 10);
+    FX_REQUIRE(node || (end != text && *end == '\0' && count > 0), FX_ECONFIG,
+               "contrast.group: \"%s\" is none of global, node, a number of ranks", text);
+    FX_REQUIRE(!node || comm->native || comm->size == 1, FX_ECONFIG,
+               "contrast.group: node: a plan does not know the nodes; say how many ranks are on one");
+    FX_REQUIRE(comm->size % count == 0, FX_ECONFIG,
+               "contrast.group: %s: %d ranks do not divide into groups of %ld", text, comm->size,
+               count);
+    FX_REQUIRE(!node || comm->rank % count == comm->local_rank, FX_ECONFIG,
+               "contrast.group: node: rank %d is the %d. of the %ld on its node: ranks must fill one "
+               "node after the other",
+               comm->rank, comm->local_rank + 1, count);
+    FX_REQUIRE(count == comm->size || c->train_reduce == 0, FX_ECONFIG,
+               "contrast.group: with train.reduce: fixed the bits would depend on the number of ranks; "
+               "use global");
+    *out = (int)count;
+    return FX_OK;
+}
+
+static fx_status from_config(const fx_config *c, const fx_comm *comm, fx_step_options *o)
+{
+    const int ranks = comm->size;
     FX_TRY(fx_model_from_config(c, &o->model));
     const int64_t unit = ranks * c->train_accumulate;
     FX_REQUIRE(c->train_global_batch % unit == 0, FX_ECONFIG,
@@ -21,6 +50,7 @@ static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
                "train.accumulate: with contrast.weight above 0 the latents of the whole batch are "
                "needed at once; "
                "use 1");
+    FX_TRY(contrast_ranks(c, comm, &o->contrast_ranks));
     o->micro_batch = c->train_global_batch / unit;
     o->accumulate = (int)c->train_accumulate;
     o->fixed = c->train_reduce == 1;
@@ -36,7 +66,7 @@ static fx_status from_config(const fx_config *c, int ranks, fx_step_options *o)
     return FX_OK;
 }
 
-fx_status fx_step_options_from_config(const fx_config *c, int ranks, fx_step_options *out)
+fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, fx_step_options *out)
 {
     fx_step_options o = {
         .schedule = {.predict = (fx_predict)c->diffusion_predict,
@@ -57,7 +87,7 @@ fx_status fx_step_options_from_config(const fx_config *c, int ranks, fx_step_opt
                    .eps = 1e-8,
                    .decay = c->train_weight_decay},
     };
-    FX_TRY(from_config(c, ranks, &o));
+    FX_TRY(from_config(c, comm, &o));
     *out = o;
     return FX_OK;
 }
@@ -90,16 +120,18 @@ static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bo
     b->eps = node ? node->out[1] : NULL;
 }
 
+/* The term is the mean over groups; every rank adds its own group's. */
 static fx_objective_options objective_of(const fx_step_options *o, int ranks)
 {
     const int64_t local = o->micro_batch * o->accumulate;
+    const int group = o->contrast_ranks > 0 ? o->contrast_ranks : ranks;
     return (fx_objective_options){.schedule = o->schedule,
                                   .criterion = o->criterion,
-                                  .contrast_weight = o->contrast_weight,
+                                  .contrast_weight = o->contrast_weight * ((float)group / (float)ranks),
                                   .contrast_temperature = o->contrast_temperature,
                                   .global_samples = local * ranks,
                                   .stride = local,
-                                  .ranks = ranks};
+                                  .contrast_ranks = group};
 }
 
 static void record_micro_batch(fx_builder *g, fx_trainee *t, int micro)
@@ -203,6 +235,20 @@ done:
     return status;
 }
 
+/* The ranks that share a contrastive term. Collective. */
+static fx_status open_group(fx_trainee *t)
+{
+    fx_comm *comm = t->exec->options.comm;
+    const int members = t->options.contrast_ranks;
+    if (members == 0 || members == comm->size) return FX_OK;
+    if (members > 1)
+        FX_TRY(comm->ops->split(comm, members, &t->group));
+    else
+        t->group = fx_comm_self();
+    t->exec->options.group = t->group;
+    return FX_OK;
+}
+
 fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool plan_only,
                             fx_trainee **out)
 {
@@ -218,6 +264,7 @@ fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool 
     if (options->fixed) FX_TRY_DONE(fx_params_replicas(t->params, options->accumulate));
     const fx_comm *comm = exec->options.comm;
     if (options->shard) FX_TRY_DONE(fx_params_shard(t->params, comm->rank, comm->size));
+    FX_TRY_DONE(open_group(t));
     FX_TRY_DONE(build(t, plan_only));
     *out = t;
     return FX_OK;
@@ -232,6 +279,10 @@ void fx_trainee_free(fx_trainee **trainee)
     if (!t) return;
     fx_program_free(&t->step);
     fx_params_free(&t->params);
+    if (t->group) {
+        t->exec->options.group = NULL;
+        t->group->ops->close(t->group);
+    }
     fx_free(t->inputs);
     fx_free(t->nodes);
     fx_free(t);
@@ -244,7 +295,7 @@ size_t fx_trainee_bytes(const fx_trainee *t)
     return s.arena_bytes + s.kept_bytes + fx_params_bytes(t->params);
 }
 
-/* Sums of this rank's loss rows by task, and the contrast (equal on all ranks). */
+/* Sums of this rank's loss rows by task, and its group's contrast. */
 static fx_status read_losses(fx_trainee *t, double sum[2], double *contrast)
 {
     float *rows = NULL;
@@ -269,9 +320,9 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
 {
     fx_comm *comm = t->exec->options.comm;
     float norm[4];
-    double sum[2] = {0, 0}, word[3];
+    double sum[2] = {0, 0}, word[4];
     fx_status status = fx_program_run(t->step, step, t->observer);
-    if (status == FX_OK) status = read_losses(t, sum, &report->contrast);
+    if (status == FX_OK) status = read_losses(t, sum, &word[3]);
     if (status == FX_OK) status = fx_program_read(t->step, t->norm, norm);
     FX_TRY(fx_agree(comm, status));
 
@@ -280,13 +331,14 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
     word[0] = finite ? sum[0] : 0;
     word[1] = finite ? sum[1] : 0;
     word[2] = finite ? 0 : 1;
-    FX_TRY(fx_comm_sum_f64(comm, word, 3));
+    FX_TRY(fx_comm_sum_f64(comm, word, 4));
     FX_TRY(fx_comm_max_i64(comm, &blame));
     const double samples = (double)(t->options.micro_batch * t->options.accumulate * comm->size);
     const int tasks = t->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
     report->loss_task[0] = word[0] / samples;
     report->loss_task[1] = word[1] / samples;
     report->loss = (word[0] + word[1]) / (samples * tasks);
+    report->contrast = word[3] / comm->size;
     report->norm = (double)norm[0];
     report->finite = word[2] == 0 && norm[2] != 0;
     report->culprit = blame > 0 ? comm->size - (int)blame : -1;

@@ -31,7 +31,7 @@ fx_status fx_synthetic_condition(fx_program *program, fx_tensor *t)
 static fx_status open_local(fx_synthetic *s)
 {
     fx_step_options options;
-    FX_TRY(fx_step_options_from_config(s->config, s->comm->size, &options));
+    FX_TRY(fx_agree(s->comm, fx_step_options_from_config(s->config, s->comm, &options)));
     FX_TRY(fx_exec_open(s->comm, s->config, &s->exec));
     FX_TRY(fx_trainee_create(s->exec, &options, false, &s->trainee));
     FX_TRY(fx_params_initialize(s->trainee->params, s->exec, (uint64_t)s->config->seed));

@@ -48,7 +48,9 @@ fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *pa
     FX_TRY(fx_agree(comm, fx_exec_open(comm, config, &m->exec)));
     FX_TRY(fx_checkpoint_named(comm, path, m->path));
     FX_TRY(fx_checkpoint_peek(comm, m->path, &m->progress));
-    FX_TRY(fx_step_options_from_config(&m->progress.config, 1, &m->options));
+    fx_config alone = m->progress.config;
+    alone.contrast_weight = 0; /* it may need more ranks */
+    FX_TRY(fx_step_options_from_config(&alone, fx_comm_self(), &m->options));
     m->pixels = m->options.model.image * m->options.model.image;
     FX_TRY(fx_agree(comm, make_parameters(m)));
     FX_TRY(fx_checkpoint_load(comm, m->params, m->exec, m->path, true));

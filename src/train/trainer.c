@@ -90,7 +90,7 @@ static fx_status set_up(trainer *t)
 {
     fx_step_options options;
     fx_status status = FX_OK;
-    FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm->size, &options)));
+    FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm, &options)));
     FX_TRY(fx_agree(t->comm, fx_exec_open(t->comm, t->config, &t->exec)));
     FX_TRY(fx_run_folder_open(t->comm, t->run->folder, &t->folder));
     FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));

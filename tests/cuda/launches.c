@@ -66,7 +66,7 @@ static fx_status count(const char *file, const char *const *overrides)
     const fx_observer observer = {.self = &c, .begin = begin, .end = end};
     const fx_step step = {.update = 1, .gradient_scale = 1, .dropout = true};
     FX_TRY(fx_config_load(&config, file, overrides));
-    FX_TRY(fx_step_options_from_config(&config, 1, &options));
+    FX_TRY(fx_step_options_from_config(&config, fx_comm_self(), &options));
     FX_TRY_DONE(fx_exec_open(fx_comm_self(), &config, &exec));
     FX_TRY_DONE(fx_trainee_create(exec, &options, false, &trainee));
     FX_TRY_DONE(fx_program_run(trainee->step, &step, &observer));

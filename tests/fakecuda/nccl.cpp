@@ -90,11 +90,13 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
 struct meeting {
     MPI_Request request;
     bool met;
+    int me; /* in MPI_COMM_WORLD */
     ncclUniqueId id;
     std::vector<ncclUniqueId> all;
 };
 
-/* Ranks with different ids would wait for each other for ever. */
+/* All ranks connect at a time, those with one id to each other: a row of ranks, of which this one is
+ * the rank that it says. Otherwise some would wait for others for ever. */
 static ncclResult_t connect(group *g, meeting *m)
 {
     int done = 0;
@@ -108,9 +110,18 @@ static ncclResult_t connect(group *g, meeting *m)
                        &m->request);
     }
     if (!done) return ncclInProgress;
-    for (int r = 0; r < g->size; r++)
-        if (memcmp(&m->all[(size_t)r], &m->id, sizeof m->id) != 0)
-            fake_fatal("ranks %d and %d connect with different ids", g->rank, r);
+    const int first = m->me - g->rank, end = first + g->size;
+    for (int r = 0; r < (int)m->all.size(); r++) {
+        const bool same = memcmp(&m->all[(size_t)r], &m->id, sizeof m->id) == 0;
+        if (!same && r >= first && r < end)
+            fake_fatal("ranks %d and %d connect with different ids", m->me, r);
+        if (same && (r < first || r >= end))
+            fake_fatal("ranks %d and %d connect with one id, to different ranks", m->me, r);
+    }
+    MPI_Comm part = MPI_COMM_NULL;
+    MPI_Comm_split(g->mpi, first, g->rank, &part);
+    MPI_Comm_free(&g->mpi);
+    g->mpi = part;
     return ncclSuccess;
 }
 
@@ -126,7 +137,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
     const ncclConfig_t fresh = NCCL_CONFIG_INITIALIZER;
     if (!config || config->magic != fresh.magic || config->size != fresh.size || config->blocking != 0)
         return refuse(ncclInvalidArgument, "a configuration that is not initialised, or blocking");
-    if (size != 1 && (size != world || rank != me))
+    if (rank < 0 || rank >= size || (size != 1 && (rank > me || me - rank + size > world)))
         return refuse(ncclInvalidArgument, "not a rank of this job");
     const auto ranks = std::make_shared<group>(group{MPI_COMM_NULL, rank, size, false, false, 0});
     *comm = new ncclComm{ranks, nullptr, ncclSuccess, 0, nullptr, 0, false};
@@ -136,7 +147,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
     while (absent && size > 1 && atoi(absent) == rank)
         pause();
     const auto m = std::make_shared<meeting>(
-        meeting{MPI_REQUEST_NULL, false, id, std::vector<ncclUniqueId>((size_t)size)});
+        meeting{MPI_REQUEST_NULL, false, me, id, std::vector<ncclUniqueId>((size_t)world)});
     return begin(*comm, [=] { return connect(ranks.get(), m.get()); });
 }
 

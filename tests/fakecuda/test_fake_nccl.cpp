@@ -319,7 +319,8 @@ static void agreement(void)
     });
 }
 
-/* One of two ranks: they differ in what `how` says. */
+/* One of two ranks, or of three that all take themselves for one of two: they differ in what `how`
+ * says. */
 static int play(const std::string &how)
 {
     MPI_Init(nullptr, nullptr);
@@ -331,7 +332,7 @@ static int play(const std::string &how)
     ncclConfig_t config = configured();
     ncclGetUniqueId(&id);
     if (how != "ids") MPI_Bcast(&id, sizeof id, MPI_BYTE, 0, MPI_COMM_WORLD);
-    ncclCommInitRankConfig(&comm, 2, id, rank, &config);
+    ncclCommInitRankConfig(&comm, 2, id, rank == 2 ? 1 : rank, &config);
     settled(comm);
     const size_t count = how == "counts" && rank == 1 ? 9 : 8;
     r.up(r.b);
@@ -356,9 +357,10 @@ static int play(const std::string &how)
     return 0;
 }
 
-static void two_ranks(const char *self, const char *how, const char *message)
+static void ranks(int count, const char *self, const char *how, const char *message)
 {
-    const std::string command = "mpiexec -n 2 " + std::string(self) + " " + how + " 2>&1";
+    const std::string command =
+        "mpiexec -n " + std::to_string(count) + " " + std::string(self) + " " + how + " 2>&1";
     std::string text;
     char piece[256];
     FILE *out = popen(command.c_str(), "r");
@@ -379,9 +381,10 @@ int main(int argc, char **argv)
     asking();
     lost_peers();
     agreement();
-    two_ranks(argv[0], "alike", "element 3 is 6, element 8 is 8");
-    two_ranks(argv[0], "counts", "ncclAllReduce of 8 elements, rank 1 in 0, ncclAllReduce of 9");
-    two_ranks(argv[0], "captures", "of 8 elements, rank 1 in 0, ncclAllReduce of 8 in a graph");
-    two_ranks(argv[0], "ids", "connect with different ids");
+    ranks(2, argv[0], "alike", "element 3 is 6, element 8 is 8");
+    ranks(2, argv[0], "counts", "ncclAllReduce of 8 elements, rank 1 in 0, ncclAllReduce of 9");
+    ranks(2, argv[0], "captures", "of 8 elements, rank 1 in 0, ncclAllReduce of 8 in a graph");
+    ranks(2, argv[0], "ids", "connect with different ids");
+    ranks(3, argv[0], "groups", "connect with one id, to different ranks");
     return end_of_checks();
 }

@@ -6,8 +6,8 @@
  *
  * Planted errors, each caught: one tag for all pieces; ring pieces of half the size (another order,
  * sums as good); the guests' part of a doubling not added (3 ranks); all slots on one scratch block;
- * a sum of bf16 truncated; scratch allocated anew at each start; a strip's extent taken for the block's; fx_agree returning the
- * highest failing rank's message. */
+ * a sum of bf16 truncated; scratch allocated anew at each start; ranks dealt out to groups in turn; a
+ * strip's extent taken for the block's; fx_agree returning the highest failing rank's message. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -321,6 +321,30 @@ static void test_memory_failure_is_returned(void **unused)
     fresh->ops->close(fresh);
 }
 
+/* Groups of consecutive ranks, which know nothing of each other. */
+static void test_groups(void **unused)
+{
+    (void)unused;
+    int all[64] = {0}; /* of ranks of the job */
+    for (int members = 1; members <= comm->size; members++) {
+        if (comm->size % members != 0) continue;
+        fx_comm *group = NULL;
+        const int first = comm->rank / members * members;
+        assert_int_equal(comm->ops->split(comm, members, &group), FX_OK);
+        assert_int_equal(group->size, members);
+        assert_int_equal(group->rank, comm->rank - first);
+        assert_int_equal(group->ops->all_gather(group, &comm->rank, sizeof *all, all), FX_OK);
+        float sum = (float)comm->rank, want = 0;
+        assert_int_equal(group->ops->start_sum(group, &sum, 1) | group->ops->join(group), FX_OK);
+        for (int r = 0; r < members; r++) {
+            assert_int_equal(all[r], first + r);
+            want += (float)(first + r);
+        }
+        assert_true(sum == want);
+        group->ops->close(group);
+    }
+}
+
 static void test_placement(void **unused)
 {
     (void)unused;
@@ -357,6 +381,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_agree),
         cmocka_unit_test(test_memory_failure_is_returned),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_placement),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@ static inline fx_status small_options(const char *const *settings, fx_step_optio
 {
     fx_config config;
     FX_TRY(fx_config_parse(&config, "settings", "", 0, settings));
-    return fx_step_options_from_config(&config, 1, out);
+    return fx_step_options_from_config(&config, fx_comm_self(), out);
 }
 
 static inline fx_status small_exec(fx_exec **out)

@@ -3,8 +3,10 @@
  * with one rank alone that has all samples. Dropout is on; t and eps are drawn by counters. The same
  * ranks give the same bits twice, and all ranks hold the same bits after several updates. With
  * train.reduce: fixed, values, gradients, moments and EMA have the bits of one rank alone after 20
- * steps. The CUDA backend with NCCL is compared with the CPU's by the smaller model: three steps, which
- * are walked, captured and replayed; and the bits of train.reduce: fixed with its own.
+ * steps. With contrast.group, losses, contrast and gradients are the means over what one rank has that
+ * takes the groups one by one. The CUDA backend with NCCL is compared with the CPU's by the smaller
+ * model: three steps, which are walked, captured and replayed; and the bits of train.reduce: fixed with
+ * its own.
  *
  * Run: ranks 1 2 3 4
  * Run: standin ranks 2 4
@@ -19,8 +21,9 @@
  * rank; contrast among own latents only. In train.reduce: fixed: each rank's own samples first in the
  * tree (seen on 4 ranks); each rank's samples added one after the other before the tree over ranks;
  * latents gathered in reverse order of ranks; the last sample left out of the tree on any number of
- * ranks (seen against the ring). On CUDA: the slot left out of the draws, and of dropout; a bucket not
- * reduced; the order of ranks and samples in the tree.
+ * ranks (seen against the ring). In contrast.group: the weight of a group not its share, own rows of
+ * ALL by the rank in the job, the mean over groups left out of the report. On CUDA: the slot left out
+ * of the draws, and of dropout; a bucket not reduced; the order of ranks and samples in the tree.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -40,6 +43,7 @@
 enum {
     COND = 2,
     SIZE_KEYS = 5,
+    MORE_KEYS = 2,
     FIXED_SAMPLES = 4,
     NO_GRADIENT = 26 /* whose true gradient is 0 */
 };
@@ -51,7 +55,8 @@ static const char *const COMMON[] = {
     "model.preset=custom",      "model.heads=2",         "model.mlp_ratio=2",
     "model.dropout=0.1",        "contrast.weight=1",     "data.factor=4",
     "train.learning_rate=1e-3", "train.optimizer=adamw", "train.bucket=0.25"};
-static const char RING[] = "train.reduce=ring", FIXED[] = "train.reduce=fixed";
+static const char *const RING[] = {"train.reduce=ring", NULL}, *const FIXED[] = {"train.reduce=fixed",
+                                                                                 NULL};
 static const char *const OF_12[] = {"data.patch=32", "train.global_batch=12",
                                     "model.channels=32,32,64,64", "model.blocks=1,1,1,1",
                                     "model.depth=3"};
@@ -77,8 +82,9 @@ static fx_comm *job;
 
 /* ---- A model in training on the ranks of a communicator, and the data. */
 
+/* `more`: two settings that win over `size`. */
 static fx_trainee *trainee_of(const char *backend_name, fx_comm *comm, const char *const *size,
-                              const char *reduce)
+                              const char *const *more)
 {
     const fx_golden golden = {.tag = TAG};
     const fx_backend *backend = NULL;
@@ -86,11 +92,13 @@ static fx_trainee *trainee_of(const char *backend_name, fx_comm *comm, const cha
     fx_step_options options;
     fx_trainee *t = NULL;
     fx_exec *exec = NULL;
-    const char *settings[1 + SIZE_KEYS + sizeof COMMON / sizeof *COMMON + 1] = {reduce};
-    memcpy(settings + 1, size, SIZE_KEYS * sizeof *size);
-    memcpy(settings + 1 + SIZE_KEYS, COMMON, sizeof COMMON);
+    enum { COMMON_KEYS = sizeof COMMON / sizeof *COMMON };
+    const char *settings[SIZE_KEYS + COMMON_KEYS + MORE_KEYS + 1] = {0};
+    memcpy(settings, size, SIZE_KEYS * sizeof *size);
+    memcpy(settings + SIZE_KEYS, COMMON, sizeof COMMON);
+    memcpy(settings + SIZE_KEYS + COMMON_KEYS, more, MORE_KEYS * sizeof *more);
     OK(fx_config_parse(&config, "settings", "", 0, settings));
-    OK(fx_step_options_from_config(&config, comm->size, &options));
+    OK(fx_step_options_from_config(&config, comm, &options));
     OK(fx_backend_find(backend_name, &backend));
     OK(backend->open(&(fx_exec_options){.comm = comm, .threads = 1}, &exec));
     OK(fx_trainee_create(exec, &options, false, &t));
@@ -99,9 +107,9 @@ static fx_trainee *trainee_of(const char *backend_name, fx_comm *comm, const cha
     return t;
 }
 
-static fx_trainee *trainee_on(fx_comm *comm, const char *const *size, const char *reduce)
+static fx_trainee *trainee_on(fx_comm *comm, const char *const *size, const char *const *more)
 {
-    return trainee_of(extent->backend, comm, size, reduce);
+    return trainee_of(extent->backend, comm, size, more);
 }
 
 static void trainee_close(fx_trainee *t)
@@ -126,7 +134,7 @@ static int64_t first_slot(const fx_trainee *t)
  */
 static void write_input(fx_trainee *t, const char *name, fx_tensor *tensor, int64_t first, int64_t size)
 {
-    const int64_t samples = local_samples(t) * t->exec->options.comm->size;
+    const int64_t samples = first + t->options.micro_batch;
     float *all = fx_calloc((size_t)(samples * size), sizeof *all);
     assert_non_null(all);
     fx_golden_numbers(TAG, name, 1, all, samples * size);
@@ -134,11 +142,11 @@ static void write_input(fx_trainee *t, const char *name, fx_tensor *tensor, int6
     fx_free(all);
 }
 
-static fx_step_report one_step(fx_trainee *t, int number)
+static fx_step_report step_from(fx_trainee *t, int number, int64_t slot0)
 {
     const fx_step step = {.seed = 7,
                           .step = (uint32_t)number,
-                          .slot0 = (uint32_t)first_slot(t),
+                          .slot0 = (uint32_t)slot0,
                           .learning_rate = 1e-3f,
                           .ema_decay = 0.9f,
                           .update = number + 1,
@@ -147,7 +155,7 @@ static fx_step_report one_step(fx_trainee *t, int number)
     fx_step_report report;
     const int64_t pixels = t->options.model.image * t->options.model.image;
     for (int micro = 0; micro < t->options.accumulate; micro++) {
-        const int64_t first = first_slot(t) + micro * t->options.micro_batch;
+        const int64_t first = slot0 + micro * t->options.micro_batch;
         write_input(t, "snapshots", t->inputs[micro].snapshots, first, pixels * COND);
         write_input(t, "future", t->inputs[micro].future, first, pixels);
         write_input(t, "re", t->inputs[micro].re, first, 1);
@@ -155,6 +163,11 @@ static fx_step_report one_step(fx_trainee *t, int number)
     OK(fx_trainee_step(t, &step, &report));
     assert_true(report.finite);
     return report;
+}
+
+static fx_step_report one_step(fx_trainee *t, int number)
+{
+    return step_from(t, number, first_slot(t));
 }
 
 /* ---- Comparison with one rank alone. */
@@ -177,42 +190,58 @@ static float *numbers_of(fx_trainee *t, int i, fx_slab slab, int64_t *count)
     return x;
 }
 
-static double largest_gradient(fx_trainee *t)
+/* The gradient of every parameter that is trained, one after the other. */
+static float *gradients_of(fx_trainee *t)
+{
+    int64_t all = 0, used = 0, count = 0;
+    for (int i = 0; i < fx_params_count(t->params); i++)
+        if (fx_params_at(t->params, i)->trained) all += fx_count(&fx_params_at(t->params, i)->value);
+    float *out = fx_calloc((size_t)all, sizeof *out);
+    assert_non_null(out);
+    for (int i = 0; i < fx_params_count(t->params); i++, used += count) {
+        count = 0;
+        if (!fx_params_at(t->params, i)->trained) continue;
+        float *x = numbers_of(t, i, FX_SLAB_GRADIENT, &count);
+        memcpy(out + used, x, (size_t)count * sizeof *x);
+        fx_free(x);
+    }
+    return out;
+}
+
+static double largest_gradient(fx_trainee *t, const float *want)
 {
     double largest = 0;
     for (int i = 0; i < fx_params_count(t->params); i++) {
-        int64_t count = 0;
-        if (!fx_params_at(t->params, i)->trained) continue;
-        float *x = numbers_of(t, i, FX_SLAB_GRADIENT, &count);
-        largest = fmax(largest, norm_of(x, count));
-        fx_free(x);
+        const fx_param *p = fx_params_at(t->params, i);
+        if (!p->trained) continue;
+        largest = fmax(largest, norm_of(want, fx_count(&p->value)));
+        want += fx_count(&p->value);
     }
     return largest;
 }
 
-static void compare_gradients(fx_trainee *t, fx_trainee *alone)
+/* want: as of gradients_of. */
+static void compare_gradients(fx_trainee *t, const float *want)
 {
-    const double floor = 1e-6 * largest_gradient(alone);
+    const double floor = 1e-6 * largest_gradient(t, want);
     int compared = 0, trained = 0;
     double worst = 0;
     for (int i = 0; i < fx_params_count(t->params); i++) {
         const char *name = fx_params_at(t->params, i)->name;
-        int64_t count = 0, same = 0;
+        int64_t count = 0;
         if (!fx_params_at(t->params, i)->trained) continue;
-        float *x = numbers_of(t, i, FX_SLAB_GRADIENT, &count),
-              *y = numbers_of(alone, i, FX_SLAB_GRADIENT, &same);
-        assert_int_equal(count, same);
-        const double norm = norm_of(y, count);
+        float *x = numbers_of(t, i, FX_SLAB_GRADIENT, &count);
+        const double norm = norm_of(want, count);
         for (int64_t k = 0; k < count; k++)
-            x[k] -= y[k];
+            x[k] -= want[k];
         const double difference = norm_of(x, count);
         if (norm > floor && difference > 2e-4 * norm)
             fail_msg("%s: %.2e of its norm on %d ranks", name, difference / norm, job->size);
         if (norm > floor) worst = fmax(worst, difference / norm);
         compared += norm > floor;
         trained++;
+        want += count;
         fx_free(x);
-        fx_free(y);
     }
     print_message("%d of %d gradients compared, largest difference %.1e of its norm\n", compared,
                   trained, worst);
@@ -248,9 +277,57 @@ static void ranks_agree_with_one_alone(void **state)
         if (!alone) continue;
         const fx_step_report one = one_step(alone, s);
         compare_reports(&r, &one, s);
-        if (s == 0) compare_gradients(t, alone);
+        if (s > 0) continue;
+        float *want = gradients_of(alone);
+        compare_gradients(t, want);
+        fx_free(want);
     }
     if (alone) trainee_close(alone);
+    OK(job->ops->barrier(job));
+    trainee_close(t);
+}
+
+/* One rank alone takes the samples of one group after the other: losses, contrast and gradients of all
+ * are the means over groups. */
+static void add_group(const char *const *more, int groups, int group, fx_step_report *mean,
+                      float *gradient)
+{
+    fx_trainee *alone = trainee_of("cpu", fx_comm_self(), extent->size, more);
+    const int64_t count = fx_params_elements(alone->params, true);
+    const fx_step_report r = step_from(alone, 0, group * local_samples(alone));
+    float *x = gradients_of(alone);
+    for (int64_t i = 0; i < count; i++)
+        gradient[i] += x[i] / (float)groups;
+    mean->loss += r.loss / groups;
+    mean->loss_task[0] += r.loss_task[0] / groups;
+    mean->loss_task[1] += r.loss_task[1] / groups;
+    mean->contrast += r.contrast / groups;
+    mean->norm = norm_of(gradient, count);
+    fx_free(x);
+    trainee_close(alone);
+}
+
+static void groups_agree_with_each_alone(void **state)
+{
+    (void)state;
+    const int members = job->size == 4 ? 2 : 1, groups = job->size / members;
+    char text[40], batch[40];
+    if (job->size == 1) skip();
+    snprintf(text, sizeof text, "contrast.group=%d", members);
+    fx_trainee *t = trainee_on(job, extent->size, (const char *[]){RING[0], text});
+    const int64_t samples = local_samples(t) * members;
+    const fx_step_report r = one_step(t, 0);
+    snprintf(batch, sizeof batch, "train.global_batch=%d", (int)samples);
+    if (job->rank == 0) {
+        fx_step_report mean = {0};
+        float *gradient = fx_calloc((size_t)fx_params_elements(t->params, true), sizeof *gradient);
+        assert_non_null(gradient);
+        for (int g = 0; g < groups; g++)
+            add_group((const char *[]){RING[0], batch}, groups, g, &mean, gradient);
+        compare_reports(&r, &mean, 0);
+        compare_gradients(t, gradient);
+        fx_free(gradient);
+    }
     OK(job->ops->barrier(job));
     trainee_close(t);
 }
@@ -355,7 +432,9 @@ static void fixed_agrees_with_ring(void **state)
     const fx_step_report r = one_step(t, 0), other = one_step(ring, 0);
     assert_near("loss", r.loss, other.loss, 1e-6);
     assert_near("norm", r.norm, other.norm, 2e-4);
-    compare_gradients(t, ring);
+    float *want = gradients_of(ring);
+    compare_gradients(t, want);
+    fx_free(want);
     trainee_close(t);
     trainee_close(ring);
 }
@@ -365,7 +444,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest first[] = {cmocka_unit_test(the_same_ranks_give_the_same_bits)},
                             second[] = {cmocka_unit_test(fixed_bits_do_not_depend_on_ranks)},
                             third[] = {cmocka_unit_test(fixed_agrees_with_ring)},
-                            fourth[] = {cmocka_unit_test(ranks_agree_with_one_alone)};
+                            fourth[] = {cmocka_unit_test(ranks_agree_with_one_alone)},
+                            fifth[] = {cmocka_unit_test(groups_agree_with_each_alone)};
     const char *backend = getenv("FX_TEST_BACKEND");
     if (backend && strcmp(backend, "cuda") == 0) extent = &CUDA;
     const fx_status status = fx_comm_start(&argc, &argv, &job);
@@ -375,6 +455,7 @@ int main(int argc, char **argv)
     if (failed == 0) failed = cmocka_run_group_tests(second, NULL, NULL);
     if (failed == 0) failed = cmocka_run_group_tests(third, NULL, NULL);
     if (failed == 0) failed = cmocka_run_group_tests(fourth, NULL, NULL);
+    if (failed == 0) failed = cmocka_run_group_tests(fifth, NULL, NULL);
     if (failed) return fx_comm_finish(&job, fx_fail(FX_EVALUE, "%d tests failed", failed));
     return fx_comm_finish(&job, FX_OK);
 }
