@@ -335,7 +335,8 @@ static void test_groups(void **unused)
         assert_int_equal(group->rank, comm->rank - first);
         assert_int_equal(group->ops->all_gather(group, &comm->rank, sizeof *all, all), FX_OK);
         float sum = (float)comm->rank, want = 0;
-        assert_int_equal(group->ops->start_sum(group, &sum, 1) | group->ops->join(group), FX_OK);
+        assert_int_equal(group->ops->start_sum(group, &sum, 1, FX_F32) | group->ops->join(group),
+                         FX_OK);
         for (int r = 0; r < members; r++) {
             assert_int_equal(all[r], first + r);
             want += (float)(first + r);
