@@ -1,12 +1,13 @@
 /* test_fake_nccl.cpp: the rules of the stand-in for NCCL, each broken once, on one rank; what the
- * ranks' calls must agree in, on two.
+ * ranks' calls must agree in, on two and three.
  *
  * Run: standin only
  * Planted and caught: in nccl.cpp work put into the stream by the call itself, a second call let in
  * before the first is done, a destroyed communicator accepted, and one left at the end; the second
  * stream, memory of the host, overlaps, the place in the result, the queue and the flush not looked at;
- * an aborted collective that still waits; ids, calls, types and captures not compared. In stream.cpp an
- * event of a capture answered for, the host's clock not joined by the question. */
+ * an aborted collective that still waits; ids, calls, types and captures not compared; one id for
+ * overlapping groups let pass. In stream.cpp an event of a capture answered for, the host's clock not
+ * joined by the question. */
 #include <unistd.h>
 
 #include "dies.h"

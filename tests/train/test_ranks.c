@@ -23,7 +23,8 @@
  * latents gathered in reverse order of ranks; the last sample left out of the tree on any number of
  * ranks (seen against the ring). In contrast.group: the weight of a group not its share, own rows of
  * ALL by the rank in the job, the mean over groups left out of the report. On CUDA: the slot left out
- * of the draws, and of dropout; a bucket not reduced; the order of ranks and samples in the tree.
+ * of the draws, and of dropout; a bucket not reduced; the order of ranks and samples in the tree; of
+ * groups, the gather over all ranks, own rows by the rank in the job.
  */
 #include <math.h>
 #include <setjmp.h>
