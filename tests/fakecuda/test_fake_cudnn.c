@@ -6,7 +6,7 @@
  * Run: cudnn
  * Planted and caught: rules taken out one at a time: channels; a uid of two tensors; the alignment of
  * tensors, and of pointers; setting when finished (by the table alone: the installed library refuses it
- * as well); memory read and written. */
+ * as well); memory read and written; an engine's number and knobs. */
 #include <cuda_runtime_api.h>
 #include <cudnn.h>
 #include <stdio.h>
@@ -101,6 +101,25 @@ static void policies(void)
     p.dtype = FX_F32;
     const fx_graph g = fx_product_graph(&p);
     check(plans(&g, true, &plan) && !plan.tensor_core, "strict fp32 is without tensor cores");
+    fx_cudnn_plan_close(&plan);
+}
+
+/* An engine by its number and knobs. */
+static void choices(void)
+{
+    const fx_cudnn_device device = {.handle = handle};
+    const fx_cudnn_policy policy = {.workspace = 64 << 20};
+    const fx_graph g = fx_product_graph(&SOUND);
+    fx_cudnn_plan plan, again;
+    check(plans(&g, false, &plan), "a sound graph");
+    check(fx_cudnn_plan_restore(&device, &g, &policy, &plan.choice, &again) == FX_OK, "the same again");
+    fx_cudnn_plan_close(&again);
+    fx_cudnn_choice other = plan.choice;
+    check(other.knobs > 0, "an engine with knobs");
+    other.knob[0].value = 99999;
+    check(fx_cudnn_plan_restore(&device, &g, &policy, &other, &again) != FX_OK, "no such value");
+    other.engine = 99999;
+    check(fx_cudnn_plan_restore(&device, &g, &policy, &other, &again) != FX_OK, "no such engine");
     fx_cudnn_plan_close(&plan);
 }
 
@@ -275,6 +294,7 @@ int main(int argc, char **argv)
     cudnnSetStream(handle, stream);
     graphs();
     policies();
+    choices();
     descriptors();
     runs(stream);
     handle_before_plans();

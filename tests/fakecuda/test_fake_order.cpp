@@ -4,8 +4,8 @@
  *
  * Run: standin only
  * Planted and caught: in stream.cpp work run when queued, a wait that does not wait, the host's clock
- * not joined, a waiting stream's likewise; in order.cpp reads forgotten, gaps not filled, a piece not
- * cut where a write ends. */
+ * not joined, a waiting stream's likewise, times of events that have none, or are not done; in
+ * order.cpp reads forgotten, gaps not filled, a piece not cut where a write ends. */
 #include "dies.h"
 
 static const char *const SCHEDULES[] = {"order", "first", "last", "random"};
@@ -149,10 +149,36 @@ static void races(void)
     });
 }
 
+static void times(void)
+{
+    rig r;
+    float milliseconds = -1;
+    const cudaEvent_t untimed = new_event();
+    cudaEvent_t start = nullptr, end = nullptr;
+    is(cudaEventCreateWithFlags(&start, cudaEventDefault), cudaSuccess, "an event with a time");
+    is(cudaEventCreateWithFlags(&end, cudaEventDefault), cudaSuccess, "an event with a time");
+    is(cudaEventElapsedTime(&milliseconds, start, end), cudaErrorInvalidResourceHandle,
+       "events that were not recorded");
+    cudaEventRecord(untimed, r.a);
+    cudaEventRecord(start, r.a);
+    for (int i = 0; i < 3; i++)
+        fake_enqueue(r.a, "work", {}, [] {});
+    cudaEventRecord(end, r.a);
+    is(cudaEventElapsedTime(&milliseconds, start, end), cudaErrorNotReady, "before the work is done");
+    cudaStreamSynchronize(r.a);
+    is(cudaEventElapsedTime(&milliseconds, untimed, end), cudaErrorInvalidResourceHandle,
+       "an event without a time");
+    is(cudaEventElapsedTime(&milliseconds, start, end), cudaSuccess, "after it is done");
+    holds(milliseconds > 0.00299f && milliseconds < 0.00301f, "a microsecond for each piece of work");
+    for (const cudaEvent_t event : {untimed, start, end})
+        cudaEventDestroy(event);
+}
+
 int main(void)
 {
     races();
     laziness();
     schedules();
+    times();
     return end_of_checks();
 }
