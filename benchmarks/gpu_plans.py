@@ -219,8 +219,8 @@ of the step's list.
        [launches(counter, p) for p in PRESETS])}
 
 Group norms are most of it, because they go image by image, so that their second pass finds an image in the L2 cache. What a node
-of a graph costs on the device, a microsecond or two as others report it, is not in the floors above: for {PUBLISHED} samples of `small`
-it would be several milliseconds of some 40, and is the first thing to look at on a GPU.
+of a graph costs on the device is not in the floors above, and not known here: every microsecond of it would be a millisecond a step
+for each thousand nodes. It is the first thing to look at on a GPU.
 """
 
 
