@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "flexhpc/error.h"
 #include "flexhpc/str.h"
 
@@ -54,6 +55,11 @@ fx_status fx_json_entry(const fx_json *array, int i, fx_json *out);
  * keys sorted, doubles with 17 digits, so equal values are equal bytes. Takes no reference. A NULL
  * value is a failure of whoever built it: no memory, or a number that is not finite. */
 fx_status fx_json_write(const char *file, const json_t *value);
+
+/* `rows`, a list of objects, under the names of `columns` (NULL-terminated; what a row lacks is "-"):
+ * as an aligned table, and as a CSV file with 9 digits (table.c). */
+void fx_table_print(FILE *out, const json_t *rows, const char *const *columns);
+fx_status fx_table_csv(const char *file, const json_t *rows, const char *const *columns);
 
 #ifdef __cplusplus
 }

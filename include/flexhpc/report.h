@@ -51,6 +51,7 @@ typedef struct fx_chart {
     int64_t smooth; /* above 1: the curves are drawn pale, their means over so many points on top */
     const fx_curve *curve;
     int curves;
+    const double *const *low, *const *high; /* by curve: ends of its error bars, or both NULL */
 } fx_chart;
 
 /* A row of pictures: input, model, truth, and the error model - truth, which is computed. All share one
@@ -87,6 +88,9 @@ typedef struct fx_report {
 /* Writes the report; an older one is replaced in one step, or kept when this fails. FX_EARG when a
  * panel's sizes can't be, FX_EVALUE when a picture holds NaN. Local: one rank writes. */
 fx_status fx_report_write(const fx_report *report, const char *path);
+
+/* One chart as an SVG file of its own. Local. */
+fx_status fx_chart_write(const fx_chart *chart, const char *path);
 
 #ifdef __cplusplus
 }

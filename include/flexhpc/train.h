@@ -186,9 +186,11 @@ fx_status fx_gpu_write(const fx_gpu_report *report, const char *file);
 
 /* Runs bench.steps steps on synthetic inputs with every entry timed; on a GPU by its own clock, and
  * measured by its limits. Rank 0's times as a table by op to `out`, unless NULL; every entry of the
- * newest step on every rank to the JSON file `trace`, unless NULL, in Chrome's trace format.
- * Collective; `trace` is NULL on all ranks or on none. */
-fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, FILE *out);
+ * newest step on every rank to the JSON file `trace`, unless NULL, in Chrome's trace format; rank 0's
+ * mean times to the JSON file `times`, unless NULL, for fx_foresee. Collective; `trace` and `times` are
+ * NULL on all ranks or on none. */
+fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, const char *times,
+                     FILE *out);
 
 /* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations.
  * Local. */

@@ -1,4 +1,5 @@
 /* arguments.c: from a command line to the command and what it is told, by the tables of cli.h. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -226,4 +227,29 @@ void fx_cli_free(fx_cli *cli)
 fx_status fx_cli_config(const fx_cli *cli, fx_config *out)
 {
     return fx_config_load(out, cli->config, cli->override);
+}
+
+fx_status fx_cli_number(const char *option, const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    char *end = NULL;
+    if (!text) return FX_OK;
+    const long long value = strtoll(text, &end, 10);
+    FX_REQUIRE(end != text && *end == '\0' && value >= least && value <= most, FX_ECONFIG,
+               "%s: \"%s\" is no number from %lld to %lld", option, text, (long long)least,
+               (long long)most);
+    *out = value;
+    return FX_OK;
+}
+
+fx_status fx_cli_rows(const fx_cli *cli, json_t *result, const char *const *columns)
+{
+    fx_status status = FX_OK;
+    if (result) {
+        const json_t *rows = json_object_get(result, "rows");
+        fx_table_print(stdout, rows, columns);
+        if (cli->json) status = fx_json_write(cli->json, result);
+        if (status == FX_OK && cli->csv) status = fx_table_csv(cli->csv, rows, columns);
+        json_decref(result);
+    }
+    return fx_agree(cli->comm, status);
 }

@@ -1,4 +1,5 @@
-/* flexhpc bench CONFIG: times training steps and sampling on synthetic inputs. Collective. */
+/* flexhpc bench CONFIG, also called bench step: times training steps and sampling on synthetic inputs.
+ * The other modes of bench have a file each. Collective. */
 #include "cli.h"
 #include "flexhpc/train.h"
 
@@ -34,12 +35,12 @@ static fx_status run(fx_cli *cli)
     return fx_agree(cli->comm, status);
 }
 
-const fx_command fx_command_bench = {
-    .name = "bench",
-    .arguments = "CONFIG",
-    .help = "time training steps and sampling without a data set",
-    .options = FX_OPTIONS(FX_OPTION_TEXT("--json", "FILE", json, "writes the results as JSON")),
-    .config = FX_NEEDS_CONFIG,
-    .ranks = true,
-    .run = run,
-};
+#define BENCH(word)                                                                                    \
+    {                                                                                                  \
+        .name = word, .arguments = "CONFIG",                                                           \
+        .help = "time training steps and sampling without a data set",                                 \
+        .options = FX_OPTIONS(FX_OPTION_TEXT("--json", "FILE", json, "writes the results as JSON")),   \
+        .config = FX_NEEDS_CONFIG, .ranks = true, .run = run                                           \
+    }
+const fx_command fx_command_bench = BENCH("bench");
+const fx_command fx_command_bench_step = BENCH("bench step");

@@ -10,6 +10,7 @@
 
 #include "flexhpc/comm.h"
 #include "flexhpc/config.h"
+#include "flexhpc/json.h"
 #include "flexhpc/mem.h"
 
 typedef struct fx_cli {
@@ -22,7 +23,8 @@ typedef struct fx_cli {
     int overrides;
     const char *run, *resume, *time_limit, *json, *out, *origin, *ranks; /* NULL: not given */
     const char *site, *nodes, *time, *job;                               /* NULL: not given */
-    fx_pool *pool;                                                       /* of what is above */
+    const char *csv, *plot, *batch, *repeats, *network, *profile, *comm_file, *io_file, *fraction;
+    fx_pool *pool; /* of what is above */
     fx_comm *comm; /* one rank alone where the command needs no more */
     int exit_code; /* when the command succeeds; 0 unless it says otherwise */
 } fx_cli;
@@ -85,7 +87,12 @@ typedef struct fx_command {
     X(checkpoint_verify)                                                                           \
     X(checkpoint_compare)                                                                          \
     X(bench_gpu)                                                                                   \
+    X(bench_step)                                                                                  \
+    X(bench_comm)                                                                                  \
+    X(bench_io)                                                                                    \
+    X(bench_scaling)                                                                               \
     X(bench)                                                                                       \
+    X(predict)                                                                                     \
     X(profile)                                                                                     \
     X(info)                                                                                        \
     X(jobscript)
@@ -113,6 +120,15 @@ const char *fx_cli_quote(fx_pool *pool, const char *word);
 
 /* The configuration: CONFIG, where given, with the overrides. Local. */
 fx_status fx_cli_config(const fx_cli *cli, fx_config *out);
+
+/* The whole number that an option was given, from `least` to `most`; *out stays when `text` is NULL.
+ * FX_ECONFIG. Local. */
+fx_status fx_cli_number(const char *option, const char *text, int64_t least, int64_t most,
+                        int64_t *out);
+
+/* What a benchmark gives, on rank 0 (NULL elsewhere; taken over): its "rows" as a table on standard
+ * output, and to the files that --json and --csv name. Collective. */
+fx_status fx_cli_rows(const fx_cli *cli, json_t *result, const char *const *columns);
 
 /* Prints help and returns true when the command line asks for it: no command, `help [COMMAND]`, --help
  * or -h anywhere. *code is then main's. Local. */

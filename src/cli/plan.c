@@ -1,7 +1,5 @@
 /* flexhpc plan CONFIG: what a training step will hold and do on the first of --ranks N, without doing
  * it or taking its memory. Local. */
-#include <stdlib.h>
-
 #include "cli.h"
 #include "flexhpc/checkpoint.h"
 #include "flexhpc/data.h"
@@ -149,17 +147,6 @@ static void print_shards(const column *c, int ranks)
     printf(" in all %.1f\n", all);
 }
 
-static fx_status parse_ranks(const char *text, int *ranks)
-{
-    char *end = NULL;
-    if (!text) return FX_OK;
-    const long count = strtol(text, &end, 10);
-    FX_REQUIRE(end != text && *end == '\0' && count >= 1 && count <= RANKS_MAX, FX_ECONFIG,
-               "--ranks: \"%s\" is no number of ranks", text);
-    *ranks = (int)count;
-    return FX_OK;
-}
-
 static fx_status write_nodes(const fx_trainee *t, const char *file)
 {
     FILE *out = fopen(file, "we");
@@ -176,8 +163,10 @@ static fx_status run(fx_cli *cli)
     column columns[OPTIONS] = {0};
     fx_exec *exec = NULL;
     fx_comm job = *cli->comm; /* whose other ranks are not there */
+    int64_t ranks = 1;
     fx_status status = FX_OK;
-    FX_TRY(parse_ranks(cli->ranks, &job.size));
+    FX_TRY(fx_cli_number("--ranks", cli->ranks, 1, RANKS_MAX, &ranks));
+    job.size = (int)ranks;
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_step_options_from_config(&config, &job, &options));
     const column *chosen = &columns[options.recompute];

@@ -62,6 +62,7 @@ double fx_node_bytes(const fx_node *node, fx_pass pass)
 {
     const unsigned reads = node->op->backward_reads, all = ~0u;
     if (node->op->communicates || node->id == FX_OP_join) return 0;
+    if (node->id == FX_OP_widen) return 3 * bytes_of(node->in, 1, all); /* fp32 from bf16 */
     if (pass == FX_FORWARD && !node->out[0]) return bytes_in_place(node);
     if (pass == FX_FORWARD)
         return bytes_of(node->in, FX_MAX_IN, all) + bytes_of(node->out, FX_MAX_OUT, all) +

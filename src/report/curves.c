@@ -6,8 +6,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "flexhpc/io.h"
+
 enum { WIDTH = 460, HEIGHT = 280, LEFT = 58, RIGHT = 14, TOP = 28, BOTTOM = 42 };
-enum { COLOURS = 6, STRETCHES = 300, DOTS_MAX = 40, TICKS_MAX = 64 };
+enum { COLOURS = 6, STRETCHES = 300, DOTS_MAX = 40, TICKS_MAX = 64, CAP = 3, LEGEND_ROW = 17 };
 static const double DECADES = 10; /* a logarithmic axis shows no more below its top */
 
 typedef struct axis {
@@ -93,6 +95,13 @@ static void set_axis(axis *a, bool round, int wanted)
     if (smallest < 1e-3 || largest >= 1e5) a->exponent = (int)floor(log10(largest) + 1e-9);
 }
 
+static void stretch(axis *a, double v)
+{
+    if (!shown(a, v)) return;
+    a->low = fmin(a->low, v);
+    a->high = fmax(a->high, v);
+}
+
 static void fit_axes(const fx_chart *chart, axis *x, axis *y)
 {
     *x = (axis){
@@ -103,10 +112,10 @@ static void fit_axes(const fx_chart *chart, axis *x, axis *y)
         for (int64_t i = 0; i < chart->curve[c].count; i++) {
             const double u = chart->curve[c].x[i], v = chart->curve[c].y[i];
             if (!shown(x, u) || !shown(y, v)) continue;
-            x->low = fmin(x->low, u);
-            x->high = fmax(x->high, u);
-            y->low = fmin(y->low, v);
-            y->high = fmax(y->high, v);
+            stretch(x, u);
+            stretch(y, v);
+            if (chart->low) stretch(y, chart->low[c][i]);
+            if (chart->high) stretch(y, chart->high[c][i]);
         }
     set_axis(x, false, 5);
     set_axis(y, true, 6);
@@ -223,6 +232,18 @@ static void draw_dots(text *t, const fx_curve *c, const axis *x, const axis *y)
             fx_text_add(t, "M%.1f %.1fh0", place(x, c->x[i]), place(y, c->y[i]));
 }
 
+/* Vertical lines with caps. */
+static void draw_bars(text *t, const fx_curve *c, const double *low, const double *high, const axis *x,
+                      const axis *y)
+{
+    for (int64_t i = 0; i < c->count; i++) {
+        if (!shown(x, c->x[i]) || !shown(y, low[i]) || !shown(y, high[i])) continue;
+        const double at = place(x, c->x[i]), bottom = place(y, low[i]), top = place(y, high[i]);
+        fx_text_add(t, "M%.1f %.1fh%dM%.1f %.1fV%.1fM%.1f %.1fh%d", at - CAP, bottom, 2 * CAP, at,
+                    bottom, top, at - CAP, top, 2 * CAP);
+    }
+}
+
 /* Means over `width` points around evenly spaced places; only whole windows, but for the ends. */
 static void draw_means(pen *p, const fx_curve *c, int64_t width)
 {
@@ -251,17 +272,11 @@ static void legend_write(text *t, const fx_chart *chart)
     fx_text_add(t, "</div>");
 }
 
-void chart_write(text *t, const fx_chart *chart)
+/* Axes and curves, in units of the view box. */
+static void plot_write(text *t, const fx_chart *chart)
 {
     axis x, y;
     fit_axes(chart, &x, &y);
-    fx_text_add(t, "<figure class=\"chart\"><figcaption>");
-    text_escaped(t, chart->title);
-    fx_text_add(t, "</figcaption>");
-    if (chart->curves > 1) legend_write(t, chart);
-    fx_text_add(t, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
-    text_escaped(t, chart->title);
-    fx_text_add(t, "\">\n");
     axes_write(t, chart, &x, &y);
     fx_text_add(t, "<svg width=\"%d\" height=\"%d\">\n", WIDTH,
                 HEIGHT - BOTTOM + 1); /* cuts what lies below the axis */
@@ -275,6 +290,10 @@ void chart_write(text *t, const fx_chart *chart)
         fx_text_add(t, "<path class=\"dots s%d\" d=\"", c % COLOURS);
         draw_dots(t, &chart->curve[c], &x, &y);
         fx_text_add(t, "\"/>\n");
+        if (!chart->low || !chart->high) continue;
+        fx_text_add(t, "<path class=\"bars s%d\" d=\"", c % COLOURS);
+        draw_bars(t, &chart->curve[c], chart->low[c], chart->high[c], &x, &y);
+        fx_text_add(t, "\"/>\n");
     }
     for (int c = 0; chart->smooth > 1 && c < chart->curves; c++) {
         pen p = {.t = t, .x = &x, .y = &y};
@@ -282,11 +301,57 @@ void chart_write(text *t, const fx_chart *chart)
         draw_means(&p, &chart->curve[c], chart->smooth);
         fx_text_add(t, "\"/>\n");
     }
-    fx_text_add(t, "</svg></svg>");
+    fx_text_add(t, "</svg>");
+}
+
+void chart_write(text *t, const fx_chart *chart)
+{
+    fx_text_add(t, "<figure class=\"chart\"><figcaption>");
+    text_escaped(t, chart->title);
+    fx_text_add(t, "</figcaption>");
+    if (chart->curves > 1) legend_write(t, chart);
+    fx_text_add(t, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
+    text_escaped(t, chart->title);
+    fx_text_add(t, "\">\n");
+    plot_write(t, chart);
+    fx_text_add(t, "</svg>");
     if (chart->note) {
         fx_text_add(t, "<p class=\"note\">");
         text_escaped(t, chart->note);
         fx_text_add(t, "</p>");
     }
     fx_text_add(t, "</figure>\n");
+}
+
+/* Title and legend, a row each, above the plot. */
+fx_status fx_chart_write(const fx_chart *chart, const char *path)
+{
+    text t = {0};
+    const int head = LEGEND_ROW * (chart->curves + 1) + 6;
+    fx_text_add(&t,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" viewBox=\"0 0 %d %d\" "
+                "font-family=\"sans-serif\">\n<style>\n",
+                WIDTH, HEIGHT + head);
+    for (const char *const *rule = report_style; *rule; rule++)
+        fx_text_add(&t, "%s\n", *rule);
+    fx_text_add(&t,
+                "</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"var(--card)\"/>\n"
+                "<text class=\"name\" x=\"4\" y=\"%d\">",
+                LEGEND_ROW);
+    text_escaped(&t, chart->title);
+    fx_text_add(&t, "</text>\n");
+    for (int c = 0; c < chart->curves; c++) {
+        const int y = LEGEND_ROW * (c + 2);
+        fx_text_add(&t, "<path class=\"line s%d\" d=\"M%d %dh26\"/><text x=\"%d\" y=\"%d\">",
+                    c % COLOURS, LEFT, y - 4, LEFT + 34, y);
+        text_escaped(&t, chart->curve[c].name);
+        fx_text_add(&t, "</text>\n");
+    }
+    fx_text_add(&t, "<svg y=\"%d\" width=\"%d\" height=\"%d\">\n", head, WIDTH, HEIGHT);
+    plot_write(&t, chart);
+    fx_text_add(&t, "</svg></svg>\n");
+    fx_status status = t.status;
+    if (status == FX_OK) status = fx_write_text(path, t.bytes, t.length);
+    fx_text_free(&t);
+    return status;
 }

@@ -101,6 +101,7 @@ const char *const report_style[] = {
     ".s5{stroke:var(--s5);stroke-dasharray:1 2}",
     ".pale{stroke-dasharray:none}",
     ".dots{fill:none;stroke-width:5.5;stroke-linecap:round;stroke-dasharray:none}",
+    ".bars{fill:none;stroke-width:1.2;stroke-dasharray:none}",
     (".legend{display:flex;flex-wrap:wrap;gap:0 16px;font-size:13px;color:var(--soft);"
      "margin:2px 0 4px}"),
     ".legend span{display:inline-flex;align-items:center;gap:6px}",

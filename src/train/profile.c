@@ -172,8 +172,9 @@ static fx_status gather_trace(const fx_synthetic *s, const fx_recorder *r, const
 }
 
 static fx_status record(fx_synthetic *s, fx_recorder *r, const fx_device_limits *limits,
-                        const char *trace, FILE *out)
+                        const char *trace, const char *times, FILE *out)
 {
+    fx_status status = FX_OK;
     const int steps = (int)s->config->bench_steps;
     double one, seconds = 0;
     for (int64_t i = 0; i < s->config->bench_warmup; i++)
@@ -184,6 +185,8 @@ static fx_status record(fx_synthetic *s, fx_recorder *r, const fx_device_limits 
         seconds += one / steps;
     }
     if (out) print_table(r, steps, seconds, limits, out);
+    if (times && s->comm->rank == 0) status = fx_recorder_write(r, s, steps, seconds, times);
+    FX_TRY(fx_agree(s->comm, status));
     return trace ? gather_trace(s, r, trace) : FX_OK;
 }
 
@@ -199,7 +202,8 @@ static fx_status measure_limits(fx_comm *comm, const fx_config *config, bool *gp
     return fx_agree(comm, status);
 }
 
-fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, FILE *out)
+fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, const char *times,
+                     FILE *out)
 {
     fx_synthetic s;
     fx_recorder r = {0};
@@ -207,7 +211,7 @@ fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, 
     bool gpu = false;
     FX_TRY(measure_limits(comm, config, &gpu, &limits));
     fx_status status = fx_synthetic_open(comm, config, &s);
-    if (status == FX_OK) status = record(&s, &r, gpu ? &limits : NULL, trace, out);
+    if (status == FX_OK) status = record(&s, &r, gpu ? &limits : NULL, trace, times, out);
     fx_recorder_free(&r, s.trainee);
     fx_synthetic_close(&s);
     return status;

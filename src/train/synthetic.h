@@ -47,4 +47,9 @@ void fx_recorder_free(fx_recorder *r, fx_trainee *trainee);
 /* Share of `seconds`, all recorded steps together, that is not spent in convolutions. Local. */
 double fx_recorder_outside_conv(const fx_recorder *r, double seconds);
 
+/* Mean seconds of every entry over `steps` recorded steps, whose mean is `seconds`, as the JSON file
+ * that `flexhpc predict` and `bench replay` read (profile_times.c). Local. */
+fx_status fx_recorder_write(const fx_recorder *r, const fx_synthetic *s, int steps, double seconds,
+                            const char *file);
+
 #endif

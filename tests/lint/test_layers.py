@@ -37,7 +37,8 @@ HEADERS = {
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
     "ops": "schedule.h",
     "model": "layers.h model.h",
-    "train": "train.h trained.h checkpoint.h watchdog.h",
+    "report": "report.h scaling.h",
+    "train": "train.h trained.h bench.h checkpoint.h watchdog.h",
 }
 LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in names.split()}
 

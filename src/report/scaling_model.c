@@ -1,0 +1,214 @@
+/* scaling_model.c: the time of a training step on n ranks. Sums of S bytes on a network of rows (g
+ * devices a node, hop latencies a_in and a_out, b = FRACTION x min(inner, outer) bytes a second, inner
+ * alone inside one node): ring  2 (n - 1) a + 2 (n - 1) / n S / b      a: the mean hop, ((g - 1) a_in +
+ * a_out) / g tree  2 (log2(nodes) a_out + (g - 1) a_in) + 2 S / (TREE b) whichever is shorter (Thakur,
+ * Rabenseifner, Gropp 2005; NCCL chooses between the same two). Measured sums are interpolated at the
+ * measured number of ranks and carried to others by the same ring, or by recursive doubling, log2(n) (a
+ * + S / b), with a and b from the smallest and the largest measured size.
+ *
+ * What the model lacks: congestion between jobs, stragglers that stay slow, kernels that lose
+ * efficiency on small batches, hosts that can't keep up. Its efficiencies are upper bounds. */
+#include "flexhpc/scaling.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "flexhpc/json.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/rng.h"
+
+static const double FRACTION =
+    0.85; /* of a link's rate that sums of NCCL's reach: nccl-tests issues 212, 290:
+             46 to 48 of 50 GB/s a 400G adapter, 370 of 450 GB/s of NVLink */
+static const double TREE = 0.9; /* of that by a tree */
+enum { JITTER_STEPS = 32 };
+
+static const fx_device_rates h100 = {"H100", 798e12, 3.0e12,
+                                     "bf16 matrix product and copy, measured on an H100 SXM"};
+static const fx_device_rates h200 = {"H200", 790e12, 4.3e12,
+                                     "bf16 matrix product and copy, measured on an H200 SXM"};
+static const fx_device_rates a100 = {"A100", 280e12, 1.7e12,
+                                     "assumed: 90 % of 312 TFLOP/s, 85 % of 2.0 TB/s, of an A100-80"};
+
+const fx_network fx_networks[] = {
+    {"h100-ndr", "8 H100 a node, NVLink, 8 x 400G NDR InfiniBand", &h100, 8, 450e9, 400e9, 1.5e-6, 6e-6,
+     "NVLink 4: 450 GB/s one way a GPU; 50 GB/s an adapter; hops assumed"},
+    {"h200-ndr", "8 H200 a node, NVLink, 8 x 400G NDR InfiniBand", &h200, 8, 450e9, 400e9, 1.5e-6, 6e-6,
+     "as h100-ndr"},
+    {"a100-slingshot", "4 A100 a node, NVLink, 4 x 200G Slingshot 11 (Perlmutter)", &a100, 4, 300e9,
+     100e9, 1.5e-6, 7e-6, "docs.nersc.gov/systems/perlmutter/architecture; hops assumed"},
+    {"h100-200g", "8 H100 a node, NVLink, one 200G adapter", &h100, 8, 450e9, 25e9, 1.5e-6, 7e-6,
+     "a node's one adapter of 25 GB/s; hops assumed"},
+    {0},
+};
+
+fx_status fx_network_find(const char *name, const fx_network **out)
+{
+    const char *names[16];
+    int count = 0;
+    for (; fx_networks[count].name; count++) {
+        names[count] = fx_networks[count].name;
+        if (strcmp(name, names[count]) != 0) continue;
+        *out = &fx_networks[count];
+        return FX_OK;
+    }
+    const char *nearest = fx_nearest(name, names, count);
+    return fx_fail(FX_ECONFIG, "--network: %s is not in the table; %s%s?", name,
+                   nearest ? "did you mean " : "perhaps ", nearest ? nearest : names[0]);
+}
+
+fx_status fx_sum_curve_read(const char *file, fx_sum_curve *out)
+{
+    enum { FILE_MOST = 1 << 20, RANKS_MOST = 1 << 24 };
+    fx_json root, rows, row;
+    char kind[16];
+    int64_t ranks = 0;
+    fx_status status = FX_OK;
+    *out = (fx_sum_curve){0};
+    FX_TRY(fx_json_load(file, FILE_MOST, &root));
+    FX_TRY_DONE(fx_json_text(&root, "kind", kind, sizeof kind));
+    FX_REQUIRE_DONE(strcmp(kind, "comm") == 0, FX_EVALUE, "%s: holds %s, not a result of bench comm",
+                    file, kind);
+    FX_TRY_DONE(fx_json_int(&root, "ranks", 2, RANKS_MOST, &ranks));
+    FX_TRY_DONE(fx_json_array(&root, "rows", 2, FX_SUM_ROWS, &rows, &out->count));
+    out->ranks = (int)ranks;
+    for (int i = 0; i < out->count; i++) {
+        FX_TRY_DONE(fx_json_entry(&rows, i, &row));
+        FX_TRY_DONE(
+            fx_json_real(&row, "bytes", i > 0 ? out->bytes[i - 1] + 1 : 1, 1e15, &out->bytes[i]));
+        FX_TRY_DONE(fx_json_real(&row, "median_s", 1e-9, 1e6, &out->seconds[i]));
+    }
+done:
+    fx_json_free(&root);
+    return status;
+}
+
+/* At the measured number of ranks: straight lines between sizes, the last one's rate beyond. */
+static double interpolated(const fx_sum_curve *c, double bytes)
+{
+    int i = 1;
+    if (bytes <= c->bytes[0]) return c->seconds[0];
+    if (bytes >= c->bytes[c->count - 1])
+        return c->seconds[c->count - 1] * bytes / c->bytes[c->count - 1];
+    while (bytes > c->bytes[i])
+        i++;
+    const double part = (bytes - c->bytes[i - 1]) / (c->bytes[i] - c->bytes[i - 1]);
+    return c->seconds[i - 1] + part * (c->seconds[i] - c->seconds[i - 1]);
+}
+
+static double measured_rate(const fx_sum_curve *c)
+{
+    return 2.0 * (c->ranks - 1) / c->ranks * c->bytes[c->count - 1] / c->seconds[c->count - 1];
+}
+
+static double measured_hop(const fx_sum_curve *c)
+{
+    return c->seconds[0] / ceil(log2(c->ranks));
+}
+
+static double carried_over(const fx_sum_curve *c, int ranks, double bytes)
+{
+    const double hop = measured_hop(c), rate = measured_rate(c);
+    return fmin(2.0 * (ranks - 1) * hop + 2.0 * (ranks - 1) / ranks * bytes / rate,
+                ceil(log2(ranks)) * (hop + bytes / rate));
+}
+
+static double rate_of(const fx_network *w, int ranks)
+{
+    return FRACTION * (ranks <= w->per_node ? w->inner : fmin(w->inner, w->outer));
+}
+
+/* Of one step around all ranks: most hops stay inside a node. */
+static double ring_hop(const fx_network *w, int ranks)
+{
+    if (ranks <= w->per_node) return w->inner_hop * (ranks - 1) / ranks;
+    return ((w->per_node - 1) * w->inner_hop + w->outer_hop) / w->per_node;
+}
+
+double fx_sum_seconds(const fx_fabric *f, int ranks, double bytes)
+{
+    if (ranks <= 1 || bytes <= 0) return 0;
+    if (f->measured)
+        return ranks == f->measured->ranks ? interpolated(f->measured, bytes)
+                                           : carried_over(f->measured, ranks, bytes);
+    const fx_network *w = f->network;
+    const double rate = rate_of(w, ranks), inside = fmin(ranks, w->per_node);
+    const double ring = 2.0 * (ranks - 1) * (ring_hop(w, ranks) + bytes / (ranks * rate));
+    const double up =
+        log2(fmax(1, (double)ranks / w->per_node)) * w->outer_hop + (inside - 1) * w->inner_hop;
+    return fmin(ring, 2 * up + 2 * bytes / (TREE * rate));
+}
+
+double fx_gather_seconds(const fx_fabric *f, int ranks, double bytes)
+{
+    if (ranks <= 1 || bytes <= 0) return 0;
+    const double hop = f->measured ? measured_hop(f->measured) : ring_hop(f->network, ranks);
+    const double rate = f->measured ? measured_rate(f->measured) : rate_of(f->network, ranks);
+    return (ranks - 1) * (hop + bytes / (ranks * rate));
+}
+
+/* Compute of `seconds` from *now on; the network is busy until `busy`. */
+static void work(double seconds, double busy, double slow, double *now, fx_replay *out)
+{
+    const double beside = fmin(seconds, fmax(0, busy - *now) / (1 + slow)); /* compute done meanwhile */
+    out->slowed += slow * beside;
+    *now += seconds + slow * beside;
+}
+
+fx_replay fx_replay_run(const fx_replay_entry *entries, int count, const fx_fabric *fabric, int ranks,
+                        double scale, double slow)
+{
+    fx_replay out = {0};
+    double now = 0, busy = 0;
+    for (int e = 0; e < count; e++) {
+        const fx_replay_entry *entry = &entries[e];
+        const bool sum = entry->kind == FX_REPLAY_SUM;
+        if (entry->kind == FX_REPLAY_WORK) {
+            work(scale * entry->seconds, busy, slow, &now, &out);
+            out.work += scale * entry->seconds;
+            continue;
+        }
+        if (entry->kind != FX_REPLAY_JOIN) {
+            const double takes = sum ? fx_sum_seconds(fabric, ranks, entry->bytes)
+                                     : fx_gather_seconds(fabric, ranks, entry->bytes);
+            busy = fmax(busy, now) + takes;
+            out.sums += takes;
+        }
+        if ((entry->kind == FX_REPLAY_JOIN || entry->kind == FX_REPLAY_BLOCKING) && busy > now) {
+            out.exposed += busy - now;
+            now = busy;
+        }
+    }
+    out.step = now;
+    return out;
+}
+
+/* The largest of `ranks` standard normals of one step. */
+static double slowest(uint64_t seed, int ranks, int step, float *room)
+{
+    double most = -INFINITY;
+    fx_fill_normal(seed, 0, fx_crc32("jitter"), (uint32_t)step, room, ranks);
+    for (int r = 0; r < ranks; r++)
+        most = fmax(most, (double)room[r]);
+    return most;
+}
+
+fx_status fx_replay_jitter(const fx_replay_entry *entries, int count, const fx_fabric *fabric,
+                           int ranks, double slow, double sigma, uint64_t seed, fx_replay *out)
+{
+    float *room = NULL;
+    *out = (fx_replay){0};
+    FX_TRY(FX_ALLOC(room, ranks));
+    for (int step = 0; step < JITTER_STEPS; step++) {
+        const double z = slowest(seed, ranks, step, room);
+        const fx_replay one =
+            fx_replay_run(entries, count, fabric, ranks, fmax(0, 1 + sigma * z), slow);
+        out->step += one.step / JITTER_STEPS;
+        out->work += one.work / JITTER_STEPS;
+        out->sums += one.sums / JITTER_STEPS;
+        out->exposed += one.exposed / JITTER_STEPS;
+        out->slowed += one.slowed / JITTER_STEPS;
+    }
+    fx_free(room);
+    return FX_OK;
+}

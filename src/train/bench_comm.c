@@ -1,0 +1,108 @@
+/* bench_comm.c: seconds of a sum over all ranks, by size, along the path of a training step: a program
+ * of one all_reduce and its join, run by the backend. */
+#include "flexhpc/bench.h"
+#include "flexhpc/mem.h"
+
+enum { SMALLEST = 256, COPIES_MAX = 1 << 28 }; /* floats: of the second row; of the largest */
+
+const char *const fx_bench_comm_columns[] = {"bytes",  "least_s",      "median_s",
+                                             "most_s", "bus_mb_per_s", NULL};
+
+static fx_status record(fx_exec *exec, fx_params *params, int64_t count, bool bf16, fx_program **out)
+{
+    fx_builder *g = NULL;
+    const fx_attrs attrs = {.reduce = {.offset = 0, .count = count, .bf16 = bf16}};
+    FX_TRY(fx_builder_create(params, &g));
+    fx_tensor *slab = fx_input(g, "slab", 1, FX_DIMS(count));
+    fx_record(g, FX_OP_all_reduce, "sum", attrs, &slab, 1);
+    fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
+    return fx_program_create(exec, &g, false, out);
+}
+
+/* Seconds of the slowest rank, from a barrier on; `seconds` has room for bench.steps. */
+static fx_status repeat(fx_exec *exec, fx_program *program, const fx_config *c, double *seconds)
+{
+    fx_comm *comm = exec->options.comm;
+    for (int64_t i = -c->bench_warmup - 1; i < c->bench_steps;
+         i++) { /* a graph is captured in the first */
+        FX_TRY(comm->ops->barrier(comm));
+        const double start = fx_now();
+        fx_status status = fx_program_run(program, &(fx_step){.gradient_scale = 1}, NULL);
+        if (status == FX_OK) status = exec->backend->wait(exec);
+        double took = fx_now() - start;
+        FX_TRY(fx_agree(comm, status));
+        FX_TRY(fx_comm_max_f64(comm, &took));
+        if (i >= 0) seconds[i] = took;
+    }
+    return FX_OK;
+}
+
+static fx_status add_row(json_t *rows, int ranks, double bytes, const double *seconds, int steps)
+{
+    double least, median, most = 0;
+    fx_bench_order(seconds, steps, &least, &median);
+    for (int i = 0; i < steps; i++)
+        most = seconds[i] > most ? seconds[i] : most;
+    const double part = 2.0 * (ranks - 1) / ranks;
+    json_t *row =
+        json_pack("{s:I, s:f, s:f, s:f, s:f}", "bytes", (json_int_t)bytes, "least_s", least, "median_s",
+                  median, "most_s", most, "bus_mb_per_s", 1e-6 * part * bytes / median);
+    FX_REQUIRE(json_array_append_new(rows, row) == 0, FX_ENOMEM, "no memory for the rows");
+    return FX_OK;
+}
+
+static fx_status measure(fx_exec *exec, const fx_config *c, json_t *rows)
+{
+    fx_comm *comm = exec->options.comm;
+    fx_params *params = NULL;
+    fx_status status = fx_agree(comm, fx_params_create(&params));
+    if (status == FX_OK) status = fx_agree(comm, fx_params_store_as(params, exec->storage));
+    const int64_t most = (int64_t)(c->train_bucket * 1048576 / sizeof(float));
+    const bool bf16 = c->train_reduce_type == 1;
+    const double each = bf16 ? sizeof(uint16_t) : sizeof(float);
+    double seconds[FX_BENCH_MAX];
+    for (int64_t count = 1, next; status == FX_OK && count <= COPIES_MAX; count = next) {
+        fx_program *program = NULL;
+        status = fx_agree(comm, record(exec, params, count, bf16, &program));
+        if (status == FX_OK) status = repeat(exec, program, c, seconds);
+        fx_program_free(&program);
+        if (status == FX_OK)
+            status = add_row(rows, comm->size, each * (double)count, seconds, (int)c->bench_steps);
+        if (count >= most) break;
+        next = count == 1 ? SMALLEST : 2 * count;
+    }
+    fx_params_free(&params);
+    return fx_agree(comm, status);
+}
+
+fx_status fx_bench_nodes(fx_comm *comm, int *nodes)
+{
+    double first = comm->local_rank == 0 ? 1 : 0;
+    FX_TRY(fx_comm_sum_f64(comm, &first, 1));
+    *nodes = (int)first;
+    return FX_OK;
+}
+
+fx_status fx_bench_comm(fx_comm *comm, const fx_config *config, json_t **out)
+{
+    fx_exec *exec = NULL;
+    json_t *rows = json_array();
+    char backend[256] = "";
+    int nodes = 0;
+    *out = NULL;
+    fx_status status = rows ? FX_OK : fx_fail(FX_ENOMEM, "no memory for the rows");
+    FX_TRY_DONE(fx_agree(comm, status));
+    FX_REQUIRE_DONE(comm->size > 1, FX_ECONFIG,
+                    "bench comm: one rank sums with nobody: use mpiexec -n");
+    FX_TRY_DONE(fx_exec_open(comm, config, &exec));
+    FX_TRY_DONE(fx_agree(comm, exec->backend->describe(exec, backend, sizeof backend)));
+    FX_TRY_DONE(fx_bench_nodes(comm, &nodes));
+    FX_TRY_DONE(measure(exec, config, rows));
+    if (comm->rank == 0)
+        *out = json_pack("{s:s, s:s, s:i, s:i, s:O}", "kind", "comm", "backend", backend, "ranks",
+                         comm->size, "nodes", nodes, "rows", rows);
+done:
+    json_decref(rows);
+    if (exec) exec->backend->close(&exec);
+    return status;
+}

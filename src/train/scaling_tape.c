@@ -1,0 +1,184 @@
+/* scaling_tape.c: records a training step for planning alone, on a backend of no kernels that stores
+ * what the device would store, and gives each entry its seconds: max(FLOP / rate, bytes / rate) /
+ * fraction of a device, every tensor of an entry moved once (src/ops/flops.c), or those of a measured
+ * profile, whose entries must be the tape's, communication apart. */
+#include "scaling_tape.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "flexhpc/mem.h"
+
+/* ---- A backend that only plans. */
+
+static fx_status never(fx_exec *exec, const fx_node *node)
+{
+    (void)exec;
+    return fx_fail(FX_EARG, "%s: was planned, not to be run", node->name);
+}
+
+static const fx_kernel any = {.forward = never, .backward = never};
+static const fx_kernel *const kernels[FX_OP_COUNT] = {
+#define FX_OP(name) [FX_OP_##name] = &any,
+#include "flexhpc/oplist.h"
+#undef FX_OP
+};
+
+static void forget(fx_exec *exec, const fx_entry *entries)
+{
+    (void)exec, (void)entries;
+}
+
+static void release(fx_exec *exec, void *memory, size_t bytes)
+{
+    (void)exec, (void)memory, (void)bytes;
+}
+
+static const fx_backend paper = {
+    .name = "paper", .kernels = kernels, .forget = forget, .release = release};
+
+/* ---- Seconds of its entries. */
+
+static double by_limits(const fx_tape_times *times, const fx_entry *entry)
+{
+    const double flop = fx_node_flops(entry->node, entry->pass),
+                 bytes = fx_node_bytes(entry->node, entry->pass);
+    return fmax(flop / times->device->flops, bytes / times->device->bytes) / times->fraction;
+}
+
+static const char *pass_name(const fx_entry *entry)
+{
+    return entry->pass == FX_BACKWARD ? "backward" : "forward";
+}
+
+/* The next entry of the profile that computes. */
+static fx_status next_measured(const fx_json *list, int count, int *at, fx_json *out)
+{
+    bool communicates = true;
+    while (communicates) {
+        FX_REQUIRE(*at < count, FX_EVALUE, "%s: entries: only %d, the tape has more", list->file,
+                   count);
+        FX_TRY(fx_json_entry(list, (*at)++, out));
+        FX_TRY(fx_json_bool(out, "communicates", &communicates));
+    }
+    return FX_OK;
+}
+
+static fx_status by_profile(const fx_json *measured, const fx_entry *entry, double *seconds)
+{
+    char name[FX_NAME_MAX], pass[16];
+    double bytes;
+    FX_TRY(fx_json_text(measured, "name", name, sizeof name));
+    FX_TRY(fx_json_text(measured, "pass", pass, sizeof pass));
+    FX_REQUIRE(strcmp(name, entry->node->name) == 0 && strcmp(pass, pass_name(entry)) == 0, FX_EVALUE,
+               "%s: %s: %s %s, where the tape of this configuration has %s %s", measured->file,
+               measured->place, pass, name, pass_name(entry), entry->node->name);
+    FX_TRY(fx_json_real(measured, "seconds", 0, 1e6, seconds));
+    if (entry->node->id != FX_OP_update) return FX_OK;
+    FX_TRY(fx_json_real(measured, "bytes", 1, 1e18, &bytes)); /* of another share, when sharded */
+    *seconds *= fx_node_bytes(entry->node, entry->pass) / bytes;
+    return FX_OK;
+}
+
+/* ---- The list. */
+
+static fx_replay_kind kind_of(const fx_entry *entry)
+{
+    switch (entry->node->id) {
+    case FX_OP_all_reduce:
+        return FX_REPLAY_SUM;
+    case FX_OP_all_gather:
+        return FX_REPLAY_GATHER;
+    case FX_OP_join:
+        return FX_REPLAY_JOIN;
+    default:
+        return entry->node->op->communicates ? FX_REPLAY_BLOCKING : FX_REPLAY_WORK;
+    }
+}
+
+static double bytes_of(const fx_entry *entry, fx_replay_kind kind)
+{
+    const fx_node *n = entry->node;
+    double bytes = 0;
+    if (kind == FX_REPLAY_SUM)
+        return (double)n->attrs.reduce.count *
+               (n->attrs.reduce.bf16 ? sizeof(uint16_t) : sizeof(float));
+    if (kind == FX_REPLAY_GATHER) return (double)fx_tensor_bytes(n->in[0]);
+    for (int i = 0; kind == FX_REPLAY_BLOCKING && i < FX_MAX_OUT; i++)
+        if (n->out[i]) bytes += (double)fx_tensor_bytes(n->out[i]);
+    return bytes;
+}
+
+static fx_status fill(const fx_trainee *t, const fx_tape_times *times, fx_scaling_tape *out)
+{
+    const fx_entry *entries;
+    fx_json list = {0}, measured;
+    int profiled = 0, at = 0;
+    double between = 0;
+    const int count = fx_program_entries(t->step, &entries);
+    if (times->profile) {
+        FX_TRY(fx_json_array(times->profile, "entries", 1, INT32_MAX, &list, &profiled));
+        FX_TRY(fx_json_real(times->profile, "between_s", 0, 1e6, &between));
+    }
+    FX_TRY(FX_ALLOC(out->entry, count + 1));
+    FX_TRY(FX_ALLOC(out->offset, count + 1));
+    for (int e = 0; e < count; e++) {
+        fx_replay_entry *to = &out->entry[e];
+        to->kind = kind_of(&entries[e]);
+        to->bytes = bytes_of(&entries[e], to->kind);
+        out->flop += fx_node_flops(entries[e].node, entries[e].pass);
+        if (to->kind == FX_REPLAY_SUM) {
+            out->offset[e] = entries[e].node->attrs.reduce.offset;
+            out->gradients = fx_count(entries[e].node->in[0]);
+            out->sums++;
+        }
+        if (to->kind != FX_REPLAY_WORK) continue;
+        if (times->profile && entries[e].node->id != FX_OP_widen) {
+            FX_TRY(next_measured(&list, profiled, &at, &measured));
+            FX_TRY(by_profile(&measured, &entries[e], &to->seconds));
+        } else if (!times->profile) {
+            to->seconds = by_limits(times, &entries[e]);
+        }
+    }
+    out->entry[count].seconds = between;
+    out->count = count + 1;
+    return FX_OK;
+}
+
+static fx_status storage_of(const fx_json *profile, fx_dtype *out)
+{
+    char text[16];
+    *out = FX_BF16;
+    if (!profile) return FX_OK;
+    FX_TRY(fx_json_text(profile, "storage", text, sizeof text));
+    *out = strcmp(text, "bf16") == 0 ? FX_BF16 : FX_F32;
+    return FX_OK;
+}
+
+fx_status fx_scaling_tape_create(const fx_config *config, const fx_tape_times *times, int64_t batch,
+                                 int ranks, fx_scaling_tape *out)
+{
+    fx_config c = *config;
+    fx_step_options options;
+    fx_trainee *trainee = NULL;
+    fx_comm job = *fx_comm_self();
+    fx_exec exec = {.backend = &paper, .options = {.comm = &job}};
+    fx_status status = FX_OK;
+    *out = (fx_scaling_tape){0};
+    job.size = ranks; /* whose other ranks are not there */
+    c.train_global_batch = batch * ranks;
+    FX_TRY(storage_of(times->profile, &exec.storage));
+    FX_TRY(fx_step_options_from_config(&c, ranks, &options));
+    FX_TRY_DONE(fx_trainee_create(&exec, &options, true, &trainee));
+    FX_TRY_DONE(fill(trainee, times, out));
+done:
+    fx_trainee_free(&trainee);
+    return status;
+}
+
+void fx_scaling_tape_free(fx_scaling_tape *tape)
+{
+    fx_free(tape->entry);
+    fx_free(tape->offset);
+    *tape = (fx_scaling_tape){0};
+}
