@@ -168,7 +168,7 @@ fx_status fx_scaling_tape_create(const fx_config *config, const fx_tape_times *t
     job.size = ranks; /* whose other ranks are not there */
     c.train_global_batch = batch * ranks;
     FX_TRY(storage_of(times->profile, &exec.storage));
-    FX_TRY(fx_step_options_from_config(&c, ranks, &options));
+    FX_TRY(fx_step_options_from_config(&c, &job, &options));
     FX_TRY_DONE(fx_trainee_create(&exec, &options, true, &trainee));
     FX_TRY_DONE(fill(trainee, times, out));
 done:
