@@ -243,11 +243,11 @@ static fx_status loop(trainer *t, bool *early)
     t->saved_at = fx_now();
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));
+        if (t->progress.step == t->config->train_steps) break;
         if (every > 0 && t->progress.step % every == 0) FX_TRY(save(t));
         FX_TRY(clock_and_signals(t, early, &due));
         if (due) FX_TRY(save(t));
     }
-    *early = *early && t->progress.step < t->config->train_steps;
     return save(t);
 }
 

@@ -7,6 +7,10 @@
 #   until_state JOB STATES SECONDS, state JOB
 # shellcheck disable=SC2034,SC2154 # job and site are the caller's; scratch is tiny.sh's
 NODES=4
+slurm=$scratch/slurm
+export SLURM_CONF=$slurm/etc/slurm.conf
+disks=()
+trap cluster_down EXIT
 
 skip() {
     echo "skipped: $*"
@@ -102,12 +106,10 @@ all_idle() {
 cluster_up() {
     local i
     cluster_requirements
-    slurm=$scratch/slurm
-    export SLURM_CONF=$slurm/etc/slurm.conf FLEX_SITE=$scratch/site.env
+    export FLEX_SITE=$scratch/site.env
     PATH=$(dirname "$FLEXHPC"):$PATH
     mkdir -p "$slurm/etc"
     cluster_conf
-    trap cluster_down EXIT
     munged --force --key-file="$slurm/etc/munge.key" --socket="$slurm/munge.socket" --pid-file="$slurm/munged.pid" \
         --log-file="$slurm/log/munged.log" --seed-file="$slurm/munged.seed" --num-threads=2 2>/dev/null
     wait_for test -S "$slurm/munge.socket"
@@ -135,6 +137,14 @@ stops() {
     done
 }
 
+# `small_disk FOLDER SIZE`: a file system of this size. Before cluster_up: nodes have mounts of their own from then on.
+small_disk() {
+    cluster_requirements
+    mkdir "$1"
+    mount -t tmpfs -o "size=$2" tmpfs "$1" || skip "no tmpfs can be mounted here"
+    disks+=("$scratch/$1")
+}
+
 cluster_down() {
     local i
     scancel --signal=KILL --full --state=RUNNING -u root 2>/dev/null || true
@@ -143,6 +153,7 @@ cluster_down() {
     for ((i = 0; i < NODES; i++)); do stops "$slurm/slurmd-n$i.pid" slurmd; done
     stops "$slurm/slurmctld.pid" slurmctld
     stops "$slurm/munged.pid" munged
+    [ ${#disks[@]} -eq 0 ] || umount "${disks[@]}"
     rm -rf "$scratch"
 }
 

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The scripts of jobs/ on a Slurm of four nodes (cluster.sh), unchanged but for the site's file: data by generate and
+# pack, a training on 2 nodes x 2 tasks by `srun --mpi=pmix`, the same in a chain of requeues that its own deadline cuts
+# three times and that ends with the same bits, its output appended; an array over seeds; the large run from nothing to its
+# evaluation, cut and requeued as well; and what `flexhpc jobscript` prints. Skipped where there is no Slurm, or no root.
+# Run: label full
+# Run: timeout 300
+# Run: cost 45
+# shellcheck source=tests/fault/tiny.sh
+source "$FX_TESTS_DIR/fault/tiny.sh"
+# shellcheck source=tests/slurm/cluster.sh
+source "$FX_TESTS_DIR/slurm/cluster.sh"
+ln -s "$FX_TESTS_DIR/../jobs" jobs
+cluster_up
+
+# How many starts a job's one output file tells of.
+starts() {
+    grep -c '^[0-9]* parameters; a step: ' "$1"
+}
+
+submit jobs/generate.sbatch tiny.yaml
+completes "$job" 30
+submit jobs/pack.sbatch tiny.yaml --set pack.strata=8
+completes "$job" 30
+
+# ---- One training in one piece and in four, each of 2 nodes x 2 tasks, side by side. The deadline is over after a step.
+steps=(--set train.steps=4 --set train.global_batch=8 --set checkpoint.every=0)
+submit --nodes=2 jobs/requeue.sbatch tiny.yaml cut "${steps[@]}" --time-limit 0.1
+chain=$job
+submit --nodes=2 jobs/train-multi.sbatch tiny.yaml whole "${steps[@]}"
+completes "$job" 60
+says "flex-train-$job.out" '^rank 3/4 on n[0-3], local rank 1/2, pid [0-9]+, processors '
+
+# ---- While the chain waits for its requeues: seeds, and the large run from nothing, at the smallest size.
+submit --array=0-2%2 jobs/array-seeds.sbatch tiny.yaml seeds --set train.steps=2
+array=$job
+FLEX_DATA=large FLEX_HELDOUT_RE=100,150 submit --nodes=1 jobs/pretrain.sbatch tiny.yaml large/run \
+    --set train.steps=2 --set eval.patches=2 --time-limit 0.1
+large=$job
+completes "$array" 60
+[ "$(cat flex-seeds-"$array"_*.out | grep -c '^step 2/2 ')" -eq 3 ] || fail "not three seeds in three files"
+for seed in 0 1 2; do grep -q "^seed: $seed$" "seeds-s$seed/config.yaml" || fail "seed $seed"; done
+! cmp -s seeds-s0/ckpt/step-00000002.h5 seeds-s1/ckpt/step-00000002.h5 || fail "seeds 0 and 1 train alike"
+
+completes "$chain" 90
+[ "$(starts "flex-requeue-$chain.out")" -eq 4 ] || fail "$(starts "flex-requeue-$chain.out") starts in the file, not 4"
+[ "$(grep -c '^time limit in ' "flex-requeue-$chain.out")" -eq 3 ] || fail "not cut three times"
+[ "$(wc -l <cut/cmd.txt)" -eq 4 ] || fail "cut/cmd.txt"
+expect 0 "$FLEXHPC" checkpoint compare whole/ckpt/step-00000004.h5 cut/ckpt/step-00000004.h5
+same_run whole cut
+
+completes "$large" 90
+[ "$(starts "flex-pretrain-$large.out")" -eq 2 ] || fail "the large run: $(starts "flex-pretrain-$large.out") starts, not 2"
+for reynolds in 100 150; do says "flex-pretrain-$large.out" "^FC +$reynolds +[0-9]"; done
+[ -s large/run/report.html ] || fail "no report"
+[ "$(grep -c '^pack: .* patches of ' "flex-pretrain-$large.out")" -eq 2 ] || fail "data not packed once each"
+
+# ---- On one node, as jobscript prints it.
+expect 0 "$FLEXHPC" jobscript tiny.yaml --site ./site.env --time 00:10:00 --set train.steps=2 --run printed
+cp out printed.sbatch
+sbatch --wait printed.sbatch --set checkpoint.every=1 >out 2>err || fail "the printed script: $(cat flex-train-*.out)"
+[ "$(cat printed/ckpt/latest)" = step-00000002.h5 ] || fail "the printed script trained elsewhere"
+grep -qE ' 2 ranks .*--time-limit (10:00|9:[0-9][0-9]) ' printed/cmd.txt || fail "its time limit: $(cat printed/cmd.txt)"
+submit jobs/eval.sbatch tiny.yaml printed --set eval.patches=2
+completes "$job" 30
+
+# ---- Ranks that don't know of each other.
+code=0
+srun -n 2 --mpi=none flexhpc info >out 2>err || code=$?
+[ "$code" -eq 1 ] || fail "without PMIx: exit code $code"
+[ "$(our_lines)" = "flexhpc: Slurm has 2 tasks here, but each of them sees one rank of MPI: use srun --mpi=pmix or mpirun (srun -n 1 for one rank)" ] ||
+    fail "without PMIx: $(cat err)"
+echo "the scripts of jobs/ run on Slurm"
