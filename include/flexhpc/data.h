@@ -123,6 +123,11 @@ fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *cons
  * Local. */
 fx_status fx_pack_verify(const char *folder);
 
+/* Copies all shards of a pack to a folder of each node's own disk, one rank a node; what is there and
+ * whole is kept. FX_EIO when there is no room. Rank 0 prints the pack that the copies make. Collective.
+ */
+fx_status fx_pack_stage_all(fx_comm *comm, const char *pack, const char *folder);
+
 /* An open pack: for one thread at a time. */
 typedef struct fx_pack_reader fx_pack_reader;
 fx_status fx_pack_open(const char *folder,
@@ -132,6 +137,8 @@ const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack);
 /* Snapshots [t, t + count) of a patch into out (count, S, S); every snapshot's checksum is compared.
  * Local. */
 fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out);
+/* Shards that are in `folder` with the right size are read there from now on (data.stage). Local. */
+fx_status fx_pack_use_copy(fx_pack_reader *pack, const char *folder);
 void fx_pack_close(fx_pack_reader **pack);
 
 /* ---- The order of samples: a function of (seed, step, slot), whatever the ranks.
@@ -153,10 +160,15 @@ typedef struct fx_order_options {
 /* FX_ECONFIG when the batch does not divide pack.strata, a Reynolds number is missing, or there are
  * fewer samples than strata. The manifest must outlive the order. Local. */
 fx_status fx_order_create(const fx_manifest *manifest, const fx_order_options *options, fx_order **out);
+void fx_order_keep_strata(fx_order *order); /* a slot has the same ones in all epochs. Local. */
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot);
 int64_t fx_order_samples(const fx_order *order); /* different samples there are */
 int64_t
 fx_order_epoch_steps(const fx_order *order); /* steps after which strata and slots are matched anew */
+/* Sets shard[i] for the manifest's shards that slots [slot, slot + slots) draw from, in any step: where
+ * it keeps its strata those of their strata, otherwise all that samples are drawn from. Local. */
+void fx_order_shards(fx_order *order, const fx_manifest *manifest, int64_t slot, int64_t slots,
+                     bool *shard);
 void fx_order_free(fx_order **order);
 
 /* ---- The loader: micro-batches of this rank, divided by the scale, read ahead by a thread. */
@@ -171,9 +183,10 @@ typedef struct fx_loader_batch {
     const float *re;        /* (b): Re / data.condition_scale */
 } fx_loader_batch;
 
-/* Takes data.path, data.reynolds, data.scale, data.forecast_step, data.condition_scale, data.prefetch,
- * data.patch, model.cond, train.global_batch, train.accumulate and seed. Row i of micro-batch m on rank
- * r is slot r B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
+/* Takes data.path, data.stage, data.keep_strata, data.reynolds, data.scale, data.forecast_step,
+ * data.condition_scale, data.prefetch, data.patch, model.cond, train.global_batch, train.accumulate and
+ * seed. Row i of micro-batch m on rank r is slot r B/R + m b + i of the global batch B, b = B / (R
+ * accumulate). Collective. */
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out);
 
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread

@@ -27,6 +27,8 @@ fx_status fx_free_space(const char *path,
                         int64_t *bytes); /* on the file system of an existing folder */
 fx_status fx_file_xxh64(const char *path, uint64_t *hash);
 fx_status fx_remove(const char *path); /* missing is fine */
+/* Copies a file over what is there; the XXH64 of what was read. A failed copy is removed. */
+fx_status fx_copy_file(const char *from, const char *to, uint64_t *hash);
 
 /* Makes `part` the file `final` for good: syncs it, renames it, syncs the folder. A kill at any instant
  * leaves the old `final` or the new one, whole. */

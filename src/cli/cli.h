@@ -74,6 +74,7 @@ typedef struct fx_command {
 #define FX_COMMANDS(X)                                                                             \
     X(generate)                                                                                    \
     X(data_info)                                                                                   \
+    X(data_stage)                                                                                  \
     X(pack)                                                                                        \
     X(train)                                                                                       \
     X(eval)                                                                                        \

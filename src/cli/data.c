@@ -1,4 +1,5 @@
-/* flexhpc data info PATH: what a file of fields, a pack, or another HDF5 file holds. Local. */
+/* flexhpc data info PATH: what a file of fields, a pack, or another HDF5 file holds. Local.
+ * flexhpc data stage PACK DIR: a pack's shards onto the disks of nodes. Collective. */
 #include <math.h>
 #include <string.h>
 
@@ -186,4 +187,20 @@ const fx_command fx_command_data_info = {
     .least = 1,
     .most = 1,
     .run = info,
+};
+
+static fx_status stage(fx_cli *cli)
+{
+    return fx_pack_stage_all(cli->comm, cli->argument[0], cli->argument[1]);
+}
+
+const fx_command fx_command_data_stage = {
+    .name = "data stage",
+    .arguments = "PACK DIR",
+    .help = "copy a pack to a folder of each node's own disk; keeps what is there and whole",
+    .example = "srun --mpi=pmix --ntasks-per-node=1 flexhpc data stage packs/train /local/packs",
+    .least = 2,
+    .most = 2,
+    .ranks = true,
+    .run = stage,
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "flexhpc/mem.h"
+#include "stage.h"
 
 typedef struct place { /* in the run */
     int64_t step, micro;
@@ -158,6 +159,7 @@ static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config 
         .reynolds = &c->data_reynolds,
     };
     FX_TRY(fx_order_create(m, &options, &loader->order));
+    if (c->data_keep_strata) fx_order_keep_strata(loader->order);
     loader->epoch = fx_order_samples(loader->order);
     loader->samples = c->train_global_batch / parts;
     loader->slot0 = comm->rank * (c->train_global_batch / comm->size);
@@ -169,8 +171,23 @@ static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config 
     loader->condition_scale = c->data_condition_scale;
     loader->depth = c->data_prefetch;
     loader->next_made = loader->next_taken = NOWHERE;
-    FX_TRY(allocate(loader));
-    return loader->depth > 0 ? start_thread(loader) : FX_OK;
+    return allocate(loader);
+}
+
+/* The shards that this rank's node needs, on its own disk. Collective. */
+static fx_status stage(fx_loader *loader, fx_comm *comm, const fx_config *c)
+{
+    const fx_manifest *m = fx_pack_manifest(loader->pack);
+    const int64_t slots = loader->samples * loader->accumulate;
+    char folder[FX_PATH_MAX];
+    bool *wanted = NULL;
+    if (strcmp(c->data_stage, "off") == 0) return FX_OK;
+    FX_TRY(fx_agree(comm, FX_ALLOC(wanted, m->shards)));
+    fx_order_shards(loader->order, m, loader->slot0, slots, wanted);
+    fx_status status = fx_pack_stage(comm, m, c->data_path, c->data_stage, wanted, folder);
+    if (status == FX_OK) status = fx_agree(comm, fx_pack_use_copy(loader->pack, folder));
+    fx_free(wanted);
+    return status == FX_OK ? FX_OK : fx_context(status, "data.stage");
 }
 
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out)
@@ -182,6 +199,9 @@ fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **o
         pthread_cond_init(&loader->changed, NULL);
         status = set_up(loader, comm, config);
     }
+    status = fx_agree(comm, status);
+    if (status == FX_OK) status = stage(loader, comm, config);
+    if (status == FX_OK && loader->depth > 0) status = start_thread(loader);
     status = fx_agree(comm, status);
     if (status != FX_OK) fx_loader_free(&loader);
     *out = loader;

@@ -14,8 +14,9 @@ struct fx_order {
     uint64_t seed;
     int64_t batch, strata, samples, epoch_steps, cond;
     int64_t patches, *patch, *end; /* patches drawn from; samples up to and with each */
-    int64_t epoch;                 /* whose permutation is in `stratum`; -1: none yet */
-    uint32_t *stratum;             /* (strata) */
+    bool keep_strata;
+    int64_t epoch;     /* whose permutation is in `stratum`; -1: none yet */
+    uint32_t *stratum; /* (strata) */
 };
 
 static bool wanted(const fx_list *list, double reynolds)
@@ -74,6 +75,11 @@ done:
     return status;
 }
 
+void fx_order_keep_strata(fx_order *order)
+{
+    order->keep_strata = true;
+}
+
 /* Fisher and Yates, with one draw an element; the bias of the multiplication is below strata / 2^32. */
 static void permute(fx_order *order, int64_t epoch)
 {
@@ -91,13 +97,19 @@ static void permute(fx_order *order, int64_t epoch)
     order->epoch = epoch;
 }
 
+/* Number of a stratum's first sample. */
+static int64_t first_of(const fx_order *order, int64_t stratum)
+{
+    return stratum * order->samples / order->strata;
+}
+
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot)
 {
-    const int64_t round = order->strata / order->batch, epoch = step / order->epoch_steps;
+    const int64_t round = order->strata / order->batch,
+                  epoch = order->keep_strata ? 0 : step / order->epoch_steps;
     if (epoch != order->epoch) permute(order, epoch);
     const int64_t stratum = order->stratum[slot + order->batch * (step % round)];
-    const int64_t first = stratum * order->samples / order->strata,
-                  last = (stratum + 1) * order->samples / order->strata;
+    const int64_t first = first_of(order, stratum), last = first_of(order, stratum + 1);
     const fx_philox r = fx_philox4x32(
         order->seed, (const uint32_t[4]){0, 2 * (uint32_t)slot, fx_crc32("order"), (uint32_t)step});
     const int64_t index = first + (int64_t)((uint64_t)r.word[0] * (uint64_t)(last - first) >> 32);
@@ -112,6 +124,31 @@ fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot)
     }
     const int64_t start = index - (low ? order->end[low - 1] : 0);
     return (fx_sample){order->patch[low], start + order->cond - 1};
+}
+
+/* Patches that samples [first, last) are of. */
+static void mark_shards(const fx_order *order, const fx_manifest *m, int64_t first, int64_t last,
+                        bool *shard)
+{
+    for (int64_t i = 0; i < order->patches; i++) {
+        const int64_t begin = i ? order->end[i - 1] : 0;
+        if (begin < last && order->end[i] > first)
+            shard[fx_manifest_patch(m, order->patch[i]).shard] = true;
+    }
+}
+
+void fx_order_shards(fx_order *order, const fx_manifest *m, int64_t slot, int64_t slots, bool *shard)
+{
+    if (!order->keep_strata) {
+        mark_shards(order, m, 0, order->samples, shard);
+        return;
+    }
+    if (order->epoch != 0) permute(order, 0);
+    for (int64_t round = 0; round < order->strata / order->batch; round++)
+        for (int64_t s = slot; s < slot + slots; s++) {
+            const int64_t stratum = order->stratum[s + order->batch * round];
+            mark_shards(order, m, first_of(order, stratum), first_of(order, stratum + 1), shard);
+        }
 }
 
 int64_t fx_order_samples(const fx_order *order)

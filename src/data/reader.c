@@ -9,7 +9,7 @@
 enum { OPEN = 64 };
 
 struct fx_pack_reader {
-    char folder[FX_PATH_MAX];
+    char folder[FX_PATH_MAX], copy[FX_PATH_MAX]; /* copy: of some of its shards; "": none */
     fx_manifest manifest;
     struct {
         fx_shard *file;
@@ -32,6 +32,11 @@ done:
     return status;
 }
 
+fx_status fx_pack_use_copy(fx_pack_reader *pack, const char *folder)
+{
+    return fx_path(pack->copy, "%s", folder);
+}
+
 const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack)
 {
     return &pack->manifest;
@@ -46,6 +51,17 @@ static fx_status locate(const char *folder, const fx_pack_shard *shard, char pat
     FX_REQUIRE(bytes == shard->bytes, FX_EIO, "%s: %lld bytes, the manifest says %lld", path,
                (long long)bytes, (long long)shard->bytes);
     return FX_OK;
+}
+
+/* Of the copy, where that has it. */
+static fx_status locate_nearest(const fx_pack_reader *pack, const fx_pack_shard *shard,
+                                char path[FX_PATH_MAX])
+{
+    if (pack->copy[0]) {
+        FX_TRY(fx_path(path, "%s/%s", pack->copy, shard->name));
+        if (fx_file_exists(path)) return locate(pack->copy, shard, path);
+    }
+    return locate(pack->folder, shard, path);
 }
 
 static fx_status open_shard(fx_pack_reader *pack, int shard, fx_shard **out)
@@ -66,7 +82,7 @@ static fx_status open_shard(fx_pack_reader *pack, int shard, fx_shard **out)
                                     pack->manifest.patch};
     fx_shard_close(&pack->open[place].file);
     pack->open[place].used = 0;
-    FX_TRY(locate(pack->folder, entry, path));
+    FX_TRY(locate_nearest(pack, entry, path));
     FX_TRY(fx_shard_open(path, &layout, &pack->open[place].file));
     pack->open[place].shard = shard;
     pack->open[place].used = pack->reads;

@@ -155,6 +155,43 @@ done:
     return status;
 }
 
+static fx_status copy_pieces(int from, int to, const char *const path[2], char *piece, size_t size,
+                             XXH64_state_t *state)
+{
+    for (;;) {
+        const ssize_t n = read(from, piece, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return failed(path[0], "read");
+        if (n == 0) return FX_OK;
+        XXH64_update(state, piece, (size_t)n);
+        FX_TRY(write_all(to, path[1], piece, (size_t)n));
+    }
+}
+
+fx_status fx_copy_file(const char *from, const char *to, uint64_t *hash)
+{
+    enum { PIECE = 4 << 20 };
+    fx_status status = FX_OK;
+    char *piece = NULL;
+    int in = -1, out = -1;
+    XXH64_state_t *state = XXH64_createState();
+    FX_REQUIRE_DONE(state, FX_ENOMEM, "no memory for a checksum");
+    XXH64_reset(state, 0);
+    FX_TRY_DONE(FX_ALLOC(piece, PIECE));
+    if ((in = open(from, O_RDONLY | O_CLOEXEC)) < 0) FX_TRY_DONE(failed(from, "open"));
+    out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (out < 0) FX_TRY_DONE(failed(to, "open"));
+    FX_TRY_DONE(copy_pieces(in, out, (const char *const[]){from, to}, piece, PIECE, state));
+    *hash = XXH64_digest(state);
+done:
+    if (in >= 0) close(in);
+    if (out >= 0 && close(out) != 0 && status == FX_OK) status = failed(to, "close");
+    if (status != FX_OK && out >= 0) unlink(to);
+    XXH64_freeState(state);
+    fx_free(piece);
+    return status;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

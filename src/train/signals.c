@@ -48,3 +48,8 @@ int fx_signals_seen(void)
 {
     return seen;
 }
+
+bool fx_signals_asked_to_end(void)
+{
+    return asked != 0;
+}

@@ -11,4 +11,7 @@ void fx_signals_catch(void);
 /* Signal number that asked for a stop; 0: none. Local. */
 int fx_signals_seen(void);
 
+/* Whether a TERM or INT has come. Any thread. Local. */
+bool fx_signals_asked_to_end(void);
+
 #endif

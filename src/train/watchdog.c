@@ -21,6 +21,7 @@
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
+#include "signals.h"
 
 #define GET(line, field)        __atomic_load_n(&(line)->field, __ATOMIC_RELAXED)
 #define PUT(line, field, value) __atomic_store_n(&(line)->field, (value), __ATOMIC_RELAXED)
@@ -135,13 +136,18 @@ static bool under_debugger(const fx_watchdog *w)
     return false;
 }
 
+/* Who is behind is on this node, or what this node sees is all there is to see. */
+static bool is_evident(const fx_watchdog *w, const fx_heartbeat *suspect, bool silent)
+{
+    return silent || waiting_for(w, suspect) || w->comm->local_size == w->comm->size;
+}
+
 /* How long this rank leaves the word to others, who know better or are as good. */
-static int64_t deference(const fx_watchdog *w, const fx_heartbeat *suspect, bool silent, int64_t now)
+static int64_t deference(const fx_watchdog *w, bool evident, int64_t now)
 {
     int lower = 0;
     for (int i = 0; i < w->comm->local_rank; i++)
         if (GET(&w->shared->line[i], watch_ns) != 0 && !is_silent(w, &w->shared->line[i], now)) lower++;
-    const bool evident = silent || waiting_for(w, suspect) || w->comm->local_size == w->comm->size;
     return lower * DEFERENCE + (evident ? 0 : FOREIGN_BLAME);
 }
 
@@ -191,7 +197,12 @@ static void look(fx_watchdog *w, int64_t now)
     }
     if (w->expired == 0) w->expired = now;
     if (now - w->expired > LAST_RESORT) _exit(1);
-    if (now - w->expired < deference(w, suspect, silent, now)) return;
+    const bool evident = is_evident(w, suspect, silent);
+    if (!evident && fx_signals_asked_to_end()) { /* another node has spoken: its launcher ends the job */
+        fx_log_last_words("no progress, nobody behind on this node, and a signal to end");
+        _exit(1);
+    }
+    if (now - w->expired < deference(w, evident, now)) return;
     if (__atomic_exchange_n(&w->shared->claimed, 1, __ATOMIC_ACQ_REL) != 0) return;
     report(w, suspect, silent, now - beat);
     w->comm->ops->abort(w->comm, 1);

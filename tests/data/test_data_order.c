@@ -142,6 +142,30 @@ static void samples_do_not_depend_on_what_was_asked_before(void **state)
     fx_order_free(&order);
 }
 
+/* What fx_order_shards says against many draws; a slot that keeps its strata needs few shards. */
+static void slots_need_the_shards_that_they_draw_from(void **state)
+{
+    (void)state;
+    for (int keep = 0; keep < 2; keep++) {
+        fx_order *order = make(3, 4, NULL);
+        if (keep) fx_order_keep_strata(order);
+        int needed = 0;
+        for (int64_t slot = 0; slot < 4; slot++) {
+            bool said[4] = {false}, drawn[4] = {false};
+            fx_order_shards(order, &manifest, slot, 1, said);
+            for (int64_t step = 0; step < 200 * fx_order_epoch_steps(order); step++)
+                drawn[fx_manifest_patch(&manifest, fx_order_sample(order, step, slot).patch).shard] =
+                    true;
+            for (int i = 0; i < 4; i++) {
+                assert_int_equal(said[i], drawn[i]);
+                needed += said[i];
+            }
+        }
+        assert_true(keep ? needed < 16 : needed == 16);
+        fx_order_free(&order);
+    }
+}
+
 static void seeds_and_epochs_differ(void **state)
 {
     (void)state;
@@ -227,6 +251,7 @@ int main(void)
         cmocka_unit_test(every_sample_comes_about_equally_often),
         cmocka_unit_test(samples_do_not_depend_on_what_was_asked_before),
         cmocka_unit_test(seeds_and_epochs_differ),
+        cmocka_unit_test(slots_need_the_shards_that_they_draw_from),
         cmocka_unit_test(some_reynolds_numbers_only),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(parts_merge_to_the_whole),

@@ -12,6 +12,13 @@ export SLURM_CONF=$slurm/etc/slurm.conf
 disks=()
 trap cluster_down EXIT
 
+# As tiny.sh's, with what the jobs have said.
+fail() {
+    printf 'FAILED: %s\n' "$*" >&2
+    tail -n 40 "$scratch"/{out,err,flex-*.out} >&2 2>/dev/null || true
+    exit 1
+}
+
 skip() {
     echo "skipped: $*"
     exit 77
@@ -172,11 +179,11 @@ until_state() {
         ! state "$1" | grep -qvE "^($2)$" || { sleep 0.2 && continue; }
         return 0
     done
-    fail "job $1: $(state "$1" | tr '\n' ' ')is not $2 after $3 s: $(tail -n 20 ./*-"$1"*.out 2>/dev/null)"
+    fail "job $1: $(state "$1" | tr '\n' ' ') is not $2 after $3 s: $(tail -n 20 ./*-"$1"*.out 2>/dev/null)"
 }
 
 # `completes JOB SECONDS`: with exit code 0.
 completes() {
     until_state "$1" "COMPLETED|FAILED|CANCELLED|NODE_FAIL|TIMEOUT" "$2"
-    ! state "$1" | grep -qv COMPLETED || fail "job $1: $(state "$1" | tr '\n' ' '): $(tail -n 20 ./*-"$1"*.out)"
+    ! state "$1" | grep -qv COMPLETED || fail "job $1: $(state "$1" | tr '\n' ' ')"
 }
