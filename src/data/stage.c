@@ -163,7 +163,7 @@ static void tell(const fx_comm *comm, const fx_manifest *m, const outcome *all)
                nodes - without, nodes, m->shards, copies, reused, bytes / 0x1p20, slowest->seconds,
                slowest->seconds > 0 ? 1e-6 * slowest->bytes / slowest->seconds : 0, slowest->host);
     else
-        fx_log(FX_INFO, "not staged: neither SLURM_TMPDIR nor TMPDIR names a disk beside the pack's");
+        fx_log(FX_INFO, "not staged: no node has a disk of its own with room (SLURM_TMPDIR, TMPDIR)");
 }
 
 /* The wishes of all ranks of this node, in `wanted`. */

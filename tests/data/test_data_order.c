@@ -6,7 +6,9 @@
  *   the last input off by one                          a round visits every stratum once
  *   the step left out of the draw                      every sample comes about equally often
  *   n2 left out of the merged squares                  parts merge to the whole
- *   a patch looked up in the shard before its own      patches come from their tiles */
+ *   a patch looked up in the shard before its own      patches come from their tiles
+ *   kept strata changed each epoch, or a patch of one sample in them left out
+ *                                                      slots need the shards that they draw from */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
 # names rank and node, and the requeued job goes on from its checkpoint to the end, with the bits of the others. One that
 # fails in every start is requeued three times and no more. Skipped where there is no Slurm, or no root.
 # Run: label full
-# Run: timeout 400
+# Run: timeout 600
 # Run: cost 45
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"

@@ -4,7 +4,7 @@
 # three times and that ends with the same bits, its output appended; an array over seeds; the large run from nothing to its
 # evaluation, cut and requeued as well; and what `flexhpc jobscript` prints. Skipped where there is no Slurm, or no root.
 # Run: label full
-# Run: timeout 300
+# Run: timeout 600
 # Run: cost 45
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
@@ -20,15 +20,16 @@ starts() {
 
 submit jobs/generate.sbatch tiny.yaml
 completes "$job" 30
-submit jobs/pack.sbatch tiny.yaml --set pack.strata=8
+submit jobs/pack.sbatch tiny.yaml --set pack.strata=8 --set pack.shard_patches=4
 completes "$job" 30
 
 # ---- One training in one piece and in four, each of 2 nodes x 2 tasks, side by side. The deadline is over after a step.
 steps=(--set train.steps=4 --set train.global_batch=8 --set checkpoint.every=0)
 submit --nodes=2 jobs/requeue.sbatch tiny.yaml cut "${steps[@]}" --time-limit 0.1
 chain=$job
-submit --nodes=2 jobs/train-multi.sbatch tiny.yaml whole "${steps[@]}"
+submit --nodes=2 jobs/train-multi.sbatch tiny.yaml whole "${steps[@]}" --set data.stage=/dev/shm/packs
 completes "$job" 60
+says "flex-train-$job.out" '^staged on 2 of 2 nodes: of 8 shards each, 16 copied in all and 0 there already'
 says "flex-train-$job.out" '^rank 3/4 on n[0-3], local rank 1/2, pid [0-9]+, processors '
 
 # ---- While the chain waits for its requeues: seeds, and the large run from nothing, at the smallest size.
@@ -54,6 +55,21 @@ completes "$large" 90
 for reynolds in 100 150; do says "flex-pretrain-$large.out" "^FC +$reynolds +[0-9]"; done
 [ -s large/run/report.html ] || fail "no report"
 [ "$(grep -c '^pack: .* patches of ' "flex-pretrain-$large.out")" -eq 2 ] || fail "data not packed once each"
+
+# ---- Nodes' own disks (here /dev/shm): what a job has staged the next one finds, and where slots keep their strata a node
+# needs its slots' shards alone.
+submit --nodes=2 --nodelist=n0,n3 jobs/stage.sbatch pack /dev/shm/packs
+completes "$job" 30
+says "flex-stage-$job.out" '^staged on 2 of 2 nodes: of 8 shards each, [0-8] copied in all and (8|16) there already'
+kept=(--set train.steps=2 --set train.global_batch=8 --set data.keep_strata=true)
+submit --nodes=2 jobs/train-multi.sbatch tiny.yaml few "${kept[@]}" --set data.stage=/dev/shm/few
+few=$job
+submit --nodes=2 jobs/train-multi.sbatch tiny.yaml unstaged "${kept[@]}"
+completes "$few" 60
+completes "$job" 60
+copied=$(sed -n 's/^staged on 2 of 2 nodes: of 8 shards each, \([0-9]*\) copied.*/\1/p' "flex-train-$few.out")
+[[ $copied =~ ^([89]|1[0-5])$ ]] || fail "$copied shards on two nodes that need a part of 8 each"
+same_run unstaged few
 
 # ---- On one node, as jobscript prints it.
 expect 0 "$FLEXHPC" jobscript tiny.yaml --site ./site.env --time 00:10:00 --set train.steps=2 --run printed
