@@ -198,7 +198,8 @@ static void look(fx_watchdog *w, int64_t now)
     if (w->expired == 0) w->expired = now;
     if (now - w->expired > LAST_RESORT) _exit(1);
     const bool evident = is_evident(w, suspect, silent);
-    if (!evident && fx_signals_asked_to_end()) { /* another node has spoken: its launcher ends the job */
+    if (!evident &&
+        fx_signals_asked_to_end()) { /* another node has spoken: its launcher ends the job */
         fx_log_last_words("no progress, nobody behind on this node, and a signal to end");
         _exit(1);
     }
