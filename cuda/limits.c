@@ -136,7 +136,7 @@ static fx_status copy_rates(fx_cuda *exec, size_t bytes, fx_device_limits *out)
     const fx_backend *backend = base->backend;
     work w = {.exec = exec, .bytes = bytes};
     fx_status status = FX_OK;
-    FX_TRY_DONE(fx_nccl_prepare(base));
+    FX_TRY_DONE(fx_nccl_prepare(base, base->options.comm));
     FX_TRY_DONE(backend->allocate(base, bytes, &w.a));
     FX_TRY_DONE(backend->allocate(base, bytes, &w.b));
     FX_TRY_DONE(fx_cuda_check(cudaHostAlloc(&w.host, bytes, cudaHostAllocDefault), "pinned", NULL));
