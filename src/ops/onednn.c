@@ -1,18 +1,18 @@
-/* onednn.c: oneDNN 2.x behind onednn.h. Activations are NHWC in our memory and weights as published;
- * both are packed for each run where the library is faster with a format of its own (tag `any`):
- * weights always, activations as blocked_activations() says. A result in such a format is put in place
- * by the reorder that brings it back. All formats are functions of shape and processor, scratchpads are
- * the caller's.
- * In bf16 the operands are packed as bf16 where the processor multiplies such and the library has the
- * shape; elsewhere their packed copies are rounded to bf16 and multiplied in fp32: the same products,
- * which fp32 holds exactly, and the same fp32 sums but for their order. */
+/* onednn.c: oneDNN 2 or 3 behind onednn.h (onednn_version.h is what they differ in). Activations are
+ * NHWC in our memory and weights as published; both are packed for each run where the library is faster
+ * with a format of its own (tag `any`): weights always, activations as blocked_activations() says. A
+ * result in such a format is put in place by the reorder that brings it back. All formats are functions
+ * of shape and processor, scratchpads are the caller's. In bf16 the operands are packed as bf16 where
+ * the processor multiplies such and the library has the shape; elsewhere their packed copies are
+ * rounded to bf16 and multiplied in fp32: the same products, which fp32 holds exactly, and the same
+ * fp32 sums but for their order. */
 #include "onednn.h"
 
-#include <dnnl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "flexhpc/mem.h"
+#include "onednn_version.h"
 #include "ops.h"
 
 #define DNN_TRY(call)                                                                                  \
@@ -136,13 +136,6 @@ bool fx_cpu_has_bf16(void)
     return ((unsigned)dnnl_get_effective_cpu_isa() & bf16) == bf16;
 }
 
-/* The descriptors of a convolution in our memory; `any` where the library may choose. */
-typedef struct descriptors {
-    dnnl_memory_desc_t src, weights, bias, dst;
-    dnnl_memory_desc_t any_src, any_weights, any_dst;
-    dnnl_dims_t strides, pads;
-} descriptors;
-
 /* type: of the operands. */
 static fx_status describe(const fx_dnn_conv *s, dnnl_data_type_t type, descriptors *d)
 {
@@ -154,21 +147,19 @@ static fx_status describe(const fx_dnn_conv *s, dnnl_data_type_t type, descripto
     const dnnl_dims_t weights = {s->Co, s->Ci, s->k, s->k}, row = {s->row, s->k * s->k, s->k, 1};
     d->strides[0] = d->strides[1] = s->stride;
     d->pads[0] = d->pads[1] = s->pad;
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->src, 4, src, dnnl_f32, dnnl_nhwc));
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->dst, 4, dst, dnnl_f32, dnnl_nhwc));
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->bias, 1, bias, dnnl_f32, dnnl_x));
-    DNN_TRY(dnnl_memory_desc_init_by_strides(&d->weights, 4, weights, dnnl_f32, row));
-    DNN_TRY(
-        dnnl_memory_desc_init_by_tag(&d->any_weights, 4, weights, seen[WEIGHTS], dnnl_format_tag_any));
+    DNN_TRY(describe_by_tag(d, D_SRC, 4, src, dnnl_f32, dnnl_nhwc));
+    DNN_TRY(describe_by_tag(d, D_DST, 4, dst, dnnl_f32, dnnl_nhwc));
+    DNN_TRY(describe_by_tag(d, D_BIAS, 1, bias, dnnl_f32, dnnl_x));
+    DNN_TRY(describe_by_strides(d, D_WEIGHTS, 4, weights, row));
+    DNN_TRY(describe_by_tag(d, D_SEEN_WEIGHTS, 4, weights, seen[WEIGHTS], dnnl_format_tag_any));
     const dnnl_format_tag_t activations = blocked_activations(s) ? dnnl_format_tag_any : dnnl_nhwc;
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_src, 4, src, seen[SRC], activations));
-    DNN_TRY(dnnl_memory_desc_init_by_tag(&d->any_dst, 4, dst, seen[DST], activations));
+    DNN_TRY(describe_by_tag(d, D_SEEN_SRC, 4, src, seen[SRC], activations));
+    DNN_TRY(describe_by_tag(d, D_SEEN_DST, 4, dst, seen[DST], activations));
     return FX_OK;
 }
 
 /* User scratchpad; what happens to the stored value. */
-static fx_status make_attributes(const dnnl_memory_desc_t *other, fx_dnn_put put,
-                                 dnnl_primitive_attr_t *out)
+static fx_status make_attributes(format other, fx_dnn_put put, dnnl_primitive_attr_t *out)
 {
     dnnl_post_ops_t after = NULL;
     DNN_TRY(dnnl_primitive_attr_create(out));
@@ -176,35 +167,15 @@ static fx_status make_attributes(const dnnl_memory_desc_t *other, fx_dnn_put put
     if (put == FX_DNN_STORE) return FX_OK;
     DNN_TRY(dnnl_post_ops_create(&after));
     dnnl_status_t status = put == FX_DNN_ADD
-                               ? dnnl_post_ops_append_sum(after, 1.0f)
+                               ? append_sum(after)
                                : dnnl_post_ops_append_binary(after, dnnl_binary_add, other);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(*out, after);
     dnnl_post_ops_destroy(after);
     return status == dnnl_success ? FX_OK : refused(status, "dnnl_post_ops");
 }
 
-static dnnl_status_t make_descriptor(const library *l, const fx_dnn_conv *s, const descriptors *d,
-                                     const_dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t *out)
-{
-    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
-    dnnl_convolution_desc_t c;
-    dnnl_status_t status = dnnl_success;
-    if (s->pass == FX_DNN_FORWARD)
-        status = dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, direct, &d->any_src,
-                                                    &d->any_weights, s->bias ? &d->bias : NULL,
-                                                    &d->any_dst, d->strides, d->pads, d->pads);
-    else if (s->pass == FX_DNN_DATA)
-        status = dnnl_convolution_backward_data_desc_init(&c, direct, &d->any_src, &d->any_weights,
-                                                          &d->any_dst, d->strides, d->pads, d->pads);
-    else
-        status = dnnl_convolution_backward_weights_desc_init(
-            &c, direct, &d->any_src, &d->any_weights, NULL, &d->any_dst, d->strides, d->pads, d->pads);
-    if (status != dnnl_success) return status;
-    return dnnl_primitive_desc_create(out, &c, attributes, l->engine, NULL);
-}
-
-static fx_status make_reorder(const library *l, const dnnl_memory_desc_t *from,
-                              const dnnl_memory_desc_t *to, fx_dnn_put put, dnnl_primitive_t *out)
+static fx_status make_reorder(const library *l, format from, format to, fx_dnn_put put,
+                              dnnl_primitive_t *out)
 {
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t descriptor = NULL;
@@ -218,8 +189,7 @@ static fx_status make_reorder(const library *l, const dnnl_memory_desc_t *from,
 }
 
 /* Operand `i`: our format, and the one that the primitive's descriptor asks for (`wanted`). */
-static fx_status add_operand(library *l, primitive *p, int i, int argument,
-                             const dnnl_memory_desc_t *ours, const dnnl_memory_desc_t *wanted)
+static fx_status add_operand(library *l, primitive *p, int i, int argument, format ours, format wanted)
 {
     operand *o = &p->operand[i];
     const bool written = i == result_of(p->shape.pass);
@@ -243,26 +213,27 @@ static fx_status make_operands(library *l, primitive *p, const descriptors *d,
                                const_dnnl_primitive_desc_t from)
 {
     const fx_dnn_pass pass = p->shape.pass;
-    const dnnl_memory_desc_t *src = dnnl_primitive_desc_query_md(
+    const format src = dnnl_primitive_desc_query_md(
         from, pass == FX_DNN_DATA ? dnnl_query_diff_src_md : dnnl_query_src_md, 0);
-    const dnnl_memory_desc_t *weights = dnnl_primitive_desc_query_md(
+    const format weights = dnnl_primitive_desc_query_md(
         from, pass == FX_DNN_WEIGHTS ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0);
-    const dnnl_memory_desc_t *dst = dnnl_primitive_desc_query_md(
+    const format dst = dnnl_primitive_desc_query_md(
         from, pass == FX_DNN_FORWARD ? dnnl_query_dst_md : dnnl_query_diff_dst_md, 0);
-    const dnnl_memory_desc_t *scratch = dnnl_primitive_desc_query_md(from, dnnl_query_scratchpad_md, 0);
+    const format scratch = dnnl_primitive_desc_query_md(from, dnnl_query_scratchpad_md, 0);
 
-    FX_TRY(
-        add_operand(l, p, SRC, pass == FX_DNN_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, &d->src, src));
+    FX_TRY(add_operand(l, p, SRC, pass == FX_DNN_DATA ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC,
+                       format_of(d, D_SRC), src));
     FX_TRY(add_operand(l, p, WEIGHTS, pass == FX_DNN_WEIGHTS ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS,
-                       &d->weights, weights));
-    FX_TRY(add_operand(l, p, DST, pass == FX_DNN_FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, &d->dst,
-                       dst));
+                       format_of(d, D_WEIGHTS), weights));
+    FX_TRY(add_operand(l, p, DST, pass == FX_DNN_FORWARD ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST,
+                       format_of(d, D_DST), dst));
     FX_TRY(add_operand(l, p, SCRATCH, DNNL_ARG_SCRATCHPAD, scratch, scratch));
     p->scratch_bytes += fx_aligned(dnnl_memory_desc_get_size(scratch));
-    if (p->shape.bias) FX_TRY(add_operand(l, p, BIAS, DNNL_ARG_BIAS, &d->bias, &d->bias));
+    if (p->shape.bias)
+        FX_TRY(add_operand(l, p, BIAS, DNNL_ARG_BIAS, format_of(d, D_BIAS), format_of(d, D_BIAS)));
     if (!puts_late(&p->shape) && p->shape.put == FX_DNN_STORE_SUM)
-        FX_TRY(add_operand(l, p, OTHER, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, &d->dst,
-                           &d->dst));
+        FX_TRY(add_operand(l, p, OTHER, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1,
+                           format_of(d, D_DST), format_of(d, D_DST)));
     return FX_OK;
 }
 
@@ -274,13 +245,15 @@ static fx_status make_primitive(library *l, const fx_dnn_conv *shape, primitive 
     fx_status status = FX_OK;
     p->shape = *shape;
     p->rounds = l->bf16 && !fx_cpu_has_bf16();
-    FX_TRY(describe(shape, l->bf16 && !p->rounds ? dnnl_bf16 : dnnl_f32, &d));
-    FX_TRY_DONE(make_attributes(&d.dst, puts_late(shape) ? FX_DNN_STORE : shape->put, &attributes));
-    dnnl_status_t made = make_descriptor(l, shape, &d, attributes, &descriptor);
+    FX_TRY_DONE(describe(shape, l->bf16 && !p->rounds ? dnnl_bf16 : dnnl_f32, &d));
+    FX_TRY_DONE(make_attributes(format_of(&d, D_DST), puts_late(shape) ? FX_DNN_STORE : shape->put,
+                                &attributes));
+    dnnl_status_t made = describe_convolution(l->engine, shape, &d, attributes, &descriptor);
     if (made == dnnl_unimplemented && l->bf16 && !p->rounds) {
         p->rounds = true;
+        free_descriptors(&d);
         FX_TRY_DONE(describe(shape, dnnl_f32, &d));
-        made = make_descriptor(l, shape, &d, attributes, &descriptor);
+        made = describe_convolution(l->engine, shape, &d, attributes, &descriptor);
     }
     if (made == dnnl_success) made = dnnl_primitive_create(&p->run, descriptor);
     status = made == dnnl_success ? make_operands(l, p, &d, descriptor)
@@ -288,6 +261,7 @@ static fx_status make_primitive(library *l, const fx_dnn_conv *shape, primitive 
 done:
     dnnl_primitive_desc_destroy(descriptor);
     dnnl_primitive_attr_destroy(attributes);
+    free_descriptors(&d);
     return status;
 }
 
@@ -346,7 +320,7 @@ static bool packed_already(const primitive *p, const primitive *before)
     if (!before) return false;
     const operand *o = &p->operand[operand_at(&p->shape, 0)],
                   *b = &before->operand[operand_at(&before->shape, 0)];
-    const dnnl_memory_desc_t *wanted = NULL, *left = NULL;
+    format wanted = NULL, left = NULL;
     return o->reorder && b->reorder &&
            dnnl_memory_get_memory_desc(o->theirs, &wanted) == dnnl_success &&
            dnnl_memory_get_memory_desc(b->theirs, &left) == dnnl_success &&

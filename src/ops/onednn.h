@@ -1,7 +1,7 @@
 /* onednn.h: the few things that convolutions and products want from oneDNN, without its types, so that
  * onednn.c alone knows the library's version, and how bf16 is had. Handles and primitives belong to the
- * fx_exec and are
- * found by shape: prepare() makes them, the passes create nothing. Called from one thread at a time. */
+ * fx_exec and are found by shape: prepare() makes them, the passes create nothing. Called from one
+ * thread at a time. */
 #ifndef FX_ONEDNN_H
 #define FX_ONEDNN_H
 
