@@ -171,8 +171,8 @@ def page(program, counter, build):
             if variant == "bf16":
                 ideal.append(against_ideal(preset, entries))
     starred = "" if not any("*" in line for line in memory) else f"""
-A star: one sample more would fit, but cuDNN has no engine for it within the budget of workspace. Its engines index 2^31 elements
-of a tensor, and the decoder runs two images a sample: {2**31 // (256 * 256 * 192)} images of the 192 channels that `small` and `medium` have at
+A star: one sample more would fit, but cuDNN has no engine for it within the budget of workspace: a tensor would have
+2^31 elements or more. The decoder runs two images a sample: {2**31 // (256 * 256 * 192)} images of the 192 channels that `small` and `medium` have at
 256 x 256, {2**31 // (256 * 256 * 384)} of the 384 of `big`.
 """
     head = ["preset", "stored"] + OPTIONS + [f"{o}, GB" for o in OPTIONS]
@@ -180,8 +180,8 @@ of a tensor, and the decoder runs two images a sample: {2**31 // (256 * 256 * 19
              "samples/s", "products without tensor cores, ms"]
     return f"""# Plans for one GPU
 
-Made by `python3 benchmarks/gpu_plans.py --build {build}` on {datetime.date.today()} at commit {commit()}, from `flexhpc plan` with `backend: cuda`. Counted;
-nothing here was measured on a GPU. FLEX as published: both tasks, 256 x 256, Lion, EMA; a sample is one of each task.
+Made by `python3 benchmarks/gpu_plans.py --build {build}` on {datetime.date.today()} at commit {commit()},
+from `flexhpc plan` with `backend: cuda`. Counted; nothing here was measured on a GPU. FLEX as published: both tasks, 256 x 256, Lion, EMA; a sample is one of each task.
 
 ## Largest batch on 80 GB
 Samples a step and rank, by `model.recompute`, where {ASIDE / 1e9:.0f} GB of the {CARD / 1e9:.0f} are set aside for what the plan does not

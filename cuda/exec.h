@@ -27,7 +27,7 @@ typedef struct fx_cuda {
     void *cudnn, *cublaslt;   /* cudnnHandle_t, cublasLtHandle_t; made by the first prepare that wants
                                  one, else NULL */
     fx_nccl *nccl;            /* comm_nccl.c's; NULL on one rank, and before a prepare wants it */
-    void *plans;              /* conv.cu's plans by node and pass */
+    void *plans;              /* conv_plans.c's, by product */
     void *products;           /* matmul.c's, by shape */
     fx_cuda_staging *staging; /* copy.c's */
     fx_cuda_graph *graphs;    /* graph.c's */
