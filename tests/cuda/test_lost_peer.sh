@@ -5,6 +5,7 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 300
+# Run: cost 25
 # Planted and caught: cuda.connect not handed on; a rank that answers before NCCL has taken its call; NCCL's
 # asynchronous error not looked at.
 # shellcheck source=tests/fault/tiny.sh

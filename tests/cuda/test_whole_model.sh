@@ -7,6 +7,7 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 900
+# Run: cost 50
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

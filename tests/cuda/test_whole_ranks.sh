@@ -4,6 +4,7 @@
 # Run: standin only
 # Run: label full
 # Run: timeout 300
+# Run: cost 20
 # Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
 # GPUs the hosts alone compared, and not all of them compared.
 # shellcheck source=tests/fault/tiny.sh

@@ -13,7 +13,7 @@
  * Run: label full
  * Run: timeout 600
  *
- * Run: cost 12
+ * Run: cost 30
  *
  * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's; a
  * rank's first slot left out of the draws of t and eps, and of dropout; one bucket of gradients not
