@@ -23,6 +23,7 @@ typedef struct list {
     row *rows;
     size_t count, capacity;
     fx_plan_cache *cache; /* rank 0's */
+    bool warned;          /* that a choice in it will not do */
 } list;
 
 /* What rank 0 tells of a product. */
@@ -80,21 +81,23 @@ static fx_status name_of(const fx_cuda *exec, const fx_product *product, const f
                     exec->base.options.autotune ? ", tuned" : "");
 }
 
-/* Rank 0's. A choice that cuDNN has no engine for any more is made again. */
-static fx_status choose(fx_cuda *exec, fx_plan_cache *cache, const char *name, const fx_graph *graph,
+/* Rank 0's. A choice that cuDNN has no engine for any more is made again; the first one is told of. */
+static fx_status choose(fx_cuda *exec, list *l, const char *name, const fx_graph *graph,
                         const fx_cudnn_policy *policy, fx_cudnn_plan *out)
 {
     const fx_cudnn_device device = {.handle = exec->cudnn};
-    const fx_cudnn_choice *known = fx_plan_cache_find(cache, name);
+    const fx_cudnn_choice *known = fx_plan_cache_find(l->cache, name);
     if (known) {
         if (fx_cudnn_plan_restore(&device, graph, policy, known, out) == FX_OK) return FX_OK;
-        fx_log(FX_WARN, "the kept plan of %s is chosen again: %s", name, fx_error_message());
+        fx_log(l->warned ? FX_DEBUG : FX_WARN, "the kept plan of %s is chosen again: %s", name,
+               fx_error_message());
+        l->warned = true;
         fx_error_clear();
     }
     FX_TRY(fx_cudnn_plan_make(&device, graph, policy, 0, out));
     fx_status status = FX_OK;
     if (exec->base.options.autotune) status = fx_conv_tune(exec, graph, policy, out);
-    if (status == FX_OK) status = fx_plan_cache_add(cache, name, &out->choice);
+    if (status == FX_OK) status = fx_plan_cache_add(l->cache, name, &out->choice);
     if (status != FX_OK) fx_cudnn_plan_close(out);
     return status;
 }
@@ -130,7 +133,7 @@ static fx_status add(fx_cuda *exec, const fx_product *product)
     row *r = &l->rows[l->count];
     *r = (row){.product = *product};
     FX_TRY(name_of(exec, product, &policy, name));
-    fx_status status = mine ? choose(exec, l->cache, name, &graph, &policy, &r->plan) : FX_OK;
+    fx_status status = mine ? choose(exec, l, name, &graph, &policy, &r->plan) : FX_OK;
     if (is_shared(exec)) status = share(exec, name, &graph, &policy, status, &r->plan);
     if (status != FX_OK) return fx_context(status, "%s", name);
     l->count++;
