@@ -40,6 +40,7 @@ typedef struct fx_sample_score {
     double floor[FX_FLOORS]; /* RFNE of SR: bicubic, -; of FC: persistence, linear extrapolation. NaN:
                                 no such floor */
     double correlation;
+    double loss; /* of training, at a time and noise of the sample's own; NaN: not computed */
     fx_task task;
 } fx_sample_score;
 
@@ -72,6 +73,7 @@ typedef struct fx_score {
     double ratio;                 /* rfne / floor[0]: below 1 is better than the floor */
     double ratio_low, ratio_high; /* paired: model and floor are resampled together */
     double correlation;           /* mean over the samples that have one */
+    double loss;                  /* mean */
 } fx_score;
 
 /* One score a task and Reynolds number, in the order of the table, into at most `capacity` places;

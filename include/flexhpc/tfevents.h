@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-enum { FX_TFEVENTS_SCALARS = 32 }; /* of one step */
+enum { FX_TFEVENTS_SCALARS = 192 }; /* of one step */
 
 typedef struct fx_tfevents fx_tfevents;
 

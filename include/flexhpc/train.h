@@ -84,7 +84,8 @@ typedef struct fx_step_report {
 /* Runs one step on the inputs written before (fx_program_write on inputs[]). Collective. */
 fx_status fx_trainee_step(fx_trainee *trainee, const fx_step *step, fx_step_report *report);
 
-/* A program that only computes the losses of one micro-batch, with raw or EMA weights of `params`. */
+/* A program that only computes the losses of one micro-batch, with raw or EMA weights of `params`; it
+ * is only planned, as the one below, where `params` are only laid out. */
 typedef struct fx_probe {
     fx_program *program;
     fx_batch inputs;
@@ -107,6 +108,10 @@ fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_opti
  * `out`. FX_EVALUE names the first quantity that disagrees, FX_EIO the file, dataset or attribute that
  * is missing or malformed. Local. */
 fx_status fx_verify(fx_exec *exec, const char *file, FILE *out);
+
+/* Bytes of the backend's memory that validate.every takes beside the step's, on this rank. The trainee
+ * may be planned only. Local. */
+fx_status fx_validation_bytes(const fx_trainee *trainee, const fx_config *config, size_t *bytes);
 
 /* How a run begins: from its newest checkpoint where it has one, afresh, or from a checkpoint or not at
  * all. */

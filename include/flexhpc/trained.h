@@ -17,6 +17,7 @@ typedef struct fx_trained {
     fx_step_options options;
     fx_exec *exec;
     fx_params *params;
+    bool borrowed;         /* exec and params are a trainee's */
     fx_sampler sampler[2]; /* by task; made by fx_trained_prepare */
     int steps;             /* of DDIM */
     int64_t batch, pixels; /* B rows a run, of S x S pixels */
@@ -34,6 +35,11 @@ typedef struct fx_trained {
  * steps of DDIM and eval.batch rows; the model is the checkpoint's. *out is closed whatever the status.
  * FX_ECONFIG, FX_EIO, FX_EVALUE name the file. Collective. */
 fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *path, fx_trained **out);
+
+/* A model in training instead, on its own backend and with the EMA that its parameters have at each
+ * run; the trainee must outlive it. FX_ECONFIG where the EMA is sharded. Local. */
+fx_status fx_trained_of(const fx_trainee *trainee, const fx_config *config, const fx_progress *progress,
+                        fx_trained **out);
 void fx_trained_close(fx_trained **trained);
 
 bool fx_trained_has(const fx_trained *trained, fx_task task);

@@ -129,6 +129,16 @@ static void print_table(const column columns[OPTIONS])
         printf("peak of %-8s  at %s\n", option_names[i], columns[i].plan.peak_node);
 }
 
+static fx_status print_validation(const fx_config *c, const fx_trainee *trainee)
+{
+    size_t bytes = 0;
+    if (c->validate_every == 0) return FX_OK;
+    FX_TRY(fx_validation_bytes(trainee, c, &bytes));
+    printf("\nvalidation %16.1f   MiB beside it, for losses and samples every %lld steps\n",
+           (double)bytes / 1048576, (long long)c->validate_every);
+    return FX_OK;
+}
+
 /* What this rank leaves to others, by slab: all of it less what is held. */
 static void print_shards(const column *c, int ranks)
 {
@@ -181,6 +191,7 @@ static fx_status run(fx_cli *cli)
     print_checkpoint(&config, chosen->trainee->params);
     FX_TRY_DONE(print_epoch(&config));
     print_table(columns);
+    FX_TRY_DONE(print_validation(&config, chosen->trainee));
     print_shards(chosen, job.size);
     if (cli->out) status = write_nodes(chosen->trainee, cli->out);
 done:

@@ -222,6 +222,7 @@ static void take_means(const fx_sample_score *row, int64_t count, fx_score *out)
     *out = (fx_score){.task = row->task, .reynolds = row->reynolds, .count = count};
     for (int64_t i = 0; i < count; i++) {
         out->rfne += row[i].rfne / (double)count;
+        out->loss += row[i].loss / (double)count;
         for (int f = 0; f < FX_FLOORS; f++)
             out->floor[f] += row[i].floor[f] / (double)count;
         if (isnan(row[i].correlation)) continue;

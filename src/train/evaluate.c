@@ -13,13 +13,25 @@ static bool is_listed(const fx_list *list, double value)
     return list->count == 0;
 }
 
+fx_status fx_evaluation_programs(fx_evaluation *e, bool losses)
+{
+    fx_trained *m = e->trained;
+    for (fx_task task = FX_SR; task <= FX_FC; task++) {
+        if (!fx_trained_has(m, task)) continue;
+        fx_step_options one = m->options;
+        one.model.tasks = task == FX_SR ? FX_TASK_SR : FX_TASK_FC;
+        one.micro_batch = m->batch;
+        one.accumulate = 1;
+        FX_TRY(fx_trained_prepare(m, task));
+        if (losses) FX_TRY(fx_probe_create(m->exec, m->params, &one, true, &e->probe[task]));
+    }
+    return FX_OK;
+}
+
 static fx_status open_model(fx_evaluation *e, const char *folder)
 {
-    fx_status status = FX_OK;
     FX_TRY(fx_trained_open(e->comm, e->config, folder, &e->trained));
-    for (fx_task task = FX_SR; status == FX_OK && task <= FX_FC; task++)
-        if (fx_trained_has(e->trained, task)) status = fx_trained_prepare(e->trained, task);
-    FX_TRY(fx_agree(e->comm, status));
+    FX_TRY(fx_agree(e->comm, fx_evaluation_programs(e, false)));
     fx_log(FX_INFO, "%s: step %lld, EMA weights, %lld DDIM steps", e->trained->path,
            (long long)e->trained->progress.step, (long long)e->config->sample_steps);
     return FX_OK;
@@ -36,6 +48,12 @@ static fx_status open_pack(fx_evaluation *e)
     FX_REQUIRE(2 * m->reynolds_count <= FX_EVALUATION_ROWS, FX_ECONFIG,
                "%s: more than %d Reynolds numbers", e->config->data_path, FX_EVALUATION_ROWS / 2);
     e->reynolds = m->reynolds_count;
+    return FX_OK;
+}
+
+static fx_status make_spectra(fx_evaluation *e)
+{
+    const fx_manifest *m = fx_pack_manifest(e->pack);
     const double length = TWO_PI * (double)m->patch / (double)m->source[0].width;
     for (int k = 0; k < 2 * e->reynolds; k++) {
         FX_TRY(fx_spectrum_create(&e->rows[k].model, m->patch, length, FX_HANN));
@@ -87,6 +105,8 @@ void fx_evaluation_close(fx_evaluation **evaluation)
 {
     fx_evaluation *e = *evaluation;
     if (!e) return;
+    for (int task = 0; task < 2; task++)
+        fx_program_free(&e->probe[task].program);
     fx_trained_close(&e->trained);
     fx_pack_close(&e->pack);
     fx_scores_free(&e->scores);
@@ -98,21 +118,44 @@ void fx_evaluation_close(fx_evaluation **evaluation)
         fx_free(e->rows[k].target);
     }
     fx_free(e->future);
+    fx_free(e->losses);
     fx_free(e);
     *evaluation = NULL;
+}
+
+static fx_status make(fx_comm *comm, const fx_config *config, fx_evaluation **out)
+{
+    FX_TRY(FX_ALLOC(*out, 1));
+    (*out)->comm = comm;
+    (*out)->config = config;
+    return FX_OK;
+}
+
+/* What needs the model to be there. */
+static fx_status open_data(fx_evaluation *e)
+{
+    FX_TRY(open_pack(e));
+    return FX_ALLOC(e->future, e->trained->batch * e->trained->pixels);
 }
 
 fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char *folder,
                              fx_evaluation **out)
 {
-    fx_evaluation *e = NULL;
-    FX_TRY(FX_ALLOC(e, 1));
-    *out = e;
-    e->comm = comm;
-    e->config = config;
-    FX_TRY(open_model(e, folder));
-    fx_status status = open_pack(e);
-    if (status == FX_OK) status = FX_ALLOC(e->future, e->trained->batch * e->trained->pixels);
+    FX_TRY(make(comm, config, out));
+    FX_TRY(open_model(*out, folder));
+    fx_status status = open_data(*out);
+    if (status == FX_OK) status = make_spectra(*out);
+    return fx_agree(comm, status);
+}
+
+fx_status fx_evaluation_of(fx_comm *comm, const fx_config *config, const fx_trainee *trainee,
+                           const fx_progress *progress, fx_evaluation **out)
+{
+    fx_status status = make(comm, config, out);
+    if (status == FX_OK) status = fx_trained_of(trainee, config, progress, &(*out)->trained);
+    if (status == FX_OK) status = fx_evaluation_programs(*out, true);
+    if (status == FX_OK) status = open_data(*out);
+    if (status == FX_OK) status = FX_ALLOC((*out)->losses, (*out)->trained->batch);
     return fx_agree(comm, status);
 }
 

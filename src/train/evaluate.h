@@ -22,7 +22,9 @@ typedef struct fx_evaluation {
     fx_scores scores;
     fx_evaluation_row rows[FX_EVALUATION_ROWS]; /* [task * reynolds + r] */
     int reynolds;
-    float *future; /* (B, S, S): what the forecast is compared with */
+    float *future;     /* (B, S, S): what the forecast is compared with */
+    fx_probe probe[2]; /* by task: losses; of fx_evaluation_of alone */
+    float *losses;     /* (B), of the present task; NULL: not asked for */
     /* Gets every sample beside its score: physical fields divided by the scale, (S, S). NULL: nobody.
      */
     fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,
@@ -34,6 +36,14 @@ typedef struct fx_evaluation {
  * closed whatever the status. Collective. */
 fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char *folder,
                              fx_evaluation **out);
+
+/* An evaluation of a model in training instead, with losses, without spectra and example fields.
+ * Collective. */
+fx_status fx_evaluation_of(fx_comm *comm, const fx_config *config, const fx_trainee *trainee,
+                           const fx_progress *progress, fx_evaluation **out);
+
+/* Makes the programs of all tasks, with those of the losses where they are asked for. Local. */
+fx_status fx_evaluation_programs(fx_evaluation *evaluation, bool losses);
 void fx_evaluation_close(fx_evaluation **evaluation);
 
 /* Whether the r-th Reynolds number of the pack is one of eval.reynolds. Local. */

@@ -86,13 +86,31 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
                       ? fx_rfne_extrapolated(before, last,
                                              (double)m->progress.config.data_forecast_step, target, n)
                       : NAN},
-        .correlation = fx_correlation(estimate, target, n)};
+        .correlation = fx_correlation(estimate, target, n),
+        .loss = e->losses ? (double)e->losses[b] : NAN};
     FX_TRY(fx_scores_add(&e->scores, &s));
     if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, estimate, target));
     fx_evaluation_row *k = &e->rows[(int)task * e->reynolds + r];
+    if (!k->model) return FX_OK;
     FX_TRY(fx_spectrum_add(k->model, estimate, NULL));
     FX_TRY(fx_spectrum_add(k->truth, target, NULL));
     return i == 0 ? keep_example(e, k, base, estimate, target) : FX_OK;
+}
+
+/* The losses of the batch whose sample 0 is number `first`; time and noise follow from a sample's
+ * number and Reynolds number. */
+static fx_status find_losses(fx_evaluation *e, fx_task task, int64_t first, double reynolds)
+{
+    const fx_probe *p = &e->probe[task];
+    const fx_step step = {.seed = (uint64_t)e->config->seed,
+                          .step = (uint32_t)reynolds,
+                          .slot0 = (uint32_t)first,
+                          .gradient_scale = 1};
+    FX_TRY(fx_program_write(p->program, p->inputs.snapshots, e->trained->snapshots));
+    FX_TRY(fx_program_write(p->program, p->inputs.re, e->trained->re));
+    if (p->inputs.future) FX_TRY(fx_program_write(p->program, p->inputs.future, e->future));
+    FX_TRY(fx_program_run(p->program, &step, NULL));
+    return fx_program_read(p->program, p->nodes.loss, e->losses);
 }
 
 /* Samples `first` and on, whose inputs are loaded; the last one is repeated beyond the end. */
@@ -105,6 +123,7 @@ static fx_status run_task(fx_evaluation *e, int r, fx_task task, int64_t first, 
         fx_trained_draw(e->trained, task, b, seed, (uint32_t)(first + b < last ? first + b : last),
                         reynolds);
     FX_TRY(fx_trained_run(e->trained, task, seed));
+    if (e->losses) FX_TRY(find_losses(e, task, first, reynolds));
     for (int64_t b = 0; b < e->trained->batch && first + b <= last; b++)
         FX_TRY(score(e, r, task, first + b, b, fields));
     return FX_OK;

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,25 +49,78 @@ fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out)
     return fx_tfevents_open(curves, step + 1, &out->events);
 }
 
-fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *r, double learning_rate,
-                         double seconds, double wait, int64_t samples)
+typedef struct record {
+    char name[FX_TFEVENTS_SCALARS][48];
+    double value[FX_TFEVENTS_SCALARS];
+    int count;
+} record;
+
+static void put(record *r, double value, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void put(record *r, double value, const char *fmt, ...)
 {
-    static const char *const names[] = {"loss",      "loss_sr", "loss_fc", "loss_contrastive",
-                                        "grad_norm", "lr",      "seconds", "samples_per_s",
-                                        "data_wait"};
-    const double values[] = {r->loss, r->loss_task[0], r->loss_task[1], r->contrast,
-                             r->norm, learning_rate,   seconds,         (double)samples / seconds,
-                             wait};
-    enum { COUNT = sizeof values / sizeof *values };
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(r->name[r->count], sizeof r->name[0], fmt, args);
+    va_end(args);
+    r->value[r->count++] = value;
+}
+
+static void put_validation(record *r, const fx_validation_report *v)
+{
+    static const char *const tasks[] = {[FX_SR] = "sr", [FX_FC] = "fc"};
+    put(r, v->loss, "val_loss");
+    put(r, v->rfne, "val_rfne");
+    for (int task = 0; task < 2; task++) {
+        double rfne = 0, floor = 0;
+        int count = 0;
+        for (int i = 0; i < v->scores; i++) {
+            const fx_score *s = &v->score[i];
+            if ((int)s->task != task) continue;
+            put(r, s->rfne, "val_rfne_%s_re%g", tasks[task], s->reynolds);
+            put(r, s->floor[0], "val_floor_%s_re%g", tasks[task], s->reynolds);
+            rfne += s->rfne;
+            floor += s->floor[0];
+            count++;
+        }
+        if (count == 0) continue;
+        put(r, rfne / count, "val_rfne_%s", tasks[task]);
+        put(r, floor / count, "val_floor_%s", tasks[task]);
+    }
+}
+
+_Static_assert(FX_TFEVENTS_SCALARS >= 9 + 6 + 2 * FX_EVALUATION_ROWS, "all of put() has room");
+
+static fx_status write_record(fx_metrics *m, int64_t step, const record *r)
+{
+    const char *names[FX_TFEVENTS_SCALARS];
     fprintf(m->file, "%s%lld", STEP_KEY, (long long)step);
-    for (int i = 0; i < COUNT; i++)
-        if (isfinite(values[i]))
-            fprintf(m->file, ", \"%s\": %.9g", names[i], values[i]);
+    for (int i = 0; i < r->count; i++) {
+        names[i] = r->name[i];
+        if (isfinite(r->value[i]))
+            fprintf(m->file, ", \"%s\": %.9g", names[i], r->value[i]);
         else
             fprintf(m->file, ", \"%s\": null", names[i]);
+    }
     fputs("}\n", m->file);
     FX_REQUIRE(fflush(m->file) == 0, FX_EIO, "%s: write: %s", m->path, strerror(errno));
-    return fx_tfevents_add(m->events, step, names, values, COUNT);
+    return fx_tfevents_add(m->events, step, names, r->value, r->count);
+}
+
+fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *s, double learning_rate,
+                         double seconds, double wait, int64_t samples, const fx_validation_report *v)
+{
+    record r = {.count = 0};
+    put(&r, s->loss, "loss");
+    put(&r, s->loss_task[0], "loss_sr");
+    put(&r, s->loss_task[1], "loss_fc");
+    put(&r, s->contrast, "loss_contrastive");
+    put(&r, s->norm, "grad_norm");
+    put(&r, learning_rate, "lr");
+    put(&r, seconds, "seconds");
+    put(&r, (double)samples / seconds, "samples_per_s");
+    put(&r, wait, "data_wait");
+    if (v) put_validation(&r, v);
+    return write_record(m, step, &r);
 }
 
 void fx_metrics_close(fx_metrics *m)

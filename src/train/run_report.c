@@ -13,7 +13,7 @@
 #include "flexhpc/report.h"
 #include "flexhpc/train.h"
 
-enum { FACTS = 12, TEXT = 192, RECORD_MAX = 1 << 30, CURVES = 5, EVALUATIONS = 16 };
+enum { FACTS = 12, TEXT = 192, RECORD_MAX = 1 << 30, CURVES = 5, VALIDATED = 5, EVALUATIONS = 16 };
 
 typedef struct gathered {
     fx_pool *pool; /* texts and arrays that the report points to */
@@ -21,6 +21,8 @@ typedef struct gathered {
     char *config_text, *metrics_text;
     double *step, *column[CURVES];
     int64_t steps;
+    double *validated, *validation[VALIDATED]; /* steps that were, and what they found */
+    int64_t validations;
     fx_fact fact[FACTS];
     int facts;
     fx_report_score score[EVALUATIONS * FX_EVALUATION_ROWS / 4];
@@ -32,6 +34,8 @@ typedef struct gathered {
 } gathered;
 
 static const char *const COLUMNS[CURVES] = {"loss_sr", "loss_fc", "grad_norm", "lr", "seconds"};
+static const char *const VALIDATION[VALIDATED] = {"val_loss", "val_rfne_sr", "val_floor_sr",
+                                                  "val_rfne_fc", "val_floor_fc"};
 
 static void add_fact(gathered *r, const char *key, const char *value)
 {
@@ -40,15 +44,25 @@ static void add_fact(gathered *r, const char *key, const char *value)
 
 /* ---- metrics.jsonl: one object a line; null is a number that was not finite. */
 
+static double number_of(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
 static fx_status read_line(gathered *r, char *line, const char *path)
 {
     json_error_t error;
     json_t *object = json_loads(line, JSON_REJECT_DUPLICATES, &error);
     FX_REQUIRE(object, FX_EVALUE, "%s: line %lld: %s", path, (long long)r->steps + 1, error.text);
-    r->step[r->steps] = json_number_value(json_object_get(object, "step"));
-    for (int c = 0; c < CURVES; c++) {
-        const json_t *value = json_object_get(object, COLUMNS[c]);
-        r->column[c][r->steps] = json_is_number(value) ? json_number_value(value) : NAN;
+    r->step[r->steps] = number_of(object, "step");
+    for (int c = 0; c < CURVES; c++)
+        r->column[c][r->steps] = number_of(object, COLUMNS[c]);
+    if (json_object_get(object, VALIDATION[0])) {
+        r->validated[r->validations] = r->step[r->steps];
+        for (int c = 0; c < VALIDATED; c++)
+            r->validation[c][r->validations] = number_of(object, VALIDATION[c]);
+        r->validations++;
     }
     r->steps++;
     json_decref(object);
@@ -65,8 +79,11 @@ static fx_status read_metrics(gathered *r, const char *folder)
     for (size_t i = 0; i < size; i++)
         lines += r->metrics_text[i] == '\n';
     if (!(r->step = fx_pool_calloc(r->pool, lines, sizeof *r->step))) return FX_ENOMEM;
+    if (!(r->validated = fx_pool_calloc(r->pool, lines, sizeof *r->step))) return FX_ENOMEM;
     for (int c = 0; c < CURVES; c++)
         if (!(r->column[c] = fx_pool_calloc(r->pool, lines, sizeof *r->step))) return FX_ENOMEM;
+    for (int c = 0; c < VALIDATED; c++)
+        if (!(r->validation[c] = fx_pool_calloc(r->pool, lines, sizeof *r->step))) return FX_ENOMEM;
     for (char *line = strtok_r(r->metrics_text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         FX_TRY(read_line(r, line, path));
     return FX_OK;
@@ -269,33 +286,51 @@ static fx_status write(gathered *r, const char *folder)
 {
     char path[FX_PATH_MAX];
     const fx_curve losses[] = {{"super-resolution", r->step, r->column[0], r->steps},
-                               {"forecast", r->step, r->column[1], r->steps}};
+                               {"forecast", r->step, r->column[1], r->steps},
+                               {"validation", r->validated, r->validation[0], r->validations}};
+    const fx_curve errors[] = {{"super-resolution", r->validated, r->validation[1], r->validations},
+                               {"bicubic", r->validated, r->validation[2], r->validations},
+                               {"forecast", r->validated, r->validation[3], r->validations},
+                               {"persistence", r->validated, r->validation[4], r->validations}};
     const fx_curve norm = {"gradient norm", r->step, r->column[2], r->steps};
     const fx_curve rate = {"learning rate", r->step, r->column[3], r->steps};
-    const fx_chart charts[] = {
-        {.title = "Loss",
-         .x_label = "step",
-         .y_label = "loss",
-         .smooth = 16,
-         .curve = losses,
-         .curves = 2},
-        {.title = "Gradient norm before clipping",
-         .x_label = "step",
-         .y_label = "norm",
-         .log_y = true,
-         .smooth = 16,
-         .curve = &norm,
-         .curves = 1},
-        {.title = "Learning rate", .x_label = "step", .y_label = "rate", .curve = &rate, .curves = 1},
-        {.title = "Energy spectrum at Reynolds numbers never trained on",
-         .x_label = "wave number",
-         .y_label = "E(k)",
-         .note = "Hann-windowed patches. Fine scales that the model leaves out show as a gap at the "
-                 "right end.",
-         .log_x = true,
-         .log_y = true,
-         .curve = r->spectrum,
-         .curves = r->spectra}};
+    fx_chart chart[5];
+    int charts = 0;
+    chart[charts++] = (fx_chart){.title = "Loss",
+                                 .x_label = "step",
+                                 .y_label = "loss",
+                                 .smooth = 16,
+                                 .curve = losses,
+                                 .curves = r->validations ? 3 : 2};
+    if (r->validations)
+        chart[charts++] = (fx_chart){.title = "Validation",
+                                     .x_label = "step",
+                                     .y_label = "RFNE",
+                                     .note = "EMA weights on the same patches and noise each time, "
+                                             "means over Reynolds numbers; bicubic "
+                                             "and persistence are the floors.",
+                                     .curve = errors,
+                                     .curves = 4};
+    chart[charts++] = (fx_chart){.title = "Gradient norm before clipping",
+                                 .x_label = "step",
+                                 .y_label = "norm",
+                                 .log_y = true,
+                                 .smooth = 16,
+                                 .curve = &norm,
+                                 .curves = 1};
+    chart[charts++] = (fx_chart){
+        .title = "Learning rate", .x_label = "step", .y_label = "rate", .curve = &rate, .curves = 1};
+    if (r->spectra)
+        chart[charts++] = (fx_chart){
+            .title = "Energy spectrum at Reynolds numbers never trained on",
+            .x_label = "wave number",
+            .y_label = "E(k)",
+            .note = "Hann-windowed patches. Fine scales that the model leaves out show as a gap at the "
+                    "right end.",
+            .log_x = true,
+            .log_y = true,
+            .curve = r->spectrum,
+            .curves = r->spectra};
     const fx_report report = {
         .title = "FLEX-HPC run",
         .summary = r->steps && r->step[r->steps - 1] >= (double)r->config.train_steps
@@ -308,8 +343,8 @@ static fx_status write(gathered *r, const char *folder)
         .scores = r->scores,
         .panel = r->panel,
         .panels = r->panels,
-        .chart = r->steps ? charts : NULL,
-        .charts = r->steps ? (r->spectra ? 4 : 3) : 0,
+        .chart = chart,
+        .charts = r->steps ? charts : 0,
         .paragraph = PARAGRAPHS,
         .paragraphs = sizeof PARAGRAPHS / sizeof *PARAGRAPHS,
         .config = r->config_text};

@@ -345,6 +345,13 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
     return FX_OK;
 }
 
+/* Parameters that are only laid out make programs that are only planned. */
+static bool is_plan(fx_params *params)
+{
+    const fx_tensor *values = fx_params_slab(params, FX_SLAB_VALUE, 0);
+    return values && !values->data;
+}
+
 fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_options *options, bool ema,
                           fx_probe *out)
 {
@@ -357,7 +364,7 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
     record_inputs(g, options, options->micro_batch, true, &out->inputs);
     fx_record_objective(g, &options->model, &objective, &out->inputs, &out->nodes);
     fx_keep(g, out->nodes.loss);
-    return fx_program_create(exec, &g, false, &out->program);
+    return fx_program_create(exec, &g, is_plan(params), &out->program);
 }
 
 fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_options *options,
@@ -374,5 +381,5 @@ fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_opti
     out->x = fx_input(g, "x", 4, FX_DIMS(rows, side, side, 1));
     out->residual = fx_keep(
         g, fx_record_sampler(g, &options->model, options->schedule, steps, &out->inputs, out->x));
-    return fx_program_create(exec, &g, false, &out->program);
+    return fx_program_create(exec, &g, is_plan(params), &out->program);
 }

@@ -1,6 +1,7 @@
 /* ticker.c: the line of progress: where the run is, its loss, its speed, and when it will end. Speeds
- * are those of the wall clock since the line before, saves included; the time left follows from the
- * newest lines, the first of which, when memory is touched for the first time, is soon forgotten. */
+ * are those of the wall clock since the line before, less saves and validations; the time left follows
+ * from the newest lines, the first of which, when memory is touched for the first time, is soon
+ * forgotten, and from what the saves and validations to come took the last time. */
 #include "ticker.h"
 
 #include <math.h>
@@ -18,7 +19,7 @@ void fx_ticker_start(fx_ticker *t, int64_t step)
 {
     t->step = step;
     t->told = fx_now();
-    t->waited = t->recent = 0;
+    t->waited = t->recent = t->aside = 0;
     t->lines = 0;
 }
 
@@ -34,7 +35,19 @@ static double resident_mib(void)
     return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024 : NAN;
 }
 
-/* "1:02:03, ends 14:05"; with the day when that is not today's. */
+/* Of the steps after `step` and what comes between them. */
+static double seconds_left(const fx_ticker *t, int64_t step)
+{
+    double left = t->recent * (double)(t->steps - step);
+    for (int c = 0; c < FX_CHORES; c++) {
+        const int64_t every = t->chore[c].every > 0 ? t->chore[c].every : t->steps;
+        const int64_t times = (t->steps + every - 1) / every - step / every;
+        left += (double)times * t->chore[c].seconds;
+    }
+    return left;
+}
+
+/* "1:02:03 left, ends 14:05, before the time limit"; with the day when that is not today's. */
 static void ending(const fx_ticker *t, double left, char *out, size_t size)
 {
     char clock[48];
@@ -45,27 +58,31 @@ static void ending(const fx_ticker *t, double left, char *out, size_t size)
     localtime_r(&end, &then);
     const bool same_day = today.tm_yday == then.tm_yday && today.tm_year == then.tm_year;
     if (strftime(clock, sizeof clock, same_day ? "%H:%M" : "%F %H:%M", &then) == 0) clock[0] = '\0';
-    snprintf(out, size, "%ld:%02ld:%02ld left, ends %s%s", s / 3600, s / 60 % 60, s % 60, clock,
-             fx_now() + left > t->deadline ? ", after the time limit" : "");
+    const char *limit = fx_now() + left > t->deadline ? ", after the time limit"
+                        : isfinite(t->deadline)       ? ", before the time limit"
+                                                      : "";
+    snprintf(out, size, "%ld:%02ld:%02ld left, ends %s%s", s / 3600, s / 60 % 60, s % 60, clock, limit);
 }
 
 static void print(const fx_ticker *t, int64_t step, const fx_step_report *r, double rate,
                   double seconds)
 {
-    char tasks[64] = "", share[48] = "", end[96];
-    const double samples = (double)t->batch / seconds;
+    char tasks[64] = "", share[48] = "", peak[48] = "", end[96];
+    const double samples = (double)t->batch / seconds, speed = t->flop / seconds;
     const bool last = step == t->steps;
     if (t->both) snprintf(tasks, sizeof tasks, " (SR %.4f, FC %.4f)", r->loss_task[0], r->loss_task[1]);
     if (t->ranks > 1) snprintf(share, sizeof share, " (%.1f a rank)", samples / t->ranks);
-    ending(t, t->recent * (double)(t->steps - step), end, sizeof end);
+    if (t->peak > 0) snprintf(peak, sizeof peak, " (%.1f %% of peak)", 100 * speed / t->peak);
+    ending(t, seconds_left(t, step), end, sizeof end);
     char line[512];
     snprintf(line, sizeof line,
              "step %lld/%lld  epoch %.2f  loss %.4f%s  norm %.3f  lr %.2e  %.1f samples/s%s  %.0f ms  "
-             "wait %.0f %%  %.0f MiB  %.1f GFLOP/s a rank  %s",
+             "wait %.0f %%  %.0f MiB  %.1f %cFLOP/s a rank%s  %s",
              (long long)step, (long long)t->steps, (double)(step * t->batch) / (double)t->epoch,
              r->loss, tasks, r->norm, rate, samples, share, 1e3 * seconds,
              100 * t->waited / (seconds * (double)(step - t->step)), resident_mib(),
-             1e-9 * t->flop / seconds, last ? "done" : end);
+             speed < 1e12 ? 1e-9 * speed : 1e-12 * speed, speed < 1e12 ? 'G' : 'T', peak,
+             last ? "done" : end);
     if (last)
         fx_log(FX_INFO, "%s", line);
     else
@@ -74,7 +91,7 @@ static void print(const fx_ticker *t, int64_t step, const fx_step_report *r, dou
 
 void fx_ticker_step(fx_ticker *t, int64_t step, const fx_step_report *report, double rate, double wait)
 {
-    const double now = fx_now(), passed = now - t->told;
+    const double now = fx_now(), passed = now - t->told - t->aside;
     t->waited += wait;
     if (!is_due(t, step, passed)) return;
     const double seconds = passed / (double)(step - t->step);
@@ -83,5 +100,11 @@ void fx_ticker_step(fx_ticker *t, int64_t step, const fx_step_report *report, do
     print(t, step, report, rate, seconds);
     t->step = step;
     t->told = now;
-    t->waited = 0;
+    t->waited = t->aside = 0;
+}
+
+void fx_ticker_chore(fx_ticker *t, fx_chore which, double seconds)
+{
+    t->aside += seconds;
+    t->chore[which].seconds = seconds;
 }

@@ -57,17 +57,36 @@ fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *pa
     return fx_agree(comm, make_buffers(m));
 }
 
+fx_status fx_trained_of(const fx_trainee *trainee, const fx_config *config, const fx_progress *progress,
+                        fx_trained **out)
+{
+    fx_trained *m = NULL;
+    FX_REQUIRE(!trainee->options.shard, FX_ECONFIG,
+               "validate.every: with train.shard_optimizer no rank has the EMA weights");
+    FX_TRY(FX_ALLOC(m, 1));
+    *out = m;
+    m->borrowed = true;
+    m->progress = *progress;
+    m->options = trainee->options;
+    m->exec = trainee->exec;
+    m->params = trainee->params;
+    m->batch = config->eval_batch;
+    m->steps = (int)config->sample_steps;
+    m->pixels = m->options.model.image * m->options.model.image;
+    return make_buffers(m);
+}
+
 void fx_trained_close(fx_trained **trained)
 {
     fx_trained *m = *trained;
     if (!m) return;
     for (int task = 0; task < 2; task++)
         fx_program_free(&m->sampler[task].program);
-    fx_params_free(&m->params);
+    if (!m->borrowed) fx_params_free(&m->params);
     float *buffers[] = {m->snapshots, m->re, m->noise, m->base, m->estimate};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         fx_free(buffers[i]);
-    if (m->exec) m->exec->backend->close(&m->exec);
+    if (m->exec && !m->borrowed) m->exec->backend->close(&m->exec);
     fx_free(m);
     *trained = NULL;
 }

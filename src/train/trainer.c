@@ -19,6 +19,7 @@
 #include "signals.h"
 #include "starts.h"
 #include "ticker.h"
+#include "validate.h"
 
 static const double SAVED_A_SECOND = 2e8; /* bytes, before a save has been timed */
 
@@ -31,6 +32,8 @@ typedef struct trainer {
     fx_exec *exec;
     fx_trainee *trainee;
     fx_loader *loader;
+    fx_validation *validation; /* NULL: off */
+    fx_validation_report validated;
     fx_metrics metrics;
     fx_ticker ticker;
     fx_progress progress;
@@ -38,6 +41,7 @@ typedef struct trainer {
     double saved_at;                   /* of fx_now(), when that was, or the first step began */
     double deadline;                   /* of fx_now(); infinite: none */
     double step_seconds, save_seconds; /* the slowest so far; a save that has not been yet: a guess */
+    double validation_seconds;
 } trainer;
 
 static fx_status begin_afresh(trainer *t)
@@ -100,6 +104,8 @@ static fx_status set_up(trainer *t)
     t->progress.config = *t->config;
     t->progress.ranks = t->comm->size;
     t->progress.data_scale = fx_loader_scale(t->loader);
+    if (t->config->validate_every > 0)
+        FX_TRY(fx_validation_open(t->comm, t->config, t->trainee, &t->progress, &t->validation));
     FX_TRY(fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command));
     if (t->comm->rank == 0) status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
     FX_TRY(fx_agree(t->comm, status));
@@ -116,6 +122,9 @@ static fx_status set_up(trainer *t)
                             .ranks = t->comm->size,
                             .both = options.model.tasks == (FX_TASK_SR | FX_TASK_FC),
                             .flop = s.flops,
+                            .peak = 1e12 * t->config->run_peak,
+                            .chore = {[FX_CHORE_SAVE] = {t->config->checkpoint_every, t->save_seconds},
+                                      [FX_CHORE_VALIDATE] = {t->config->validate_every, 0}},
                             .deadline = t->deadline};
     return FX_OK;
 }
@@ -161,6 +170,23 @@ static fx_status judge(const trainer *t, const fx_step_report *r)
                    (long long)t->progress.step + 1, who, (long long)t->progress.step);
 }
 
+/* After which updates: the last one's as well. */
+static bool validates(const trainer *t, int64_t step)
+{
+    return t->validation && (step % t->config->validate_every == 0 || step == t->config->train_steps);
+}
+
+static fx_status validate(trainer *t)
+{
+    const double start = fx_now();
+    FX_TRY(fx_validation_run(t->validation, &t->validated));
+    const double seconds = fx_now() - start;
+    t->validation_seconds = fmax(t->validation_seconds, seconds);
+    fx_ticker_chore(&t->ticker, FX_CHORE_VALIDATE, seconds);
+    fx_validation_print(&t->validated, t->progress.step, seconds);
+    return FX_OK;
+}
+
 static fx_status one_step(trainer *t)
 {
     const fx_config *c = t->config;
@@ -187,10 +213,11 @@ static fx_status one_step(trainer *t)
     const double seconds = fx_now() - start, wait = fx_loader_wait(t->loader) - waited;
     fx_status status = FX_OK;
     t->step_seconds = fmax(t->step_seconds, seconds);
-    if (t->comm->rank == 0)
-        status =
-            fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch);
     fx_ticker_step(&t->ticker, s + 1, &report, rate, wait);
+    if (validates(t, s + 1)) FX_TRY(validate(t));
+    if (t->comm->rank == 0)
+        status = fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch,
+                                validates(t, s + 1) ? &t->validated : NULL);
     fx_log(FX_DEBUG, "step %lld: %.6f s, %.6f s of them waiting for data", (long long)s + 1, seconds,
            wait);
     return fx_agree(t->comm, status);
@@ -206,13 +233,15 @@ static fx_status save(trainer *t)
     t->saved = t->progress.step;
     t->saved_at = fx_now();
     t->save_seconds = fmax(t->save_seconds, t->saved_at - start);
+    fx_ticker_chore(&t->ticker, FX_CHORE_SAVE, t->saved_at - start);
     return FX_OK;
 }
 
-/* A step more could end too late for the save. Twice, because neither takes the same time always. */
+/* A step more could end too late for the save. Twice, because nothing takes the same time always. */
 static bool time_is_over(const trainer *t, double now)
 {
-    return now + 2 * (t->step_seconds + t->save_seconds) > t->deadline;
+    const double validation = validates(t, t->progress.step + 1) ? t->validation_seconds : 0;
+    return now + 2 * (t->step_seconds + validation + t->save_seconds) > t->deadline;
 }
 
 /* Whether any rank was asked to stop or the time is over, or else the newest checkpoint is too old: the
@@ -292,6 +321,7 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     if (status == FX_OK) status = loop(&t, early);
     fx_metrics_close(&t.metrics);
     fx_loader_free(&t.loader);
+    fx_validation_close(&t.validation);
     fx_trainee_free(&t.trainee);
     if (t.exec) t.exec->backend->close(&t.exec);
     fx_watchdog_stop(&t.watchdog);

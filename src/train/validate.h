@@ -1,0 +1,31 @@
+/* validate.h: how good the model in training is: its EMA weights on the same patches, noise and times
+ * each time, as an evaluation would find it. Private to src/train. */
+#ifndef FX_VALIDATE_H
+#define FX_VALIDATE_H
+
+#include "eval_file.h"
+#include "flexhpc/checkpoint.h"
+#include "flexhpc/train.h"
+
+typedef struct fx_validation fx_validation;
+
+typedef struct fx_validation_report {
+    double loss, rfne; /* means over the scores */
+    fx_score score[FX_EVALUATION_ROWS];
+    int scores; /* one a task and Reynolds number */
+} fx_validation_report;
+
+/* The patches of validate.path at eval.reynolds; the trainee must outlive it. *out is closed whatever
+ * the status. Collective. */
+fx_status fx_validation_open(fx_comm *comm, const fx_config *config, const fx_trainee *trainee,
+                             const fx_progress *progress, fx_validation **out);
+
+/* Validates the weights as they are, and leaves the training's state alone. The same report on all
+ * ranks, with the same bits on any number of ranks that have the same weights. Collective. */
+fx_status fx_validation_run(fx_validation *validation, fx_validation_report *out);
+void fx_validation_close(fx_validation **validation);
+
+/* Logs the report of a step, in one line. */
+void fx_validation_print(const fx_validation_report *report, int64_t step, double seconds);
+
+#endif
