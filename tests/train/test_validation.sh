@@ -5,8 +5,7 @@
 # its memory in the plan.
 # Run: label full
 # Run: cost 8
-# Planted and caught: noise of the losses from the number of the validation; the same from the rank; scores of the validation
-# before kept.
+# Planted and caught: noise of the losses from the number of the validation; the same from the rank.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
