@@ -36,8 +36,8 @@ typedef struct flexhpc_model flexhpc_model;
 typedef enum flexhpc_status {
     FLEXHPC_OK = 0,
     FLEXHPC_EARG = 1,    /* an argument that can't be: a shape, a null pointer, a number out of range */
-    FLEXHPC_ECONFIG = 2, /* a setting that can't be, a run without a checkpoint */
-    FLEXHPC_EIO = 3,     /* a file that is missing, unreadable or no checkpoint */
+    FLEXHPC_ECONFIG = 2, /* a setting that can't be, a path that leads to no checkpoint */
+    FLEXHPC_EIO = 3,     /* a file that is unreadable, damaged or no checkpoint */
     FLEXHPC_ENOMEM = 4,  /* host or device memory */
     FLEXHPC_EDEVICE = 5, /* no such backend, or its device or library failed */
     FLEXHPC_EVALUE = 7   /* a checksum that differs, a tensor of another architecture, a result that is

@@ -69,6 +69,10 @@ int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t si
 /* One line a key: name, default, range, help, unit. Local. */
 fx_status fx_config_print_keys(FILE *out);
 
+/* The i-th key's name, NULL beyond the last; *words: what a choice or a switch may be, "a|b|c", else
+ * NULL. Local. */
+const char *fx_config_key(int i, const char **words);
+
 /* One key's help, name, default, range and unit; FX_ECONFIG names the nearest key. Local. */
 fx_status fx_config_explain(const char *key, char *out, size_t size);
 

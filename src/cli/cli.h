@@ -96,7 +96,9 @@ typedef struct fx_command {
     X(predict)                                                                                     \
     X(profile)                                                                                     \
     X(info)                                                                                        \
-    X(jobscript)
+    X(jobscript)                                                                                   \
+    X(man)                                                                                         \
+    X(completion)
 /* clang-format on */
 #define FX_DECLARE(name) extern const fx_command fx_command_##name;
 FX_COMMANDS(FX_DECLARE)
@@ -104,6 +106,10 @@ FX_COMMANDS(FX_DECLARE)
 
 /* The table; NULL at its end. */
 extern const fx_command *const fx_commands[];
+
+/* What all commands share (help.c): the option --set of those with CONFIG, exit codes, environment. */
+extern const fx_option fx_cli_set;
+extern const char fx_cli_codes[], fx_cli_environment[];
 
 /* The command that argv[1], or argv[1] and argv[2], name; *words: how many arguments that took, the
  * program's name included. FX_ECONFIG names the nearest one. Local. */

@@ -4,10 +4,14 @@
 #include "cli.h"
 
 static const char usual_codes[] = "0 done, 1 error, 2 usage or configuration";
-static const char environment[] =
-    "Environment: OMP_NUM_THREADS, threads a rank where run.threads says nothing; "
+const char fx_cli_codes[] = "0 done, 1 error, 2 usage or configuration, 75 stopped early with a good "
+                            "checkpoint, 130 stopped at once by a second INT or TERM.";
+const char fx_cli_environment[] =
+    "OMP_NUM_THREADS, threads a rank where run.threads says nothing; "
     "HDF5_USE_FILE_LOCKING, FALSE unless set; FLEXHPC_MPI=1, starts MPI under a launcher that is not "
-    "known.\n";
+    "known.";
+const fx_option fx_cli_set = {"--set", "KEY=VALUE", NULL, 0,
+                              "sets a configuration key; may be given again"};
 
 static void print_row(const fx_command *c)
 {
@@ -20,9 +24,8 @@ static void usage(void)
     for (int i = 0; fx_commands[i]; i++)
         print_row(fx_commands[i]);
     printf("\nflexhpc COMMAND --help describes one; flexhpc config keys lists every setting.\n"
-           "Exit codes: %s, 75 stopped early with a good checkpoint, 130 stopped at once by a second "
-           "INT or TERM.\n%s",
-           usual_codes, environment);
+           "Exit codes: %s\nEnvironment: %s\n",
+           fx_cli_codes, fx_cli_environment);
 }
 
 static void print_option(const fx_option *o)
@@ -35,15 +38,14 @@ static void print_option(const fx_option *o)
 
 static void usage_of(const fx_command *c)
 {
-    static const fx_option set = {"--set", "KEY=VALUE", NULL, 0,
-                                  "sets a configuration key; may be given again"};
     printf("usage: flexhpc %s %s%s\n%s.\n\n", c->name, c->arguments,
            c->options || c->config != FX_NO_CONFIG ? " [OPTIONS]" : "", c->help);
     for (const fx_option *o = c->options; o && o->name; o++)
         print_option(o);
-    if (c->config != FX_NO_CONFIG) print_option(&set);
+    if (c->config != FX_NO_CONFIG) print_option(&fx_cli_set);
     if (c->example) printf("\nexample: %s\n", c->example);
-    printf("\nExit codes: %s.\n%s", c->codes ? c->codes : usual_codes, environment);
+    printf("\nExit codes: %s.\nEnvironment: %s\n", c->codes ? c->codes : usual_codes,
+           fx_cli_environment);
     if (c->ranks) printf("Runs on several ranks under mpiexec or srun --mpi=pmix.\n");
 }
 

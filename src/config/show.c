@@ -6,6 +6,7 @@
 #include "flexhpc/mem.h"
 #include "keys.h"
 
+#define SWITCH "true|false"
 enum { VALUE_MAX = 640, ORIGIN_COLUMN = 40 };
 
 /* A double-quoted YAML scalar; the columns it takes. */
@@ -128,7 +129,7 @@ static fx_status describe(const fx_key *key, char *first, char *range, size_t si
     fx_key_text(&config, key, first, size);
     if (key->type == FX_KEY_CHOICE) return fx_print(range, size, "%s", key->text);
     if (key->type == FX_KEY_TEXT) return fx_print(range, size, "text");
-    if (key->type == FX_KEY_BOOL) return fx_print(range, size, "true|false");
+    if (key->type == FX_KEY_BOOL) return fx_print(range, size, SWITCH);
     return fx_print(range, size, "%g .. %g", key->least, key->most);
 }
 
@@ -142,6 +143,14 @@ fx_status fx_config_print_keys(FILE *out)
                 key->help, key->unit[0] ? " [" : "", key->unit, key->unit[0] ? "]" : "");
     }
     return written(out, "the keys");
+}
+
+const char *fx_config_key(int i, const char **words)
+{
+    if (i >= fx_key_count) return NULL;
+    const fx_key *key = &fx_keys[i];
+    *words = key->type == FX_KEY_CHOICE ? key->text : key->type == FX_KEY_BOOL ? SWITCH : NULL;
+    return key->name;
 }
 
 fx_status fx_config_explain(const char *name, char *out, size_t size)

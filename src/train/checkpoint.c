@@ -316,19 +316,23 @@ fx_status fx_checkpoint_find(fx_comm *comm, const char *folder, char path[FX_PAT
     return comm->ops->broadcast(comm, path, FX_PATH_MAX, 0);
 }
 
+/* Whether the name is a file, not the folder of a run. */
+static fx_status is_file(const char *name, const char *checkpoints, int64_t *yes)
+{
+    *yes = !fx_file_exists(checkpoints);
+    FX_REQUIRE(!*yes || fx_file_exists(name), FX_ECONFIG, "%s: no checkpoint, and no run that has one",
+               name);
+    return FX_OK;
+}
+
 fx_status fx_checkpoint_named(fx_comm *comm, const char *name, char path[FX_PATH_MAX])
 {
     char checkpoints[FX_PATH_MAX];
-    int64_t size = 0, is_file = 0;
+    int64_t file = 0;
     FX_TRY(fx_path(checkpoints, "%s/ckpt", name));
-    fx_status status = FX_OK;
-    if (comm->rank == 0 && !fx_file_exists(checkpoints)) {
-        status = fx_file_size(name, &size);
-        is_file = 1;
-    }
-    FX_TRY(fx_agree(comm, status));
-    FX_TRY(fx_comm_max_i64(comm, &is_file));
-    if (is_file) return fx_path(path, "%s", name);
+    FX_TRY(fx_agree(comm, comm->rank == 0 ? is_file(name, checkpoints, &file) : FX_OK));
+    FX_TRY(fx_comm_max_i64(comm, &file));
+    if (file) return fx_path(path, "%s", name);
     FX_TRY(fx_checkpoint_find(comm, checkpoints, path));
     FX_REQUIRE(path[0], FX_ECONFIG, "%s: no checkpoint", checkpoints);
     return FX_OK;

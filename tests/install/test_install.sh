@@ -48,7 +48,8 @@ grep -o 'flexhpc_[a-z]*(' here/include/flexhpc.h | tr -d '(' | sort -u >promised
 sed -n 's/@@FLEXHPC_0$//p' names | sort | diff promised - || fail "flexhpc.h and the library promise other functions"
 
 [ "$(cd / && "$scratch/here/bin/flexhpc" --version)" = "$("$FLEXHPC" --version)" ] || fail "the binary"
-for file in flexhpc/configs/demo.yaml flexhpc/jobs/train.sbatch doc/flexhpc/README.md; do
+for file in flexhpc/configs/demo.yaml flexhpc/jobs/train.sbatch doc/flexhpc/README.md man/man1/flexhpc.1 \
+    bash-completion/completions/flexhpc; do
     [ -s "here/share/$file" ] || fail "no share/$file"
 done
 echo "installed files are usable"

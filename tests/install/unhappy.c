@@ -47,7 +47,7 @@ static void refuses_options(flexhpc_options options, const char *text)
 
 static void check_opening(void)
 {
-    refuses_path("nowhere", FLEXHPC_EIO, "nowhere");
+    refuses_path("nowhere", FLEXHPC_ECONFIG, "nowhere: no checkpoint, and no run");
     refuses_path("run/config.yaml", FLEXHPC_EIO, "run/config.yaml");
     refuses_path("fields", FLEXHPC_EIO, "fields");
     refuses_path("one.h5", FLEXHPC_EIO, "one.h5");
