@@ -9,7 +9,7 @@
 static const char function[] =
     "_flexhpc()\n"
     "{\n"
-    "    local current=${COMP_WORDS[COMP_CWORD]} first=1 command before word takes=''\n"
+    "    local current=${COMP_WORDS[COMP_CWORD]} first=1 command before second word takes=''\n"
     "    before=${COMP_WORDS[COMP_CWORD - 1]}\n"
     "    COMPREPLY=()\n"
     "    [ \"${COMP_WORDS[1]}\" != help ] || first=2\n"
@@ -18,12 +18,11 @@ static const char function[] =
     "        return\n"
     "    fi\n"
     "    command=${COMP_WORDS[first]}\n"
-    "    if [ -n \"$(_flexhpc_commands \"$command\")\" ]; then\n"
-    "        if [ \"$COMP_CWORD\" -eq $((first + 1)) ]; then\n"
-    "            mapfile -t COMPREPLY < <(compgen -W \"$(_flexhpc_commands \"$command\")\" -- "
-    "\"$current\")\n"
-    "            return\n"
-    "        fi\n"
+    "    second=$(_flexhpc_commands \"$command\")\n"
+    "    if [ -n \"$second\" ] && [ \"$COMP_CWORD\" -eq $((first + 1)) ]; then\n"
+    "        mapfile -t COMPREPLY < <(compgen -W \"$second\" -- \"$current\")\n"
+    "        [ -n \"$(_flexhpc_options \"$command\")\" ] || return # bench is a command as well\n"
+    "    elif [[ \" $second \" == *\" ${COMP_WORDS[first + 1]} \"* ]]; then\n"
     "        command+=\" ${COMP_WORDS[first + 1]}\"\n"
     "    fi\n"
     "    if [ \"$current\" = = ]; then\n"
@@ -68,8 +67,8 @@ static void print_commands(void)
     for (int i = 0; fx_commands[i]; i++) {
         const char *name = fx_commands[i]->name;
         const size_t n = strcspn(name, " ");
-        const bool again = i > 0 && name[n] && strncmp(fx_commands[i - 1]->name, name, n + 1) == 0;
-        if (!again) printf(" %.*s", (int)n, name);
+        const char *before = i > 0 ? fx_commands[i - 1]->name : "";
+        if (strcspn(before, " ") != n || strncmp(before, name, n) != 0) printf(" %.*s", (int)n, name);
     }
     printf("' ;;\n");
     for (int i = 0; fx_commands[i]; i++) {

@@ -42,6 +42,7 @@ offers() {
 }
 
 offers 'flexhpc tra' 'train'
+offers 'flexhpc benc' 'bench'
 offers 'flexhpc nothing' ''
 offers 'flexhpc help tra' 'train'
 offers 'flexhpc conf' 'config'
