@@ -41,7 +41,7 @@ done
 
 library=$(pkg-config --variable=libdir flexhpc)/libflexhpc.so
 [ "$(readlink "$library") $(readlink "$library.0")" = "libflexhpc.so.0 libflexhpc.so.$version" ] || fail "links of $library"
-objdump -p "$library" | grep -q 'SONAME *libflexhpc.so.0$' || fail "SONAME"
+[ "$(objdump -p "$library" | sed -n 's/^ *SONAME *//p')" = libflexhpc.so.0 ] || fail "SONAME"
 nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' >names
 ! grep -v '@@FLEXHPC_0$\|@@FLEXHPC_PRIVATE$' names || fail "names that are not ours"
 grep -o 'flexhpc_[a-z]*(' here/include/flexhpc.h | tr -d '(' | sort -u >promised
