@@ -4,14 +4,14 @@
 # an MPI launcher.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
-root=/opt/flexhpc
-needed=$root/share/flexhpc/debian-packages
+prefix=/opt/flexhpc
+needed=$prefix/share/flexhpc/debian-packages
 
 # The packages of the shared libraries that the installed files are linked with, one a line.
 libraries() {
-    ldd "$root/bin/flexhpc" "$root"/lib/libflexhpc.so | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u |
+    ldd "$prefix/bin/flexhpc" "$prefix"/lib/libflexhpc.so | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u |
         while read -r library; do
-            case $library in "$root"/*) continue ;; esac
+            case $library in "$prefix"/*) continue ;; esac
             dpkg -S "*/$(basename "$(realpath "$library")")" | cut -d: -f1
         done | sort -u
 }
@@ -22,7 +22,7 @@ case ${1-} in
         source /src/bootstrap.sh
         install_packages "${packages[@]}"
         cmake -S /src -B /tmp/build -G Ninja -DFX_CUDA=OFF -DFLEXHPC_TESTS=OFF -DFLEXHPC_MARCH="${FLEXHPC_MARCH-x86-64-v3}" \
-            -DCMAKE_INSTALL_PREFIX="$root"
+            -DCMAKE_INSTALL_PREFIX="$prefix"
         cmake --build /tmp/build
         cmake --install /tmp/build
         libraries >"$needed"

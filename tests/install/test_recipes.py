@@ -123,7 +123,7 @@ def check_spack():
 
 def check_containers():
     script = read("jobs/containers/build.sh")
-    prefix = re.search(r"^root=(\S+)", script, re.M)[1]
+    prefix = re.search(r"^prefix=(\S+)", script, re.M)[1]
     check(subprocess.run(["bash", "-n", os.path.join(TOP, "jobs/containers/build.sh")]).returncode == 0, "build.sh")
     for name in "Containerfile", "flexhpc.def":
         text = read("jobs/containers", name)
