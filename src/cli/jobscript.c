@@ -12,7 +12,10 @@
 #include "flexhpc/io.h"
 #include "version.h"
 
-enum { LONGEST_SCRIPT = 65536 };
+enum {
+    LONGEST_SCRIPT = 65536,
+    SHORTEST_JOB = 600 /* s: the scripts ask for --signal=USR2@300, which may come a minute early */
+};
 
 static const char SOURCES_SITE[] = ". \"${FLEX_SITE:", SITE_RESOURCES[] = "FLEX_SBATCH=(",
                   LINT[] = "# shellcheck source=", SHEBANG[] = "#!/bin/bash\n";
@@ -166,6 +169,9 @@ static fx_status check_options(fx_cli *cli)
     FX_REQUIRE(!cli->time ||
                    (strchr(cli->time, ':') && fx_parse_span(cli->time, &seconds) && seconds > 0),
                FX_ECONFIG, "--time: \"%s\" is no [D-]HH:MM:SS", cli->time);
+    FX_REQUIRE(!cli->time || seconds >= SHORTEST_JOB, FX_ECONFIG,
+               "--time: \"%s\": at least %d minutes, for Slurm's signal comes up to 6 before the end",
+               cli->time, SHORTEST_JOB / 60);
     return FX_OK;
 }
 

