@@ -51,7 +51,8 @@ const fx_command fx_command_train = {
     .help = "train a model on a pack; goes on from the run's newest checkpoint",
     .codes =
         "0 trained to the end, 1 error, 2 usage or configuration, 75 stopped early with a good "
-        "checkpoint (TERM, INT, USR1, USR2, --time-limit): start it again, 130 stopped at once by "
+        "checkpoint (TERM, INT, USR1, USR2, --time-limit, a file STOP in the run): start it again, 130 "
+        "stopped at once by "
         "a second INT or TERM: goes on from the checkpoint before; 2 as well when Slurm has requeued "
         "it three times in a row without a new checkpoint",
     .example = "mpiexec -n 2 flexhpc train configs/demo.yaml --set data.path=pack --run runs/first",

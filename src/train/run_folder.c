@@ -35,6 +35,9 @@ fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out
     if (comm->rank == 0 && status == FX_OK) status = make_log_folder(path);
     FX_TRY(fx_agree(comm, status));
     FX_TRY(fx_agree(comm, open_log(comm, path)));
+    FX_TRY(fx_path(out->stop, "%s/STOP", path));
+    if (comm->rank == 0 && fx_file_exists(out->stop)) status = fx_remove(out->stop);
+    FX_TRY(fx_agree(comm, status));
     return fx_path(out->checkpoints, "%s/ckpt", path);
 }
 

@@ -11,7 +11,8 @@
 typedef struct fx_run_folder {
     const char *path; /* not owned */
     char checkpoints[FX_PATH_MAX];
-    fx_lock *lock; /* rank 0's */
+    char stop[FX_PATH_MAX]; /* a file that asks the run to save and stop; gone when it starts again */
+    fx_lock *lock;          /* rank 0's */
 } fx_run_folder;
 
 /* Makes the folder where missing, takes its lock, and opens every rank's log, which stays open to the

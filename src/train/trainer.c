@@ -248,17 +248,20 @@ static bool time_is_over(const trainer *t, double now)
  * same answer on all ranks. A stop saves as well. */
 static fx_status clock_and_signals(trainer *t, bool *stop, bool *due)
 {
-    enum { DUE = 1, TIME_OVER = 1000, SIGNAL = 1001 };
+    enum { DUE = 1, TIME_OVER = 1000, STOP_FILE = 1001, SIGNAL = 1002 };
     const double now = fx_now(), minutes = t->config->checkpoint_minutes;
     int64_t reason = 0;
     if (minutes > 0 && now - t->saved_at >= 60 * minutes) reason = DUE;
     if (time_is_over(t, now)) reason = TIME_OVER;
+    if (t->comm->rank == 0 && fx_file_exists(t->folder.stop)) reason = STOP_FILE;
     if (fx_signals_seen()) reason = SIGNAL + fx_signals_seen();
     FX_TRY(fx_comm_max_i64(t->comm, &reason));
     *due = reason == DUE;
     *stop = reason >= TIME_OVER;
     if (reason == TIME_OVER)
         fx_log(FX_INFO, "time limit in %.0f s: saving and stopping", t->deadline - now);
+    else if (reason == STOP_FILE)
+        fx_log(FX_INFO, "%s: saving and stopping", t->folder.stop);
     else if (*stop)
         fx_log(FX_INFO, "signal %lld: saving and stopping", (long long)reason - SIGNAL);
     return FX_OK;
