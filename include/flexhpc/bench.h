@@ -13,8 +13,9 @@ extern "C" {
 
 /* Columns of the rows, NULL-terminated, as tables and CSV show them. */
 extern const char *const fx_bench_comm_columns[],
-    *const fx_bench_io_columns[], *const fx_bench_scaling_columns[], *const fx_scaling_curve_columns[],
-                                                                         *const fx_foresee_columns[];
+    *const fx_bench_io_columns[], *const fx_bench_scaling_columns[],
+                                      *const fx_scaling_curve_columns[],
+                                          *const fx_foresee_columns[], *const fx_bench_replay_columns[];
 
 /* Times sums over all ranks, as a training step starts them, by size: from one number to train.bucket,
  * bench.steps of each size after bench.warmup. Collective. */
@@ -51,6 +52,12 @@ typedef struct fx_foresee_options {
  * "rows" and "changes" as JSON. FX_EVALUE: a file is of something else. Local. */
 fx_status fx_foresee(const fx_config *config, const fx_foresee_options *options, FILE *out,
                      json_t **result);
+
+/* Times bench.steps steps of the configuration's tape for `batch` samples a rank, after bench.warmup:
+ * its sums, and waits instead of compute, as long as the file of `flexhpc profile --json` says.
+ * Collective. */
+fx_status fx_bench_replay(fx_comm *comm, const fx_config *config, const char *profile, int64_t batch,
+                          json_t **out);
 
 /* Nodes that the ranks run on. Collective. */
 fx_status fx_bench_nodes(fx_comm *comm, int *nodes);

@@ -92,6 +92,7 @@ typedef struct fx_command {
     X(bench_comm)                                                                                  \
     X(bench_io)                                                                                    \
     X(bench_scaling)                                                                               \
+    X(bench_replay)                                                                                \
     X(bench)                                                                                       \
     X(predict)                                                                                     \
     X(profile)                                                                                     \
