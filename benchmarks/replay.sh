@@ -6,12 +6,13 @@
 set -euo pipefail
 flexhpc=$(realpath "$1") config=$(realpath "$2") rate=$3 most=4
 folder=$(mktemp -d)
-cleanup() {
+no_network() {
     for i in $(seq $most); do ip netns del fxr"$i" 2>/dev/null || true; done
     ip link del fxr-bridge 2>/dev/null || true
-    rm -rf "$folder"
 }
-trap cleanup EXIT
+trap 'no_network; rm -rf "$folder"' EXIT
+trap 'exit 1' TERM INT
+no_network
 cd "$folder"
 ip link add fxr-bridge type bridge
 ip addr add 10.77.0.254/24 dev fxr-bridge
@@ -48,7 +49,7 @@ printf '| setting | ranks | sums | sums alone ms | step measured ms (least to mo
 row() {
     local name=$1 ranks=$2 set=() key
     shift 2
-    for key in backend=cpu contrast.weight=0 train.global_batch=4 bench.steps=5 bench.warmup=1 "$@"; do set+=(--set "$key"); done
+    for key in backend=cpu contrast.weight=0 train.global_batch=4 bench.steps=3 bench.warmup=1 "$@"; do set+=(--set "$key"); done
     local profile="profile ${*: -1}.json"
     case ${*: -1} in model.*) ;; *) profile=profile.json ;; esac
     [ -e "$profile" ] || OMP_NUM_THREADS=1 "$flexhpc" profile "$config" "${set[@]}" --json "$profile" >log

@@ -3,7 +3,7 @@
 # together and refuses the rest by name. Times are never judged.
 # Planted errors, seen caught and removed: a bus rate without its factor 2(n-1)/n; weak scaling that keeps the global batch;
 # the strong curve's efficiency without the ratio of ranks; bytes of one snapshot for those of a sample; rank 0's samples for
-# those of all; a curve in the order of its files.
+# those of all; a curve in the order of its files; a replay that leaves out half of each wait.
 # Run: cost 6
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh
@@ -80,4 +80,19 @@ for p in points:
 bars = [e.get("d") for e in xml.parse("curve.svg").iter() if "bars" in e.get("class", "")]
 assert len(bars) == 2 and all(d.count("V") == 3 for d in bars), bars
 assert len(list(csv.DictReader(open("curve.csv")))) == 6
+PY
+
+# Replay: no shorter than its waits; refused without a profile, and where the tape does more than sum.
+"$FLEXHPC" profile tiny.yaml --set train.global_batch=2 --set bench.steps=2 --json profile.json >profile.txt
+mpiexec -n 2 "$FLEXHPC" bench replay tiny.yaml --batch 2 --profile profile.json --set bench.steps=2 --json replay.json >replay.txt
+refused 2 '--profile FILE' "$FLEXHPC" bench replay tiny.yaml
+refused 1 'missing.json' "$FLEXHPC" bench replay tiny.yaml --profile missing.json
+refused 2 'train.shard_optimizer' mpiexec -n 2 "$FLEXHPC" bench replay tiny.yaml --batch 2 --profile profile.json \
+    --set train.shard_optimizer=true
+/usr/bin/python3 - <<'PY'
+import json
+profile, row = json.load(open("profile.json")), json.load(open("replay.json"))["rows"][0]
+waits = profile["between_s"] + sum(e["seconds"] for e in profile["entries"] if not e["communicates"])
+assert row["ranks"] == 2 and row["sums"] >= 1 and row["steps"] == 2, row
+assert waits <= row["least_s"] <= row["median_s"] <= row["most_s"], (waits, row)
 PY
