@@ -2,6 +2,9 @@
 # The C API from an installed prefix, as a solver uses it: a 20-line C program and a C++17 program, built by find_package and by
 # pkg-config alone, open a run that was trained a few steps here and give the bits of `flexhpc sample` for the same seed; another
 # seed and another member give another sample. unhappy.c: calls that can't be, and the caller's process afterwards.
+# Planted and caught: the seed ignored; results in units of the network; a coarse field one pixel to the right, or in the place of the
+# oldest snapshot; a function hidden by the version script; -lflexhpc left out of flexhpc.pc; the caller's number of OpenMP threads
+# not given back; no include folder in flexhpcConfig.cmake after a first configuration.
 # Run: label full
 # Run: timeout 300
 # Run: cost 15

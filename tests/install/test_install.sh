@@ -4,7 +4,8 @@
 # headers of the source tree, each by itself. tests/install/test_api.sh uses the library.
 # Run: label full
 # Planted errors, seen caught and removed: flexhpc.h left out of install(); `Libs:` without -lflexhpc; a header that used
-# `new` as a parameter's name; the version script without its `local: *`; `prefix=` in flexhpc.pc made absolute; SOVERSION left out.
+# `new` as a parameter's name; the version script without its `local: *`; `prefix=` in flexhpc.pc made absolute; SOVERSION left out;
+# a function of flexhpc.h hidden.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

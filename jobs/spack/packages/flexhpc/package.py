@@ -22,7 +22,7 @@ class Flexhpc(CMakePackage, CudaPackage):
 
     depends_on("mpi@3.1:")
     depends_on("hdf5@1.10:+mpi")
-    depends_on("onednn@2.6 cpu_runtime=omp")
+    depends_on("onednn@2.6: cpu_runtime=omp")
     depends_on("fftw@3.3: precision=float,double")
     depends_on("libyaml")
     depends_on("jansson")
