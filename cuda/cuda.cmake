@@ -21,7 +21,13 @@ if(FX_CUDA STREQUAL "STANDIN")
   # A context switch that keeps the registers of the calling convention, and stacks that no shadow stack knows.
   target_compile_options(fakecuda PRIVATE -fcf-protection=none)
   add_library(flexhpc_cuda SHARED ${FLEXHPC_CUDA_C} ${FLEXHPC_CUDA_CU})
-  set_source_files_properties(${FLEXHPC_CUDA_CU} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-xc++")
+  # A call before every load and store of the kernels, for tests/fakecuda/traffic.cpp to count; no other part of the
+  # sanitizer is used. Together with AddressSanitizer it can't be had.
+  set(COUNTED "-xc++")
+  if(NOT FLEXHPC_SANITIZE)
+    list(APPEND COUNTED -fsanitize=thread --param=tsan-instrument-func-entry-exit=0)
+  endif()
+  set_source_files_properties(${FLEXHPC_CUDA_CU} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${COUNTED}")
   target_link_libraries(flexhpc_cuda PRIVATE flexhpc fakecuda)
 else()
   if(NOT CMAKE_CUDA_ARCHITECTURES)

@@ -3,8 +3,8 @@
  * y backward   sums of du and du xhat | terms | dx, and after the last image the parameters' gradients
  * Memory binds: forward moves x and y, backward x, dy and dx, and dx once more where it is added to.
  * The second pass finds what the first one read in the second-level cache: it follows set by set, and
- * walks backwards, so that what was read last is read first. Of an image that is more than a set by
- * itself (256 x 256 pixels of 64 channels: x and y are 32 MiB) a part may come from memory again. The
+ * walks backwards, so that what was read last is read first; an image that is more than a set by itself
+ * (256 x 256 pixels of 128 channels in bf16: x and y are 32 MiB) goes band by band of its channels. The
  * chunks' sums are 2 % beside that. Activation and dropout are computed again in backward's second
  * pass, at some 40 instructions an element with dropout, half of them its random numbers. A chunk's
  * moments are about its own first pixel in fp32, and kept about the image's first pixel, so that
@@ -42,7 +42,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, 8) moments(view<T> v, part s, float2 *parts)
     }
     const double2 all = fold_rows<WIDTH>(v, p, sum, square, (float *)bytes);
     const int c = p.c - p.column * WIDTH + fx_thread();
-    if (fx_thread() >= v.columns * WIDTH || c >= v.C) return;
+    if (fx_thread() >= v.columns * WIDTH || c >= s.channel + v.band) return;
     const double count = p.end - p.start,
                  moved = (double)x_at(v, p.b, p.start, c) - (double)x_at(v, p.b, 0, c);
     parts[part_row(v, s, p.image, c) + p.chunk] =
@@ -60,14 +60,14 @@ FX_DEVICE void write_affine(const view<T> &v, int b, int c, float mean, float rs
         fx_get(v.beta + c) * scale + (mod ? fx_get(mod + v.C + c) : 0.0f);
 }
 
-/* Block (g, i): group g of the set's i-th image. */
+/* Block (g, i): the band's group g of the set's i-th image. */
 template <typename T>
 FX_KERNEL void FX_BOUNDS(THREADS)
     statistics(view<T> v, part s, const float2 *parts, float *mean, float *rstd, float *table)
 {
     FX_SHARED(bytes);
     double *shared = (double *)bytes;
-    const int image = fx_block_y(), b = s.first + image, c0 = fx_block() * v.K;
+    const int image = fx_block_y(), b = s.first + image, c0 = s.channel + fx_block() * v.K;
     const double size = (double)v.P * v.K, origin = (double)x_at(v, b, 0, c0);
     double sum = 0, square = 0;
     parts += part_row(v, s, image, c0);
@@ -85,8 +85,8 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     const float m = (float)(origin + sum),
                 r = (float)(1 / sqrt(fmax(square - sum * sum, 0.0) + (double)v.eps));
     if (fx_thread() == 0) {
-        mean[(int64_t)b * v.G + fx_block()] = m;
-        rstd[(int64_t)b * v.G + fx_block()] = r;
+        mean[(int64_t)b * v.G + c0 / v.K] = m;
+        rstd[(int64_t)b * v.G + c0 / v.K] = r;
     }
     for (int k = fx_thread(); k < v.K; k += THREADS)
         write_affine(v, b, c0 + k, m, r, table);
@@ -134,29 +134,36 @@ FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::FORWARD)
     }
 }
 
-template <typename T, int WIDTH> static fx_status forward_by(fx_exec *exec, const fx_node *n)
+template <typename T, int WIDTH>
+static fx_status forward_part(fx_exec *exec, const fx_node *n, const view<T> &v, const part &read,
+                              const part &write)
 {
-    const view<T> v = view_of<T, WIDTH>(n);
-    const part first = forward_part(&v, false), second = forward_part(&v, v.pool);
     const scratch at = scratch_of(exec, &v, false);
     const fx_step *step = fx_cuda_step(exec);
     const float *table = at.table;
     const unsigned threads = threads_of(&v);
     T *y = fx_data<T>(n->out[0]);
-    for (int b = 0; b < v.B; b += first.images) {
-        const part read = next_set(&v, first, b), write = next_set(&v, second, b);
-        FX_LAUNCH(exec, n, (moments<WIDTH, T>), grid_of(&v, &read), threads, fold_bytes(&v, WIDTH), v,
-                  read, at.parts);
-        FX_LAUNCH(exec, n, statistics<T>, dim3((unsigned)v.G, (unsigned)read.images), THREADS,
-                  GROUP_SHARED, v, read, (const float2 *)at.parts, fx_f32(n->saved[MEAN]),
-                  fx_f32(n->saved[RSTD]), at.table);
-        if (v.pool)
-            FX_LAUNCH(exec, n, (write_y<WIDTH, SQUARE, T>), grid_of(&v, &write), threads, 0, v, write,
-                      table, step, y);
-        else
-            FX_LAUNCH(exec, n, (write_y<WIDTH, 1, T>), grid_of(&v, &write), threads, 0, v, write, table,
-                      step, y);
-    }
+    FX_LAUNCH(exec, n, (moments<WIDTH, T>), grid_of(&v, &read), threads, fold_bytes(&v, WIDTH), v, read,
+              at.parts);
+    FX_LAUNCH(exec, n, statistics<T>, groups_of(v, read), THREADS, GROUP_SHARED, v, read,
+              (const float2 *)at.parts, fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]), at.table);
+    if (v.pool)
+        FX_LAUNCH(exec, n, (write_y<WIDTH, SQUARE, T>), grid_of(&v, &write), threads, 0, v, write,
+                  table, step, y);
+    else
+        FX_LAUNCH(exec, n, (write_y<WIDTH, 1, T>), grid_of(&v, &write), threads, 0, v, write, table,
+                  step, y);
+    return FX_OK;
+}
+
+template <typename T, int WIDTH> static fx_status forward_by(fx_exec *exec, const fx_node *n)
+{
+    const view<T> v = view_of<T, WIDTH>(n, false);
+    const part read = part_of(v, false, false), write = part_of(v, v.pool, false);
+    for (int b = 0; b < v.B; b += read.images)
+        for (int c = 0; c < v.C; c += v.band)
+            FX_TRY((forward_part<T, WIDTH>(exec, n, v, next_part(v, read, b, c),
+                                           next_part(v, write, b, c))));
     return FX_OK;
 }
 
@@ -203,24 +210,24 @@ FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::BACKWARD)
     }
     const double2 all = fold_rows<WIDTH>(v, p, S, Q, (float *)bytes);
     const int c = p.c - p.column * WIDTH + fx_thread();
-    if (fx_thread() < v.columns * WIDTH && c < v.C)
+    if (fx_thread() < v.columns * WIDTH && c < s.channel + v.band)
         parts[part_row(v, s, p.image, c) + p.chunk] = make_float2((float)all.x, (float)all.y);
 }
 
 /* With S = sum du and Q = sum du xhat per sample and channel, M1 and M2 the group means of A S and A Q,
  * A = gamma (1 + s):
  *   dx = rstd (A du - M1 - xhat M2), so CONSTANT = rstd M1 and TILT = rstd^2 M2
- * Block (g, i): group g of the set's i-th image; `team` neighbouring threads, a power of two, add up
- * one channel's chunks. */
+ * Block (g, i): the band's group g of the set's i-th image; `team` neighbouring threads, a power of
+ * two, add up one channel's chunks. */
 template <typename T>
 FX_KERNEL void FX_BOUNDS(THREADS) group_terms(view<T> v, part s, int team, const float2 *parts,
                                               const float *rstd, double2 *sums, float *table)
 {
     FX_SHARED(bytes);
     double *shared = (double *)bytes, m1 = 0, m2 = 0;
-    const int image = fx_block_y(), b = s.first + image, c0 = fx_block() * v.K;
+    const int image = fx_block_y(), b = s.first + image, c0 = s.channel + fx_block() * v.K;
     const T *mod = modulation(v, b);
-    const double r = (double)rstd[(int64_t)b * v.G + fx_block()], size = (double)v.P * v.K;
+    const double r = (double)rstd[(int64_t)b * v.G + c0 / v.K], size = (double)v.P * v.K;
     const int member = fx_thread() % team;
     for (int first = 0; first < v.K; first += THREADS / team) {
         const int k = first + fx_thread() / team, c = c0 + k;
@@ -334,9 +341,9 @@ FX_KERNEL void modulation_gradient(view<T> v, const double2 *sums, T *dmod, bool
 }
 
 template <int WIDTH, int CELL, typename T>
-static fx_status two_passes(fx_exec *exec, const fx_node *n, const view<T> &v, const part &whole,
-                            const scratch &at)
+static fx_status backward_part(fx_exec *exec, const fx_node *n, const view<T> &v, const part &s)
 {
+    const scratch at = scratch_of(exec, &v, true);
     const T *dy = fx_data<T>(n->dout[0]);
     const fx_step *step = fx_cuda_step(exec);
     const float *table = at.table;
@@ -344,32 +351,32 @@ static fx_status two_passes(fx_exec *exec, const fx_node *n, const view<T> &v, c
                              {fx_adds(n, X), fx_adds(n, X2)}};
     const unsigned threads = threads_of(&v);
     int team = 1;
-    while (team < FX_WARP && 2 * team <= whole.chunks)
+    while (team < FX_WARP && 2 * team <= s.chunks)
         team *= 2;
-    for (int b = 0; b < v.B; b += whole.images) {
-        const part s = next_set(&v, whole, b);
-        FX_LAUNCH(exec, n, (sums_of_du<WIDTH, CELL, T>), grid_of(&v, &s), threads,
-                  fold_bytes(&v, WIDTH), v, s, table, step, dy, at.parts);
-        FX_LAUNCH(exec, n, group_terms<T>, dim3((unsigned)v.G, (unsigned)s.images), THREADS,
-                  GROUP_SHARED, v, s, team, (const float2 *)at.parts, fx_f32(n->saved[RSTD]), at.sums,
-                  at.table);
-        if (n->din[X] || n->din[X2])
-            FX_LAUNCH(exec, n, (write_dx<WIDTH, CELL, T>), grid_of(&v, &s), threads, 0, v, s, table,
-                      step, dy, to);
-    }
+    FX_LAUNCH(exec, n, (sums_of_du<WIDTH, CELL, T>), grid_of(&v, &s), threads, fold_bytes(&v, WIDTH), v,
+              s, table, step, dy, at.parts);
+    FX_LAUNCH(exec, n, group_terms<T>, groups_of(v, s), THREADS, GROUP_SHARED, v, s, team,
+              (const float2 *)at.parts, fx_f32(n->saved[RSTD]), at.sums, at.table);
+    if (n->din[X] || n->din[X2])
+        FX_LAUNCH(exec, n, (write_dx<WIDTH, CELL, T>), grid_of(&v, &s), threads, 0, v, s, table, step,
+                  dy, to);
     return FX_OK;
 }
 
 template <typename T, int WIDTH> static fx_status backward_by(fx_exec *exec, const fx_node *n)
 {
-    const view<T> v = view_of<T, WIDTH>(n);
-    const part s = backward_part(&v);
+    const view<T> v = view_of<T, WIDTH>(n, true);
+    const part whole = part_of(v, v.pool, true);
     const scratch at = scratch_of(exec, &v, true);
     const double2 *sums = at.sums;
     FX_LAUNCH(exec, n, affine<T>, fx_grid((int64_t)v.B * v.C, THREADS), THREADS, 0, v,
               fx_f32(n->saved[MEAN]), fx_f32(n->saved[RSTD]), at.table);
-    FX_TRY(v.pool ? (two_passes<WIDTH, SQUARE>(exec, n, v, s, at))
-                  : (two_passes<WIDTH, 1>(exec, n, v, s, at)));
+    for (int b = 0; b < v.B; b += whole.images)
+        for (int c = 0; c < v.C; c += v.band) {
+            const part s = next_part(v, whole, b, c);
+            FX_TRY(v.pool ? (backward_part<WIDTH, SQUARE>(exec, n, v, s))
+                          : (backward_part<WIDTH, 1>(exec, n, v, s)));
+        }
     if (n->din[GAMMA] || n->din[BETA])
         FX_LAUNCH(exec, n, parameter_gradients<T>, fx_grid(v.C, THREADS), THREADS, 0, v, sums,
                   fx_f32(n->din[GAMMA]), fx_adds(n, GAMMA), fx_f32(n->din[BETA]), fx_adds(n, BETA));
@@ -386,8 +393,8 @@ static fx_status prepare_by(const fx_node *n, bool backward, size_t *bytes)
     FX_REQUIRE(d[0] <= MOST && d[1] * d[2] <= MOST && fx_count(n->in[GAMMA]) <= MOST, FX_EARG,
                "%s is more than %lld images, pixels or channels", fx_shape_text(n->in[X]),
                (long long)MOST);
-    const view<T> v = view_of<T, WIDTH>(n);
-    const part s = backward ? backward_part(&v) : forward_part(&v, false);
+    const view<T> v = view_of<T, WIDTH>(n, backward);
+    const part s = part_of(v, backward && v.pool, backward);
     *bytes = sums_bytes(&v, backward) + table_bytes(&v) + parts_bytes(&v, &s);
     return FX_OK;
 }

@@ -4,7 +4,8 @@
  * divide by that. It walks over cells: pixels, or squares of four where they are averaged. A block has
  * up to COLUMNS columns beside each other (256 bytes of a pixel), and as many rows of cells as make
  * THREADS; its chunk of cells gives each thread EACH vectors of x. Launches go over sets of images that
- * both passes over them find in the second-level cache. */
+ * both passes over them find in the second-level cache, or over bands of one image's channels, whole
+ * groups, where an image is more than that. */
 #ifndef FX_CUDA_GROUP_NORM_VIEW_CUH
 #define FX_CUDA_GROUP_NORM_VIEW_CUH
 
@@ -22,6 +23,7 @@ enum {
     EACH = 16,        /* vectors of x that a thread reads */
     SQUARE = 4,       /* pixels of a cell where four are averaged */
     MOST_IMAGES = 64, /* of a set */
+    SECTOR = 32,      /* bytes that memory moves at least; bands have as many times that */
     GROUP_SHARED = THREADS / FX_WARP * (int)sizeof(double)
 };
 static const int64_t SET_BYTES = 24 << 20, /* just below half of an H100's second-level cache */
@@ -30,6 +32,7 @@ static const int64_t SET_BYTES = 24 << 20, /* just below half of an H100's secon
 template <typename T> struct view {
     int B, P, W, C, G, K, M;  /* P pixels of an image, of which W make a line; K = C / G */
     int width[2];             /* channels of the two sources */
+    int band;                 /* channels of a launch: a part of C, whole groups and vectors */
     int columns, rows, slabs; /* of a block; blocks that share a pixel */
     const T *x[2], *gamma, *beta, *mod;
     float eps;
@@ -37,9 +40,10 @@ template <typename T> struct view {
     fx_masked masked;
 };
 
-/* What a launch covers: images first .. first + images - 1, of `cells` cells in `chunks` chunks. */
+/* What a launch covers: of images first .. first + images - 1 the band that begins with `channel`, of
+ * `cells` cells in `chunks` chunks. */
 struct part {
-    int first, images, cells, chunk, chunks; /* chunk: cells of each but the last */
+    int first, images, channel, cells, chunk, chunks; /* chunk: cells of each but the last */
 };
 
 /* Whether threads read 16 bytes at once. */
@@ -49,7 +53,27 @@ static inline bool is_wide(const fx_node *n)
     return n->in[X]->dim[3] % count == 0 && (!n->in[X2] || n->in[X2]->dim[3] % count == 0);
 }
 
-template <typename T, int WIDTH> static view<T> view_of(const fx_node *n)
+/* What the passes over one image touch: x, y forward, x, dx, dy backward. */
+template <typename T> static int64_t image_bytes(const view<T> &v, bool backward)
+{
+    const int64_t x = (int64_t)v.P * v.C, y = v.pool ? x / SQUARE : x;
+    return (int64_t)sizeof(T) * (backward ? 2 * x + y : x + y);
+}
+
+/* The widest band of an image that both passes find in the cache; the narrowest where none is so. */
+template <typename T> static int band_of(const view<T> &v, int width, bool backward)
+{
+    int band = v.C;
+    for (int bands = 1; bands <= v.G && image_bytes(v, backward) / v.C * band > SET_BYTES; bands++) {
+        const int own = v.C / bands;
+        if (own * bands == v.C && own % v.K == 0 && own % width == 0 &&
+            own * (int)sizeof(T) % SECTOR == 0)
+            band = own;
+    }
+    return band;
+}
+
+template <typename T, int WIDTH> static view<T> view_of(const fx_node *n, bool backward)
 {
     const int64_t *d = n->in[X]->dim;
     const fx_group_norm_attrs *a = &n->attrs.group_norm;
@@ -62,53 +86,44 @@ template <typename T, int WIDTH> static view<T> view_of(const fx_node *n)
     v.gamma = fx_data<T>(n->in[GAMMA]), v.beta = fx_data<T>(n->in[BETA]),
     v.mod = fx_data<T>(n->in[MOD]);
     v.eps = a->eps, v.silu = a->silu, v.pool = a->pool, v.masked = fx_masked_of(n, a->dropout);
-    const int all = v.C / WIDTH;
+    v.band = band_of(v, WIDTH, backward);
+    const int all = v.band / WIDTH;
     v.slabs = (all + COLUMNS - 1) / COLUMNS;
     v.columns = (all + v.slabs - 1) / v.slabs;
     v.rows = THREADS / v.columns < ROWS ? THREADS / v.columns : (int)ROWS;
     return v;
 }
 
-/* `square`: cells are squares. `bytes`: what both passes over one image touch. */
-template <typename T> static part part_of(const view<T> *v, bool square, int64_t bytes)
+/* `square`: cells are squares. */
+template <typename T> static part part_of(const view<T> &v, bool square, bool backward)
 {
-    const int64_t images = SET_BYTES / bytes;
-    const int most = v->B < MOST_IMAGES ? v->B : (int)MOST_IMAGES;
+    const int64_t images = SET_BYTES / (image_bytes(v, backward) / v.C * v.band);
+    const int most = v.B < MOST_IMAGES ? v.B : (int)MOST_IMAGES;
     part s = {};
     s.images = images < 1 ? 1 : images < most ? (int)images : most;
-    s.cells = square ? v->P / SQUARE : v->P;
-    s.chunk = v->rows * (square ? EACH / SQUARE : (int)EACH);
+    s.cells = square ? v.P / SQUARE : v.P;
+    s.chunk = v.rows * (square ? EACH / SQUARE : (int)EACH);
     s.chunks = (s.cells + s.chunk - 1) / s.chunk;
     return s;
 }
 
-template <typename T> static int64_t bytes_of(const view<T> *v, int wholes)
+/* The part of a set that begins with image `first`, of the band that begins with `channel`. */
+template <typename T> static part next_part(const view<T> &v, part s, int first, int channel)
 {
-    const int64_t x = (int64_t)v->P * v->C, y = v->pool ? x / SQUARE : x;
-    return (int64_t)sizeof(T) * (wholes * x + y);
-}
-
-/* What the forward passes touch of an image: x, y; the backward ones: x, dx, dy. */
-template <typename T> static part forward_part(const view<T> *v, bool square)
-{
-    return part_of(v, square, bytes_of(v, 1));
-}
-template <typename T> static part backward_part(const view<T> *v)
-{
-    return part_of(v, v->pool, bytes_of(v, 2));
-}
-
-/* The set's images where the batch ends inside it. */
-template <typename T> static part next_set(const view<T> *v, part s, int first)
-{
-    s.first = first;
-    if (first + s.images > v->B) s.images = v->B - first;
+    s.first = first, s.channel = channel;
+    if (first + s.images > v.B) s.images = v.B - first;
     return s;
 }
 
 template <typename T> static dim3 grid_of(const view<T> *v, const part *s)
 {
     return dim3((unsigned)s->chunks * (unsigned)v->slabs, (unsigned)s->images);
+}
+
+/* A block a group of the part's. */
+template <typename T> static dim3 groups_of(const view<T> &v, const part &s)
+{
+    return dim3((unsigned)(v.band / v.K), (unsigned)s.images);
 }
 
 template <typename T> static unsigned threads_of(const view<T> *v)
@@ -198,8 +213,8 @@ template <int WIDTH, typename T> FX_DEVICE place<T> place_of(const view<T> &v, c
     p.start = p.chunk * s.chunk;
     p.end = p.start + s.chunk < s.cells ? p.start + s.chunk : s.cells;
     p.b = s.first + p.image;
-    p.c = (slab * v.columns + p.column) * WIDTH;
-    p.there = p.row < v.rows && p.c < v.C;
+    p.c = s.channel + (slab * v.columns + p.column) * WIDTH;
+    p.there = p.row < v.rows && p.c < s.channel + v.band;
     p.second = p.c >= v.width[0];
     p.width = p.second ? v.width[1] : v.width[0];
     p.at = image_of(v, p.b, p.second) + p.c - (p.second ? v.width[0] : 0);

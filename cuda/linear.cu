@@ -253,7 +253,7 @@ template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node 
     }
     if (n->din[BIAS])
         FX_TRY(fx_column_sums(exec, n, dz, v.M, v.N, room, fx_f32(n->din[BIAS]), fx_adds(n, BIAS)));
-    return fx_pass_gradient(exec, n, RESIDUAL, dy, 1.0f);
+    return fx_pass_gradient(exec, n, RESIDUAL, dy);
 }
 
 static fx_status backward(fx_exec *exec, const fx_node *n)

@@ -51,6 +51,8 @@ void fake_memory_close(void);
 /* Whether all of it lies in one allocation on the device, or of pinned host memory. */
 bool fake_is_device(const void *at, size_t bytes);
 bool fake_is_pinned(const void *at, size_t bytes);
+/* Whether the address is one of the device's, allocated or not. */
+bool fake_is_device_address(const void *at);
 /* "allocation 3 + 128" */
 std::string fake_place(const void *at);
 /* A page without access, and what it is, for the message of a fault. */
@@ -106,6 +108,11 @@ cudaError_t fake_capture_wait(CUstream_st *stream, const std::shared_ptr<fake_ma
 extern bool fake_dry;
 extern uint64_t fake_started, fake_called; /* pieces of work put into streams; calls of cuDNN's and
                                               cuBLASLt's among them */
+
+/* traffic.cpp: a grid, or one of its blocks, begins; a load that no instrumented code does. */
+void fake_traffic_launch(const char *name);
+void fake_traffic_block(void);
+void fake_traffic_read(const void *at, size_t bytes);
 
 /* For tests: live allocations, streams, events and graphs. */
 int fake_alive(void);

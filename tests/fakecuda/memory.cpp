@@ -56,6 +56,11 @@ bool fake_is_device(const void *at, size_t bytes)
     return find(device, at, bytes) != nullptr;
 }
 
+bool fake_is_device_address(const void *at)
+{
+    return space && (const char *)at >= space && (const char *)at < space + SPACE;
+}
+
 bool fake_is_pinned(const void *at, size_t bytes)
 {
     return find(pinned, at, bytes) != nullptr;
@@ -125,7 +130,7 @@ static struct sigaction before;
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
     const char *at = (const char *)info->si_addr;
-    if (space && at >= space && at < space + SPACE) {
+    if (fake_is_device_address(at)) {
         if (!is_open) fake_fatal("the host touches device memory: %s", fake_place(at).c_str());
         if (open_around(at)) return;
         fake_fatal("%s touches what is not allocated: %s", user, fake_place(at).c_str());

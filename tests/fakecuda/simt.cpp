@@ -104,10 +104,12 @@ void fx_simt_copy_wait(void)
 {
     std::vector<copy> &copies = lanes[fx_simt.thread].copies;
     for (const copy &c : copies)
-        if (c.from)
+        if (c.from) {
+            fake_traffic_read(c.from, QUAD);
             memcpy(c.to, c.from, QUAD);
-        else
+        } else {
             memset(c.to, 0, QUAD);
+        }
     copies.clear();
 }
 
@@ -224,6 +226,7 @@ static void run_grid(dim3 grid, int threads, size_t shared)
         fx_simt.block[1] = (int)(b / grid.x % grid.y);
         fx_simt.block[2] = (int)(b / grid.x / grid.y);
         memset(room, 0xff, (shared + 15) / 16 * 16);
+        fake_traffic_block();
         run_block();
         check_margin(room, shared);
     }
@@ -277,6 +280,7 @@ fx_status fx_simt_enqueue(cudaStream_t stream, const char *kernel, const char *n
                        cudaGetErrorString(cudaErrorInvalidConfiguration));
     const cudaError_t error = fake_enqueue(stream, name, ranges, [=] {
         grid_name = name.c_str();
+        fake_traffic_launch(grid_name);
         body = &thread;
         run_grid(grid, (int)block.x, shared);
     });
