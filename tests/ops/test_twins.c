@@ -15,10 +15,10 @@
  * Planted and caught: in add.cu b read from its second element on; in pool.cu a pixel's gradient stored
  * at its neighbour; in device.cuh a gradient stored where it must be added; in clip.cu the last
  * elements left out; in update.cu the EMA's sign; in tree_sum.cu a sum in order, no tree. In bf16: in
- * update.cu P copied for the EMA, the EMA's copy over P's, no copies; in add.cu the scale left out, backward;
- * in ddim.cu the network read at half the pace; in group_norm.cu s for t; in layer_norm.cu no beta; in
- * contrast.cu half of each 16 bytes; in conv_layouts.cuh no bias; in linear.cu gradients of weights in
- * bf16. */
+ * update.cu P copied for the EMA, the EMA's copy over P's, no copies; in add.cu the scale left out,
+ * backward; in ddim.cu the network read at half the pace; in group_norm.cu s for t; in layer_norm.cu no
+ * beta; in contrast.cu half of each 16 bytes; in conv_layouts.cuh no bias; in linear.cu gradients of
+ * weights in bf16. */
 #include "harness.h"
 
 static const double TOLERANCE = 2e-6, ROUNDINGS = 2, ROUNDED = 0x1p-8;

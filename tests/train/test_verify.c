@@ -3,8 +3,9 @@
  * by name.
  *
  * Planted and caught: strong conditioning left out of the bottleneck; weak conditioning one level too
- * deep; norms of 16 groups; the EMA's early decay; the objective's weight of one task; in bf16, operands of 5 bits. (Not visible at
- * these limits, as flex-model 9 says: the layer norms' eps; the norms' own tests see them.)
+ * deep; norms of 16 groups; the EMA's early decay; the objective's weight of one task; in bf16,
+ * operands of 5 bits. (Not visible at these limits, as flex-model 9 says: the layer norms' eps; the
+ * norms' own tests see them.)
  *
  * Run: label full
  *
