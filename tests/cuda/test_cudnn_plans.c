@@ -72,7 +72,7 @@ static void collect_step(products *p, const char *size, fx_dtype dtype)
                             .t = fx_input(g, "t", 1, FX_DIMS(BATCH)),
                             .eps = fx_input(g, "eps", 4, FX_DIMS(BATCH, side, side, 1))};
     const fx_objective_options objective = {
-        .schedule = {.shift = 1}, .global_samples = BATCH, .stride = BATCH, .ranks = 1};
+        .schedule = {.shift = 1}, .global_samples = BATCH, .stride = BATCH, .contrast_ranks = 1};
     fx_objective_nodes nodes = {0};
     fx_builder_rows(g, (fx_rows){.samples = BATCH});
     fx_record_objective(g, &model, &objective, &batch, &nodes);
