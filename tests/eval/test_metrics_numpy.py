@@ -25,7 +25,7 @@ FLOORS, RESAMPLES = 2, 2000
 
 class SampleScore(ctypes.Structure):
     _fields_ = [("index", i64), ("block", i64), ("reynolds", f64), ("rfne", f64), ("floor", f64 * FLOORS),
-                ("correlation", f64), ("task", ctypes.c_int)]
+                ("correlation", f64), ("loss", f64), ("task", ctypes.c_int)]
 
 
 class Scores(ctypes.Structure):
@@ -35,7 +35,7 @@ class Scores(ctypes.Structure):
 class Score(ctypes.Structure):
     _fields_ = [("task", ctypes.c_int), ("reynolds", f64), ("count", i64), ("blocks", i64), ("rfne", f64), ("rfne_error", f64),
                 ("rfne_low", f64), ("rfne_high", f64), ("floor", f64 * FLOORS), ("ratio", f64), ("ratio_low", f64),
-                ("ratio_high", f64), ("correlation", f64)]
+                ("ratio_high", f64), ("correlation", f64), ("loss", f64)]
 
 
 class Band(ctypes.Structure):
@@ -105,9 +105,10 @@ def check_summary(rng, seed=(3 << 40) + 17):
     count, blocks = 90, rng.integers(0, 13, 90) * 5 - 7  # uneven blocks, some missing
     model, floor, corr = rng.uniform(0.1, 0.4, count), rng.uniform(0.3, 0.9, count), rng.uniform(-1, 1, count)
     model += 0.02 * blocks / 13
+    loss = rng.uniform(0, 2, count)
     scores, out, rows = Scores(), (Score * 1)(), ctypes.c_int()
     for i in rng.permutation(count):
-        row = SampleScore(int(i), int(blocks[i]), 700.0, model[i], (f64 * 2)(floor[i], 2 * floor[i]), corr[i], 1)
+        row = SampleScore(int(i), int(blocks[i]), 700.0, model[i], (f64 * 2)(floor[i], 2 * floor[i]), corr[i], loss[i], 1)
         assert add(scores, row) == 0
     assert merge(scores, alone()) == 0 and summarise(scores, seed, out, 1, rows) == 0 and rows.value == 1
     free_scores(scores)
@@ -117,6 +118,7 @@ def check_summary(rng, seed=(3 << 40) + 17):
     close("floors", s.floor[:], [floor.mean(), 2 * floor.mean()], 1e-14)
     close("ratio", s.ratio, model.mean() / floor.mean(), 1e-13)
     close("mean correlation", s.correlation, corr.mean(), 1e-12)
+    close("mean loss", s.loss, loss.mean(), 1e-13)
 
     names = np.unique(blocks)
     assert s.blocks == len(names) and s.count == count

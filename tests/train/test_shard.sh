@@ -65,7 +65,7 @@ for kind in no yes; do
     mv out plan-$kind
     expect 0 mpiexec -n 2 "$FLEXHPC" bench wide.yaml --set train.shard_optimizer=$kind --json bench-$kind.json
 done
-refused 2 '--ranks: "two" is no number of ranks' "$FLEXHPC" plan wide.yaml --ranks two
+refused 2 '--ranks: "two" is no number from 1 to 1048576' "$FLEXHPC" plan wide.yaml --ranks two
 /usr/bin/python3 - <<'PY'
 import json
 import re
