@@ -123,8 +123,7 @@ static fx_status describe(fx_exec *exec, char *text, size_t size)
     char library[64];
     fx_cpu_library(library, sizeof library);
     return fx_print(text, size, "cpu, %d threads, %s, %s", exec->options.threads, library,
-                    fx_cpu_has_bf16() ? "bf16 products"
-                                      : "no bf16 products (bf16: operands rounded, nothing faster)");
+                    fx_cpu_has_bf16() ? "bf16 products" : "no bf16 products");
 }
 
 const fx_backend fx_backend_cpu = {
