@@ -6,7 +6,8 @@
 # Run: label full
 # Run: timeout 600
 # Run: cost 45
-# Caught: an innocent rank of the other node blamed as well, by a watchdog that the launcher's TERM told nothing.
+# Planted and caught: thirty starts in place of three. Not seen here: srun without --kill-on-bad-exit, because PMIx ends the step as
+# well. Caught: an innocent rank of the other node blamed as well, by a watchdog that the launcher's TERM told nothing.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh
