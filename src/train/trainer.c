@@ -42,6 +42,7 @@ typedef struct trainer {
     double deadline;                   /* of fx_now(); infinite: none */
     double step_seconds, save_seconds; /* the slowest so far; a save that has not been yet: a guess */
     double validation_seconds;
+    double looked_at; /* of fx_now(), for the file STOP */
 } trainer;
 
 static fx_status begin_afresh(trainer *t)
@@ -244,6 +245,15 @@ static bool time_is_over(const trainer *t, double now)
     return now + 2 * (t->step_seconds + validation + t->save_seconds) > t->deadline;
 }
 
+/* By the file STOP. Rank 0 looks once a second at most: a file system shared by many may be slow to
+ * answer. */
+static bool is_told_to_stop(trainer *t, double now)
+{
+    if (t->comm->rank > 0 || now - t->looked_at < 1) return false;
+    t->looked_at = now;
+    return fx_file_exists(t->folder.stop);
+}
+
 /* Whether any rank was asked to stop or the time is over, or else the newest checkpoint is too old: the
  * same answer on all ranks. A stop saves as well. */
 static fx_status clock_and_signals(trainer *t, bool *stop, bool *due)
@@ -253,7 +263,7 @@ static fx_status clock_and_signals(trainer *t, bool *stop, bool *due)
     int64_t reason = 0;
     if (minutes > 0 && now - t->saved_at >= 60 * minutes) reason = DUE;
     if (time_is_over(t, now)) reason = TIME_OVER;
-    if (t->comm->rank == 0 && fx_file_exists(t->folder.stop)) reason = STOP_FILE;
+    if (is_told_to_stop(t, now)) reason = STOP_FILE;
     if (fx_signals_seen()) reason = SIGNAL + fx_signals_seen();
     FX_TRY(fx_comm_max_i64(t->comm, &reason));
     *due = reason == DUE;

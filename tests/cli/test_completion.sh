@@ -3,6 +3,8 @@
 # files, keys and theirs; --name=value and --set KEY=VALUE, whose `=` is a word. Every command and key is there, because every
 # one is asked for. And flexhpc(1): man and mandoc have nothing to say against it, and it names every command, option and key.
 # Run: label quick
+# Planted and caught: a command's last option left out of the completion, and of the page; the first key left out of the page; words of
+# a key never offered; a family's case begun again for each of its words.
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
