@@ -5,7 +5,8 @@
 # its memory in the plan.
 # Run: label full
 # Run: cost 8
-# Planted and caught: noise of the losses from the number of the validation; the same from the rank.
+# Planted and caught: noise of the losses from the number of the validation; the same from the rank; the scores of the validation before
+# kept; losses of the weights in place of their average.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -24,6 +25,7 @@ expect 75 "${train[@]}" --run stopped "${validate[@]}" --time-limit 0.001
 expect 0 "${train[@]}" --run stopped "${validate[@]}"
 same_run with stopped
 expect 0 "${train[@]}" --run still "${validate[@]}" --set train.learning_rate=0
+expect 0 "${train[@]}" --run raw "${validate[@]}" --set train.ema_decay=0
 
 expect 0 "$FLEXHPC" eval tiny.yaml --run with --set eval.patches=3 --set eval.batch=2
 grep -E '^(SR|FC) ' out >scores
@@ -52,6 +54,8 @@ for line in open("scores"):
 mean = sum(last[f"val_rfne_{task}_re{re}"] for task in ("sr", "fc") for re in (100, 200)) / 4
 assert abs(mean - last["val_rfne"]) < 1e-6 and found[0]["val_rfne"] != last["val_rfne"]
 # The loss is the training's, of other patches, noise and times, and of the average of the weights.
+_, raw = rows("raw")
+assert all(a["loss"] == b["loss"] and a["val_loss"] != b["val_loss"] for a, b in zip(found, raw)), (found, raw)
 still, same = rows("still")
 assert all(validation(row) == validation(same[0]) for row in same), same
 trained = sum(row["loss"] for row in still) / len(still)
