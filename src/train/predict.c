@@ -55,9 +55,10 @@ static json_t *row_of(const model *m, const point *p)
     return json_pack("{s:i, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "ranks", p->ranks,
                      "step_ms", 1e3 * p->step[0], "sums_ms", 1e3 * r->sums, "exposed_ms",
                      1e3 * r->exposed, "slowed_ms", 1e3 * r->slowed, "eff_0",
-                     100 * m->alone / p->step[0], "eff_0.3", 100 * m->alone / p->step[1], "eff_1",
-                     100 * m->alone / p->step[2], "eff_3", 100 * m->alone / p->step[3], "samples_per_s",
-                     samples, "read_gb_per_s", 1e-9 * samples * fx_sample_bytes(m->config));
+                     100 * (m->alone / p->step[0]), "eff_0.3", 100 * (m->alone / p->step[1]), "eff_1",
+                     100 * (m->alone / p->step[2]), "eff_3", 100 * (m->alone / p->step[3]),
+                     "samples_per_s", samples, "read_gb_per_s",
+                     1e-9 * samples * fx_sample_bytes(m->config));
 }
 
 static fx_status add_change(const model *m, const fx_config *c, const char *name, int ranks,
@@ -67,7 +68,7 @@ static fx_status add_change(const model *m, const fx_config *c, const char *name
     FX_TRY(predict(m, c, ranks, &p));
     json_t *row =
         json_pack("{s:s, s:f, s:f, s:f}", "change", name, "step_ms", 1e3 * p.step[USUAL], "exposed_ms",
-                  1e3 * p.at[USUAL].exposed, "eff_0.3", 100 * m->alone / p.step[USUAL]);
+                  1e3 * p.at[USUAL].exposed, "eff_0.3", 100 * (m->alone / p.step[USUAL]));
     FX_REQUIRE(json_array_append_new(changes, row) == 0, FX_ENOMEM, "no memory for the changes");
     return FX_OK;
 }
@@ -142,7 +143,7 @@ static fx_status draw(const model *m, const point *p, int count)
     for (int s = 0; s < SIGMAS; s++) {
         for (int i = 0; i < count; i++) {
             x[i] = p[i].ranks;
-            y[s][i] = 100 * m->alone / p[i].step[s];
+            y[s][i] = 100 * (m->alone / p[i].step[s]);
         }
         curve[s] = (fx_curve){sigma_names[s], x, y[s], count};
     }
