@@ -126,8 +126,14 @@ typedef struct fx_run_options {
     double time_limit; /* seconds from now before which the run has saved and ended; infinite: none */
 } fx_run_options;
 
+/* From now on USR1, USR2, TERM and INT ask fx_train to stop after the present step; one that comes
+ * before the first step, or before fx_train itself, after the first. A second INT, or a TERM and then
+ * another TERM or INT two seconds later, ends the process at once with 130. For main(), before
+ * fx_comm_start. Local. */
+void fx_signals_catch(void);
+
 /* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints, report. *early:
- * stopped by a signal (USR1, USR2, TERM, INT) or the time limit, with a checkpoint. FX_ECONFIG: the run
+ * stopped by a signal (fx_signals_catch) or the time limit, with a checkpoint. FX_ECONFIG: the run
  * in the folder was begun with other settings; FX_EVALUE: a loss or gradient is not finite. Collective.
  */
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);

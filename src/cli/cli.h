@@ -67,6 +67,7 @@ typedef struct fx_command {
     fx_cli_file config;
     int least, most; /* arguments beside CONFIG; most < 0: any number */
     bool ranks;      /* runs under mpiexec or srun */
+    bool stoppable;  /* obeys fx_signals_catch's signals */
     fx_status (*run)(fx_cli *cli);
 } fx_command;
 

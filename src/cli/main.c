@@ -6,6 +6,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/launch.h"
 #include "flexhpc/log.h"
+#include "flexhpc/train.h"
 #include "version.h"
 
 const fx_command *const fx_commands[] = {
@@ -31,8 +32,9 @@ int main(int argc, char **argv)
         printf("flexhpc %s\n", FX_VERSION);
         return 0;
     }
-    fx_io_setup();
     fx_status status = fx_cli_find(argc, argv, &command, &words);
+    if (status == FX_OK && command->stoppable) fx_signals_catch(); /* MPI alone may take seconds */
+    fx_io_setup();
     if (status == FX_OK && command->ranks) status = fx_comm_start(&argc, &argv, &comm);
     fx_comm *const used = comm ? comm : fx_comm_self();
     fx_log_setup(used->rank, used->size, FX_INFO);

@@ -67,5 +67,6 @@ const fx_command fx_command_train = {
                                   "MM:SS, or seconds")),
     .config = FX_NEEDS_CONFIG,
     .ranks = true,
+    .stoppable = true,
     .run = run,
 };

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "flexhpc/train.h"
+
 /* A batch system may send one stop to the launcher and to its ranks, to which the launcher passes it
  * on. */
 enum { ECHO_SECONDS = 2 };
@@ -39,7 +41,6 @@ void fx_signals_catch(void)
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    seen = asked = 0;
     for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
         sigaction(numbers[i], &action, NULL);
 }

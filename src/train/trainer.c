@@ -327,7 +327,6 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     fx_log_setup(comm->rank, comm->size, (fx_level)config->run_log_level);
     t.deadline = fx_now() + run->time_limit;
     *early = false;
-    fx_signals_catch(); /* a stop during set-up is obeyed after the first step */
     FX_TRY(fx_agree(comm, comm->rank == 0 ? fx_starts_count(run->folder) : FX_OK));
     FX_TRY(fx_agree(comm, resolve(config, &resolved)));
     fx_status status = set_up(&t);

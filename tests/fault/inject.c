@@ -1,10 +1,10 @@
 /* inject.c: faults of the system under an unchanged program, by LD_PRELOAD. FX_INJECT = "CALL TEXT N
- * WHAT": from the N-th CALL on that concerns a file whose path holds TEXT, WHAT happens. CALL  read,
- * write (each with its p, v and 64 forms), open (any way to open), fsync, rename WHAT  EIO, ENOSPC,
- * ENOENT: the call fails, and so does every later one; STOP, KILL: the process gets this signal, once;
- * COUNT: nothing happens FX_INJECT_RANK: on this rank of Open MPI alone. FX_INJECT_LOG names a file
- * that gets a line for every matching call of this rank, up to the N-th: a test counts them to know
- * which N there are. */
+ * WHAT": from the N-th CALL on that concerns a file whose path holds TEXT, WHAT happens.
+ *   CALL  read, write (each with its p, v and 64 forms), open (any way to open), fsync, rename
+ *   WHAT  EIO, ENOSPC, ENOENT: the call fails, and so does every later one; STOP, KILL, USR2: the
+ *         process gets this signal, once; COUNT: nothing happens
+ * FX_INJECT_RANK: on this rank of Open MPI alone. FX_INJECT_LOG names a file that gets a line for every
+ * matching call of this rank, up to the N-th: a test counts them to know which N there are. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -51,6 +51,7 @@ static bool hit(const char *call, const char *path)
         if (the.log >= 0 && number <= the.n) dprintf(the.log, "%d %s\n", number, path);
         if (number == the.n && strcmp(the.what, "STOP") == 0) raise(SIGSTOP);
         if (number == the.n && strcmp(the.what, "KILL") == 0) raise(SIGKILL);
+        if (number == the.n && strcmp(the.what, "USR2") == 0) raise(SIGUSR2);
         fails = number >= the.n && the.what[0] == 'E';
         if (fails)
             errno = strcmp(the.what, "ENOSPC") == 0   ? ENOSPC

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "flexhpc/train.h"
 #include "train/signals.h"
 
 enum { GOES_ON = 100 }; /* + the signal that the run has seen */
