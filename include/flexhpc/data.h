@@ -1,7 +1,7 @@
-/* data.h: turbulence on disk and the order in which training draws from it. Sources (NSKT files) are
- * packed once into shards of patches with checksums and statistics; a loader thread reads samples ahead
- * of the step. Fields are (snapshot, row, column), column fastest, in the units of the source. Includes
- * comm.h, config.h. */
+/* data.h: turbulence on disk and the order in which training draws from it. Sources (files of published
+ * formats) are packed once into shards of patches with checksums and statistics; a loader thread reads
+ * samples ahead of the step. Fields are (snapshot, row, column), column fastest, in the units of the
+ * source. Includes comm.h, config.h. */
 #ifndef FLEXHPC_DATA_H
 #define FLEXHPC_DATA_H
 
@@ -34,39 +34,61 @@ void fx_stats_merge(fx_stats *into, const fx_stats *more);
 double fx_stats_std(const fx_stats *stats); /* population: divided by count */
 double fx_stats_rms(const fx_stats *stats); /* about zero, not about the mean */
 
-/* ---- Sources: published NSKT files, `{Re}_{N}_{N}_seed_{seed}[_w].h5`, dataset `w` (T, H, W) or (T,
- * C, H, W) of 2-, 4- or 8-byte floats; of 3 channels u, v, w the last is taken, of 1 the only one. */
+/* ---- Sources: files of fields in published formats, one scalar at a time. A file holds runs (one, or
+ * a batch of trajectories) of equally many snapshots. Where they lie, and what the file does not say,
+ * are keys of the section `source`. */
 
-typedef struct fx_nskt fx_nskt;
+typedef struct fx_source fx_source;
 
-typedef struct fx_nskt_info {
-    char name[FX_NAME_MAX + 1]; /* of the file, without its folder */
-    double reynolds;            /* from the name; an attribute Re, where present, must agree */
-    int64_t seed;               /* from the name */
-    int64_t snapshots, height, width;
-    double start, interval; /* attributes of our own files; interval 0: the file doesn't say */
-} fx_nskt_info;
+/* Each format's reader, by name, fills it; what a file does not say is 0. */
+typedef struct fx_source_info {
+    char name[FX_NAME_MAX + 1];  /* of the file, without its folder */
+    char field[FX_NAME_MAX + 1]; /* dataset, and [channel] where it has several: "velocity[0]" */
+    const char *format;          /* name of the format: "nskt" */
+    int64_t runs, snapshots, height, width;
+    int64_t seed;
+    bool periodic[2]; /* along y and x */
+    double scale;     /* root mean square of the field over its data set */
+} fx_source_info;
 
-/* Re and seed from a file name (any folders before it are ignored); false when it isn't such a name.
- * Local. */
+typedef struct fx_source_run {
+    double condition;       /* what the model is told: the Reynolds number */
+    double start, interval; /* of its snapshots; interval 0: the file doesn't say */
+} fx_source_run;
+
+/* Part of a run: snapshots [t, t + times), rows and columns likewise. */
+typedef struct fx_source_box {
+    int64_t run, t, times, row, rows, column, columns;
+} fx_source_box;
+
+/* Re and seed from the name of a published file, `{Re}_{N}_{N}_seed_{seed}[_w].h5` (any folders before
+ * it are ignored); false when it isn't such a name. Local. */
 bool fx_nskt_parse_name(const char *path, double *reynolds, int64_t *seed);
 
-/* Opens and checks; *out is closed with fx_nskt_close. Errors name the file and what it should have
- * held. Local. */
-fx_status fx_nskt_open(const char *path, fx_nskt **out);
-const fx_nskt_info *fx_nskt_describe(const fx_nskt *file);
+/* Whether a file is of the format source.format, or with auto of any that is known here. FX_EIO when
+ * that can't be told. Local. */
+fx_status fx_source_known(const char *path, const fx_config *config, bool *known);
 
-/* Rows [row, row + rows) of snapshots [t, t + count) into out (count, rows, W). A value that is not
- * finite is FX_EVALUE, with its index. Local. */
-fx_status fx_nskt_read(fx_nskt *file, int64_t t, int64_t count, int64_t row, int64_t rows, float *out);
-void fx_nskt_close(fx_nskt **file);
+/* Opens and checks with the keys source.* of `config`; *out is closed with fx_source_close. Errors name
+ * the file and what it should have held; FX_EARG where no format knows it. Local. */
+fx_status fx_source_open(const char *path, const fx_config *config, fx_source **out);
+const fx_source_info *fx_source_describe(const fx_source *source);
+fx_source_run fx_source_run_of(const fx_source *source, int64_t run);
+
+/* A box into out (times, rows, columns). Local. */
+fx_status fx_source_read(fx_source *source, const fx_source_box *box, float *out);
+/* The same; a value that is not finite is FX_EVALUE, with its index. Local. */
+fx_status fx_source_read_finite(fx_source *source, const fx_source_box *box, float *out);
+void fx_source_close(fx_source **source);
 
 /* ---- A pack: manifest.json and shards `shard-NNNN.h5`, each holding patches of one source. */
 
 typedef struct fx_pack_source {
     char name[FX_NAME_MAX + 1];
-    double reynolds, start, interval;
-    int64_t seed, snapshots, height, width;
+    char field[FX_NAME_MAX + 1];      /* as in fx_source_info */
+    double reynolds, start, interval; /* reynolds: the run's condition */
+    int64_t run, seed, snapshots, height, width;
+    bool periodic[2]; /* along y and x; a patch never is */
 } fx_pack_source;
 
 typedef struct fx_pack_shard {
@@ -84,12 +106,12 @@ typedef struct fx_pack_reynolds {
     fx_stats stats;
 } fx_pack_reynolds;
 
-/* What manifest.json says. Sources are sorted by Re, seed and name; patches follow sources, then tiles.
- */
+/* What manifest.json says. Sources, each a run of a file, are sorted by Re, seed, name and run; patches
+ * follow sources, then tiles. */
 typedef struct fx_manifest {
     int64_t patch, strata, patches; /* side in pixels; strata of the order; patches in all */
-    bool periodic;                  /* the source domain is; a patch is not */
-    double scale;                   /* root mean square over everything: the default of data.scale */
+    double
+        scale; /* root mean square over everything, or what the files say: the default of data.scale */
     int sources, shards, reynolds_count;
     fx_pack_source *source;
     fx_pack_shard *shard;
@@ -111,7 +133,7 @@ fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest); /*
 void fx_manifest_free(fx_manifest *manifest);
 fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 
-/* Packs the NSKT file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch
+/* Packs the file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch
  * pixels without overlap, rows and columns beyond the last whole tile left out. The bytes do not depend
  * on the number of ranks. A shard is written as `.part` and renamed; run again, the call keeps finished
  * shards that are newer than their source, of the same layout and whole, and writes the others.

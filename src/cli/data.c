@@ -110,19 +110,20 @@ static fx_status print_series(fx_h5 *f, const char *name)
     return FX_OK;
 }
 
-static fx_status print_fields(const char *path)
+static fx_status print_fields(const char *path, const fx_config *config)
 {
-    fx_nskt *file = NULL;
+    fx_source *file = NULL;
     fx_h5 *f = NULL;
-    FX_TRY(fx_nskt_open(path, &file));
-    const fx_nskt_info i = *fx_nskt_describe(file);
-    fx_nskt_close(&file);
+    FX_TRY(fx_source_open(path, config, &file));
+    const fx_source_info i = *fx_source_describe(file);
+    const fx_source_run run = fx_source_run_of(file, 0);
+    fx_source_close(&file);
     printf("format       NSKT: vorticity w (time, y, x) = (%lld, %lld, %lld)\n", (long long)i.snapshots,
            (long long)i.height, (long long)i.width);
-    printf("Re           %.10g\nseed         %lld\n", i.reynolds, (long long)i.seed);
-    if (i.interval > 0)
-        printf("time         %g to %g every %g\n", i.start,
-               i.start + (double)(i.snapshots - 1) * i.interval, i.interval);
+    printf("Re           %.10g\nseed         %lld\n", run.condition, (long long)i.seed);
+    if (run.interval > 0)
+        printf("time         %g to %g every %g\n", run.start,
+               run.start + (double)(i.snapshots - 1) * run.interval, run.interval);
     else
         printf("time         the file does not say\n");
     FX_TRY(fx_h5_open(path, FX_H5_FOREIGN, &f));
@@ -172,11 +173,13 @@ static fx_status info(fx_cli *cli)
 {
     const char *path = cli->argument[0];
     char manifest[FX_PATH_MAX];
+    fx_config config;
     double reynolds;
     int64_t seed;
+    FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_path(manifest, "%s/manifest.json", path));
     if (fx_file_exists(manifest)) return print_pack(path);
-    return fx_nskt_parse_name(path, &reynolds, &seed) ? print_fields(path) : print_hdf5(path);
+    return fx_nskt_parse_name(path, &reynolds, &seed) ? print_fields(path, &config) : print_hdf5(path);
 }
 
 const fx_command fx_command_data_info = {

@@ -41,6 +41,17 @@ static fx_status get_real(part p, const char *key, double *out)
     return FX_OK;
 }
 
+/* A text of printable ASCII characters. */
+static fx_status get_text(part p, const char *key, char *out, size_t size)
+{
+    const char *text = json_string_value(json_object_get(p.object, key));
+    bool printable = text && text[0];
+    for (const char *c = text; printable && *c; c++)
+        printable = *c >= ' ' && *c <= '~';
+    FX_REQUIRE(printable, FX_EVALUE, "%s.%s: not a printable text", p.name, key);
+    return fx_print(out, size, "%s", text);
+}
+
 /* A text that is a plain file name. */
 static fx_status get_name(part p, const char *key, char *out, size_t size)
 {
@@ -56,6 +67,24 @@ static fx_status get_array(part p, const char *key, int most, const json_t **out
                    json_array_size(*out) <= (size_t)most,
                FX_EVALUE, "%s: not a list of 1 to %d objects", key, most);
     *count = (int)json_array_size(*out);
+    return FX_OK;
+}
+
+/* What is written only where it isn't as in published NSKT files: the run, the field, and the axes
+ * along which the domain is periodic. */
+static fx_status read_optional(part p, bool periodic, fx_pack_source *s)
+{
+    const json_t *axes = json_object_get(p.object, "periodic");
+    s->periodic[0] = s->periodic[1] = periodic;
+    FX_TRY(fx_print(s->field, sizeof s->field, "w"));
+    if (json_object_get(p.object, "run")) FX_TRY(get_int(p, "run", 0, MOST_SOURCES, &s->run));
+    if (json_object_get(p.object, "field")) FX_TRY(get_text(p, "field", s->field, sizeof s->field));
+    if (!axes) return FX_OK;
+    FX_REQUIRE(json_array_size(axes) == 2 && json_is_boolean(json_array_get(axes, 0)) &&
+                   json_is_boolean(json_array_get(axes, 1)),
+               FX_EVALUE, "%s.periodic: not two of true and false, for y and x", p.name);
+    for (size_t i = 0; i < 2; i++)
+        s->periodic[i] = json_is_true(json_array_get(axes, i));
     return FX_OK;
 }
 
@@ -80,6 +109,7 @@ static fx_status read_sources(part top, fx_manifest *m)
         FX_TRY(get_int(p, "snapshots", 1, FX_MOST_SNAPSHOTS, &s->snapshots));
         FX_TRY(get_int(p, "height", m->patch, FX_MOST_SIDE, &s->height));
         FX_TRY(get_int(p, "width", m->patch, FX_MOST_SIDE, &s->width));
+        FX_TRY(read_optional(p, json_is_true(json_object_get(top.object, "periodic")), s));
     }
     m->sources = count;
     return FX_OK;
@@ -163,7 +193,6 @@ static fx_status read_all(const json_t *json, fx_manifest *m)
     FX_TRY(get_int(top, "strata", 1, MOST_SOURCES, &m->strata));
     FX_TRY(get_real(top, "scale", &m->scale));
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.scale: not positive");
-    m->periodic = json_is_true(json_object_get(json, "periodic"));
     FX_TRY(read_sources(top, m));
     FX_TRY(read_shards(top, m));
     return read_reynolds(top, m);
@@ -188,19 +217,34 @@ fx_status fx_manifest_read(const char *folder, fx_manifest *out)
     return fx_context(status, "%s", path);
 }
 
+static int add_optional(json_t *source, const fx_pack_source *s, bool periodic)
+{
+    int bad = source ? 0 : -1;
+    if (s->run > 0) bad |= json_object_set_new(source, "run", json_integer(s->run));
+    if (strcmp(s->field, "w") != 0) bad |= json_object_set_new(source, "field", json_string(s->field));
+    if (!periodic)
+        bad |= json_object_set_new(source, "periodic",
+                                   json_pack("[b, b]", s->periodic[0], s->periodic[1]));
+    return bad;
+}
+
 /* json_pack gives NULL when memory is gone; json_array_append_new then fails too, so one check at the
  * end is enough. */
 static json_t *describe(const fx_manifest *m)
 {
     json_t *sources = json_array(), *shards = json_array(), *reynolds = json_array();
     int bad = 0;
+    bool periodic = true; /* all of them, along both axes */
+    for (int i = 0; i < m->sources; i++)
+        periodic = periodic && m->source[i].periodic[0] && m->source[i].periodic[1];
     for (int i = 0; i < m->sources; i++) {
         const fx_pack_source *s = &m->source[i];
-        bad |= json_array_append_new(
-            sources, json_pack("{ss sf sf sf sI sI sI sI}", "name", s->name, "reynolds", s->reynolds,
-                               "start", s->start, "interval", s->interval, "seed", (json_int_t)s->seed,
-                               "snapshots", (json_int_t)s->snapshots, "height", (json_int_t)s->height,
-                               "width", (json_int_t)s->width));
+        json_t *source = json_pack("{ss sf sf sf sI sI sI sI}", "name", s->name, "reynolds",
+                                   s->reynolds, "start", s->start, "interval", s->interval, "seed",
+                                   (json_int_t)s->seed, "snapshots", (json_int_t)s->snapshots, "height",
+                                   (json_int_t)s->height, "width", (json_int_t)s->width);
+        bad |= add_optional(source, s, periodic);
+        bad |= json_array_append_new(sources, source);
     }
     for (int i = 0; i < m->shards; i++) {
         const fx_pack_shard *s = &m->shard[i];
@@ -220,9 +264,9 @@ static json_t *describe(const fx_manifest *m)
                       "rms", fx_stats_rms(&r->stats), "min", r->stats.least, "max", r->stats.largest));
     }
     json_t *top = json_pack("{ss si sI ss sb sI sf so so so}", "format", FORMAT, "version", VERSION,
-                            "patch", (json_int_t)m->patch, "positions", "tiles", "periodic",
-                            m->periodic, "strata", (json_int_t)m->strata, "scale", m->scale, "sources",
-                            sources, "shards", shards, "reynolds", reynolds);
+                            "patch", (json_int_t)m->patch, "positions", "tiles", "periodic", periodic,
+                            "strata", (json_int_t)m->strata, "scale", m->scale, "sources", sources,
+                            "shards", shards, "reynolds", reynolds);
     if (top && bad) json_decref(top);
     return bad ? NULL : top;
 }

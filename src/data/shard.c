@@ -49,6 +49,9 @@ static fx_status write_identity(fx_h5 *file, const fx_shard_layout *l)
     FX_TRY(fx_h5_set_int(file, "/", "seed", l->source->seed));
     FX_TRY(fx_h5_set_real(file, "/", "start", l->source->start));
     FX_TRY(fx_h5_set_real(file, "/", "interval", l->source->interval));
+    if (l->source->run > 0) FX_TRY(fx_h5_set_int(file, "/", "run", l->source->run));
+    if (strcmp(l->source->field, FIELDS) != 0)
+        FX_TRY(fx_h5_set_text(file, "/", "field", l->source->field));
     return fx_h5_set_int(file, "/", "tile", l->tile);
 }
 
@@ -187,6 +190,21 @@ static fx_status check_shape(fx_shard *shard, const char *name, fx_h5_shape want
                    fx_shape_print(want).text, (int)want.type);
 }
 
+/* Run and field stand in a shard only where they aren't 0 and w. */
+static fx_status check_field(fx_shard *shard, const fx_pack_source *s)
+{
+    char field[FX_NAME_MAX + 1] = "w";
+    int64_t run = 0;
+    if (fx_h5_has_attribute(shard->file, "/", "run"))
+        FX_TRY(fx_h5_get_int(shard->file, "/", "run", &run));
+    if (fx_h5_has_attribute(shard->file, "/", "field"))
+        FX_TRY(fx_h5_get_text(shard->file, "/", "field", field, sizeof field));
+    FX_REQUIRE(run == s->run && strcmp(field, s->field) == 0, FX_EVALUE,
+               "%s: holds %s of run %lld, the manifest says %s of run %lld", shard->path, field,
+               (long long)run, s->field, (long long)s->run);
+    return FX_OK;
+}
+
 static fx_status check_identity(fx_shard *shard, const fx_shard_layout *l)
 {
     char source[FX_NAME_MAX + 1];
@@ -204,7 +222,7 @@ static fx_status check_identity(fx_shard *shard, const fx_shard_layout *l)
             start == s->start && interval == s->interval && tile == l->tile,
         FX_EVALUE, "%s: holds tile %lld of %s (Re %g, seed %lld), the manifest says tile %lld of %s",
         shard->path, (long long)tile, source, reynolds, (long long)seed, (long long)l->tile, s->name);
-    return FX_OK;
+    return check_field(shard, s);
 }
 
 fx_status fx_shard_open(const char *path, const fx_shard_layout *l, fx_shard **out)

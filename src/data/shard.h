@@ -3,10 +3,10 @@
  *   checksum (P, T) uint64, XXH64 of each snapshot's little-endian bytes
  *   patch, row, column (P) int64: tile number and first pixel in the source; time (T) float64; y, x (S)
  * int64: coordinates, patch, time, y and x being the dimension scales and the attributes source, Re,
- * seed, start, interval, tile; count, mean, square, least, largest. No filter: a read of cond + 1
- * snapshots moves exactly these bytes out of one chunk (of two at a seam), and the checksums guard what
- * is read instead of a whole chunk. W is T, or what makes a chunk 64 MiB: 256 snapshots of 256^2.
- * Includes data.h. */
+ * seed, start, interval, tile, and run and field where they aren't 0 and w; count, mean, square, least,
+ * largest. No filter: a read of cond + 1 snapshots moves exactly these bytes out of one chunk (of two
+ * at a seam), and the checksums guard what is read instead of a whole chunk. W is T, or what makes a
+ * chunk 64 MiB: 256 snapshots of 256^2. Includes data.h. */
 #ifndef FLEXHPC_DATA_SHARD_H
 #define FLEXHPC_DATA_SHARD_H
 

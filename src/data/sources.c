@@ -1,5 +1,5 @@
-/* sources.c: which files a pack is made of: those of a folder that are named as NSKT files, or the
- * given ones; opened, checked against pack.patch and pack.reynolds, sorted by Re, seed and name. */
+/* sources.c: what a pack is made of: the runs of a folder's files, or of the given ones; opened,
+ * checked against pack.patch and pack.reynolds, sorted by condition, seed, name and run. */
 #include "sources.h"
 
 #include <errno.h>
@@ -8,71 +8,99 @@
 #include <sys/stat.h>
 
 #include "flexhpc/io.h"
+#include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 
-static bool wanted(const fx_list *list, double reynolds)
+enum { MOST = 65536 }; /* sources of a pack, as in its manifest */
+
+/* A list that grows. */
+typedef struct list {
+    fx_source_file *file;
+    int count;
+    size_t capacity;
+} list;
+
+static bool wanted(const fx_list *conditions, double condition)
 {
-    for (int i = 0; i < list->count; i++)
-        if (list->value[i] == reynolds) return true;
-    return list->count == 0;
+    for (int i = 0; i < conditions->count; i++)
+        if (conditions->value[i] == condition) return true;
+    return conditions->count == 0;
 }
 
-static int by_reynolds(const void *a, const void *b)
+static int in_order(const void *a, const void *b)
 {
     const fx_pack_source *x = &((const fx_source_file *)a)->source,
                          *y = &((const fx_source_file *)b)->source;
     if (x->reynolds != y->reynolds) return x->reynolds < y->reynolds ? -1 : 1;
     if (x->seed != y->seed) return x->seed < y->seed ? -1 : 1;
-    return strcmp(x->name, y->name);
+    const int names = strcmp(x->name, y->name);
+    return names ? names : (x->run > y->run) - (x->run < y->run);
 }
 
-static fx_status inspect(const fx_config *config, const char *path, fx_source_file *out)
+static fx_status add_runs(const fx_config *config, const fx_source *source, const char *path, list *to)
 {
-    fx_nskt *file = NULL;
+    const fx_source_info *info = fx_source_describe(source);
     const int64_t side = config->pack_patch;
-    FX_TRY(fx_path(out->path, "%s", path));
-    FX_TRY(fx_nskt_open(path, &file));
-    const fx_nskt_info *info = fx_nskt_describe(file);
-    fx_pack_source *s = &out->source;
-    memcpy(s->name, info->name, sizeof s->name);
-    s->reynolds = info->reynolds;
-    s->seed = info->seed;
-    s->start = info->start;
-    s->interval = info->interval;
-    s->snapshots = info->snapshots;
-    s->height = info->height;
-    s->width = info->width;
-    fx_nskt_close(&file);
-    FX_REQUIRE(s->height >= side && s->width >= side, FX_ECONFIG,
+    FX_REQUIRE(info->height >= side && info->width >= side, FX_ECONFIG,
                "pack.patch: %lld pixels do not fit into the %lld x %lld of %s", (long long)side,
-               (long long)s->height, (long long)s->width, path);
+               (long long)info->height, (long long)info->width, path);
+    for (int64_t r = 0; r < info->runs; r++) {
+        const fx_source_run run = fx_source_run_of(source, r);
+        void *array = to->file;
+        if (!wanted(&config->pack_reynolds, run.condition)) continue;
+        FX_REQUIRE(to->count < MOST, FX_EARG, "%s: more than %d runs in all", path, MOST);
+        FX_TRY(fx_grow(&array, &to->capacity, (size_t)to->count, sizeof *to->file));
+        to->file = array;
+        fx_source_file *out = &to->file[to->count];
+        *out = (fx_source_file){.scale = info->scale,
+                                .source = {.reynolds = run.condition,
+                                           .start = run.start,
+                                           .interval = run.interval,
+                                           .run = r,
+                                           .seed = info->seed,
+                                           .snapshots = info->snapshots,
+                                           .height = info->height,
+                                           .width = info->width,
+                                           .periodic = {info->periodic[0], info->periodic[1]}}};
+        FX_TRY(fx_path(out->path, "%s", path));
+        memcpy(out->source.name, info->name, sizeof info->name);
+        memcpy(out->source.field, info->field, sizeof info->field);
+        to->count++;
+    }
     return FX_OK;
 }
 
-fx_status fx_sources_list(const fx_config *config, const char *const *files, int count,
+fx_status fx_sources_list(const fx_config *config, const char *const *files, int count, bool others,
                           fx_source_file **out, int *sources)
 {
-    fx_source_file *list = NULL;
-    int taken = 0;
-    FX_TRY(FX_ALLOC(list, count + 1));
-    *out = list; /* the caller frees it, whatever the status */
-    for (int i = 0; i < count; i++) {
-        double reynolds;
-        int64_t seed;
-        FX_REQUIRE(fx_nskt_parse_name(files[i], &reynolds, &seed), FX_EARG,
-                   "%s: the name is not {Re}_{N}_{N}_seed_{seed}.h5", files[i]);
-        if (!wanted(&config->pack_reynolds, reynolds)) continue;
-        FX_TRY(inspect(config, files[i], &list[taken]));
-        taken++;
+    list all = {0};
+    fx_status status = FX_OK;
+    for (int i = 0; i < count && status == FX_OK; i++) {
+        fx_source *source = NULL;
+        bool known = true;
+        if (others) status = fx_source_known(files[i], config, &known);
+        if (!known) fx_log(FX_WARN, "pack: %s is left out: of no format that is known here", files[i]);
+        if (status != FX_OK || !known) continue;
+        status = fx_source_open(files[i], config, &source);
+        if (status == FX_OK) status = add_runs(config, source, files[i], &all);
+        fx_source_close(&source);
     }
-    FX_REQUIRE(taken > 0, FX_ECONFIG, "pack.source: no file named {Re}_{N}_{N}_seed_{seed}.h5%s",
+    *out = all.file; /* the caller frees it, whatever the status */
+    FX_TRY(status);
+    FX_REQUIRE(all.count > 0, FX_ECONFIG, "pack.source: no file of a known format%s",
                config->pack_reynolds.count ? " with an Re of pack.reynolds" : "");
-    qsort(list, (size_t)taken, sizeof *list, by_reynolds);
-    for (int i = 1; i < taken; i++)
-        FX_REQUIRE(strcmp(list[i].source.name, list[i - 1].source.name) != 0, FX_EARG,
-                   "%s: a second file of this name", list[i].path);
-    *sources = taken;
+    qsort(all.file, (size_t)all.count, sizeof *all.file, in_order);
+    for (int i = 1; i < all.count; i++)
+        FX_REQUIRE(in_order(&all.file[i], &all.file[i - 1]) != 0, FX_EARG,
+                   "%s: a second file of this name", all.file[i].path);
+    *sources = all.count;
     return FX_OK;
+}
+
+static bool is_hdf5(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot && (strcmp(dot, ".h5") == 0 || strcmp(dot, ".hdf5") == 0);
 }
 
 fx_status fx_sources_find(const char *source, char ***paths, int *count)
@@ -83,15 +111,13 @@ fx_status fx_sources_find(const char *source, char ***paths, int *count)
     struct stat s;
     FX_REQUIRE(stat(source, &s) == 0, FX_EIO, "pack.source: %s: %s", source, strerror(errno));
     const bool folder = S_ISDIR(s.st_mode);
-    if (folder) FX_TRY(fx_list_dir(source, ".h5", &names, &entries));
+    if (folder) FX_TRY(fx_list_dir(source, "", &names, &entries));
     const size_t most = folder ? (size_t)entries : 1;
     *count = 0;
     FX_TRY_DONE((*paths = fx_calloc(most + 1, sizeof **paths + FX_PATH_MAX)) ? FX_OK : FX_ENOMEM);
     for (size_t i = 0; i < most; i++) {
-        double reynolds;
-        int64_t seed;
         char *path = (char *)(*paths + most + 1) + (size_t)*count * FX_PATH_MAX;
-        if (folder && !fx_nskt_parse_name(names[i], &reynolds, &seed)) continue;
+        if (folder && !is_hdf5(names[i])) continue;
         status = folder ? fx_path(path, "%s/%s", source, names[i]) : fx_path(path, "%s", source);
         if (status != FX_OK) goto done;
         (*paths)[(*count)++] = path;

@@ -6,15 +6,18 @@
 
 typedef struct fx_source_file {
     char path[FX_PATH_MAX];
+    double scale; /* as in fx_source_info */
     fx_pack_source source;
 } fx_source_file;
 
-/* The paths of a folder's NSKT files, or `source` itself when it is a file. *paths and their texts are
- * one block, freed with fx_free whatever the status. Local. */
+/* The HDF5 files of a folder, or `source` itself when it is a file. *paths and their texts are one
+ * block, freed with fx_free whatever the status. Local. */
 fx_status fx_sources_find(const char *source, char ***paths, int *count);
 
-/* Opens the files that pack.reynolds wants. *out is freed with fx_free whatever the status. Local. */
-fx_status fx_sources_list(const fx_config *config, const char *const *files, int count,
+/* Opens the files and lists their runs that pack.reynolds wants. Those of no format known here are left
+ * out with a warning where `others` is set, and an error elsewhere. *out is freed with fx_free whatever
+ * the status. Local. */
+fx_status fx_sources_list(const fx_config *config, const char *const *files, int count, bool others,
                           fx_source_file **out, int *sources);
 
 #endif

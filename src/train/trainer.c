@@ -302,10 +302,9 @@ static fx_status resolve(const fx_config *config, fx_config *out)
     FX_REQUIRE(config->data_path[0], FX_ECONFIG, "data.path: which pack is the model trained on?");
     FX_TRY(fx_manifest_read(config->data_path, &manifest));
     if (out->data_scale == 0) out->data_scale = manifest.scale;
-    const int listed = manifest.reynolds_count < FX_LIST_MAX ? manifest.reynolds_count : FX_LIST_MAX;
-    if (out->data_reynolds.count == 0) {
-        out->data_reynolds.count = listed;
-        for (int i = 0; i < listed; i++)
+    if (out->data_reynolds.count == 0 && manifest.reynolds_count <= FX_LIST_MAX) {
+        out->data_reynolds.count = manifest.reynolds_count;
+        for (int i = 0; i < manifest.reynolds_count; i++)
             out->data_reynolds.value[i] = manifest.reynolds[i].reynolds;
     }
     fx_manifest_free(&manifest);

@@ -140,6 +140,8 @@ static inline fx_config test_config(void)
         .data_prefetch = 2,
         .train_global_batch = 4,
         .train_accumulate = 1,
+        .source_channel = -1,
+        .pack_memory = 64,
         .pack_patch = 8,
         .pack_strata = 16,
     };

@@ -8,11 +8,14 @@
 #include "data_test.h"
 
 static char folder[FX_PATH_MAX];
+static fx_config config;
 
 static int set_up(void **state)
 {
     (void)state;
     make_scratch(folder, "nskt");
+    config = test_config();
+    config.source_format = 1; /* nskt */
     return 0;
 }
 
@@ -51,23 +54,24 @@ static void read_back(const char *name, source_kind kind, double error)
 {
     char path[FX_PATH_MAX];
     float rows[2 * 6 * 10];
-    fx_nskt *file = NULL;
+    fx_source *file = NULL;
     OK(fx_path(path, "%s/%s", folder, name));
     write_source(path, 500, 4, 12, 10, kind);
-    OK(fx_nskt_open(path, &file));
-    const fx_nskt_info *info = fx_nskt_describe(file);
+    OK(fx_source_open(path, &config, &file));
+    const fx_source_info *info = fx_source_describe(file);
+    const fx_source_run run = fx_source_run_of(file, 0);
     assert_string_equal(info->name, name);
-    assert_true(info->reynolds == 500 && info->seed == 7);
+    assert_true(run.condition == 500 && info->seed == 7);
     assert_true(info->snapshots == 4 && info->height == 12 && info->width == 10);
-    assert_true(info->start == (kind.attributes ? 2.5 : 0) &&
-                info->interval == (kind.attributes ? 0.25 : 0));
-    OK(fx_nskt_read(file, 1, 2, 3, 6, rows));
+    assert_true(run.start == (kind.attributes ? 2.5 : 0) &&
+                run.interval == (kind.attributes ? 0.25 : 0));
+    OK(fx_source_read_finite(file, &(fx_source_box){0, 1, 2, 3, 6, 0, 10}, rows));
     for (int64_t i = 0; i < 120; i++) {
         const double want = value_at(500, 1 + i / 60, 3 + i % 60 / 10, i % 10);
         if (!(fabs(rows[i] - want) <= error * fabs(want)))
             fail_msg("%s: %g, not %g", name, rows[i], want);
     }
-    fx_nskt_close(&file);
+    fx_source_close(&file);
     assert_null(file);
 }
 
@@ -92,10 +96,10 @@ static void refuses(const char *name, int64_t T, int64_t H, source_kind kind, fx
                     const char *words)
 {
     char path[FX_PATH_MAX];
-    fx_nskt *file = NULL;
+    fx_source *file = NULL;
     OK(fx_path(path, "%s/%s", folder, name));
     write_source(path, 500, T, H, 10, kind);
-    REFUSES(code, words, fx_nskt_open(path, &file));
+    REFUSES(code, words, fx_source_open(path, &config, &file));
     assert_non_null(strstr(fx_error_message(), name));
     assert_null(file);
 }
@@ -104,7 +108,7 @@ static void wrong_files_are_refused(void **state)
 {
     (void)state;
     char path[FX_PATH_MAX];
-    fx_nskt *file = NULL;
+    fx_source *file = NULL;
     const char *name = "500_12_10_seed_8.h5";
     refuses(name, 4, 12, (source_kind){.dataset = "vorticity"}, FX_EIO, "w: no such dataset");
     refuses(name, 4, 12, (source_kind){.channels = 2}, FX_EVALUE, "(4, 2, 12, 10)");
@@ -114,17 +118,20 @@ static void wrong_files_are_refused(void **state)
     refuses("turbulence.h5", 4, 12, (source_kind){0}, FX_EARG, "name");
 
     OK(fx_path(path, "%s/%s", folder, "500_12_10_seed_9.h5"));
-    REFUSES(FX_EIO, "500_12_10_seed_9.h5", fx_nskt_open(path, &file));
+    REFUSES(FX_EIO, "500_12_10_seed_9.h5", fx_source_open(path, &config, &file));
     write_source(path, 500, 4, 12, 10, (source_kind){.nan_t = 3});
     float rows[4 * 12 * 10];
-    OK(fx_nskt_open(path, &file));
-    OK(fx_nskt_read(file, 0, 2, 0, 12, rows));
-    REFUSES(FX_EVALUE, "w[2, 2, 3]", fx_nskt_read(file, 1, 3, 1, 2, rows));
-    REFUSES(FX_EARG, "4 snapshots", fx_nskt_read(file, 3, 2, 0, 12, rows));
-    REFUSES(FX_EARG, "12 rows", fx_nskt_read(file, 0, 1, 5, 8, rows));
-    fx_nskt_close(&file);
+    OK(fx_source_open(path, &config, &file));
+    OK(fx_source_read_finite(file, &(fx_source_box){0, 0, 2, 0, 12, 0, 10}, rows));
+    REFUSES(FX_EVALUE, "w[2, 2, 3]",
+            fx_source_read_finite(file, &(fx_source_box){0, 1, 3, 1, 2, 0, 10}, rows));
+    REFUSES(FX_EARG, "4 snapshots",
+            fx_source_read_finite(file, &(fx_source_box){0, 3, 2, 0, 12, 0, 10}, rows));
+    REFUSES(FX_EARG, "12 rows",
+            fx_source_read_finite(file, &(fx_source_box){0, 0, 1, 5, 8, 0, 10}, rows));
+    fx_source_close(&file);
     assert_true(truncate(path, 1000) == 0);
-    REFUSES(FX_EIO, "500_12_10_seed_9.h5", fx_nskt_open(path, &file));
+    REFUSES(FX_EIO, "500_12_10_seed_9.h5", fx_source_open(path, &config, &file));
 }
 
 int main(void)

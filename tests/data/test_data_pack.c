@@ -1,6 +1,8 @@
 /* test_data_pack.c: packing on one rank, reading the pack, and every way in which a pack can be wrong.
  * Planted in the code, caught here, removed:
  *   a slab cut as if its snapshots were dense          patches are the sources' tiles
+ *   windows that all begin in column 0                 any memory gives the same pack
+ *   the rest of the rows left out                      any memory gives the same pack
  *   checksums not compared, or of a quarter            a flipped byte is reported
  *   shards kept that are older than their source       a changed source is packed anew
  *   shards kept whatever their note says               an interrupted pack is finished
@@ -73,7 +75,10 @@ static void patches_are_the_sources_tiles(void **state)
     OK(fx_pack_open(pack_path, &pack));
     const fx_manifest *m = fx_pack_manifest(pack);
     assert_true(m->patches == 7 && m->shards == 4 && m->sources == 2 && m->reynolds_count == 2);
-    assert_true(m->patch == 8 && m->strata == 16 && m->periodic);
+    assert_true(m->patch == 8 && m->strata == 16);
+    for (int i = 0; i < 2; i++)
+        assert_true(m->source[i].periodic[0] && m->source[i].periodic[1] && m->source[i].run == 0 &&
+                    strcmp(m->source[i].field, "w") == 0);
     for (int64_t i = 0; i < m->patches; i++) {
         const fx_patch p = fx_manifest_patch(m, i);
         assert_true(p.reynolds == (i < 6 ? 500 : 1000) && p.seed == (i < 6 ? 2 : 1));
@@ -90,6 +95,41 @@ static void patches_are_the_sources_tiles(void **state)
     }
     REFUSES(FX_EARG, "no patch 7 of 7", fx_pack_read(pack, 7, 0, 1, x));
     fx_pack_close(&pack);
+}
+
+static void same_bytes(const char *a, const char *b, const char *name)
+{
+    char path[2][FX_PATH_MAX];
+    unsigned char *bytes[2];
+    size_t size[2];
+    OK(fx_path(path[0], "%s/%s/%s", folder, a, name));
+    OK(fx_path(path[1], "%s/%s/%s", folder, b, name));
+    for (int i = 0; i < 2; i++)
+        bytes[i] = slurp(path[i], &size[i]);
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    for (int i = 0; i < 2; i++)
+        fx_free(bytes[i]);
+}
+
+/* Tiles of 256 bytes, 2 across, 3 down, 5 snapshots: a slab of one tile, of a row, of two rows, of all
+ * rows of two snapshots. */
+static void any_memory_gives_the_same_pack(void **state)
+{
+    (void)state;
+    const double tiles[] = {1, 2, 4, 13};
+    pack_as("reference");
+    for (int i = 0; i < 4; i++) {
+        config.pack_memory = tiles[i] * 256 / 0x1p20;
+        pack_as("little");
+        for (int k = 0; k < 4; k++) {
+            char name[32];
+            snprintf(name, sizeof name, "shard-%04d.h5", k);
+            same_bytes("reference", "little", name);
+        }
+        remove_scratch(pack_path);
+    }
+    config.pack_memory = 64;
 }
 
 static void statistics_are_those_of_the_tiles(void **state)
@@ -120,21 +160,6 @@ static void statistics_are_those_of_the_tiles(void **state)
     assert_true(fabs(m.scale - sqrt(square_of_all / (5 * 24 * 16 + 4 * 64))) < 1e-9 * m.scale);
     assert_true(m.reynolds[1].first == 6 && m.reynolds[1].patches == 1);
     fx_manifest_free(&m);
-}
-
-static void same_bytes(const char *a, const char *b, const char *name)
-{
-    char path[2][FX_PATH_MAX];
-    unsigned char *bytes[2];
-    size_t size[2];
-    OK(fx_path(path[0], "%s/%s/%s", folder, a, name));
-    OK(fx_path(path[1], "%s/%s/%s", folder, b, name));
-    for (int i = 0; i < 2; i++)
-        bytes[i] = slurp(path[i], &size[i]);
-    assert_int_equal(size[0], size[1]);
-    assert_memory_equal(bytes[0], bytes[1], size[0]);
-    for (int i = 0; i < 2; i++)
-        fx_free(bytes[i]);
 }
 
 /* A pack that broke off in the second source: no manifest, and of its shards one is missing, one
@@ -453,6 +478,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patches_are_the_sources_tiles),
+        cmocka_unit_test(any_memory_gives_the_same_pack),
         cmocka_unit_test(statistics_are_those_of_the_tiles),
         cmocka_unit_test(an_interrupted_pack_is_finished),
         cmocka_unit_test(a_changed_source_is_packed_anew),

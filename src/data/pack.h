@@ -1,0 +1,35 @@
+/* pack.h: a pack that is being made, between pack.c and pack_shards.c. Includes shard.h, sources.h. */
+#ifndef FLEXHPC_DATA_PACK_H
+#define FLEXHPC_DATA_PACK_H
+
+#include "shard.h"
+#include "sources.h"
+
+/* What the owner of a shard found out and the manifest needs. */
+typedef struct fx_shard_result {
+    int64_t bytes;
+    uint64_t checksum;
+    fx_stats stats;
+} fx_shard_result;
+
+typedef struct fx_packing {
+    fx_comm *comm;
+    const fx_config *config;
+    fx_source_file *file; /* (sources) */
+    fx_manifest manifest;
+    fx_shard_result *result; /* (shards) this rank's are filled */
+    int first, end;          /* this rank's shards */
+    bool others;             /* files of unknown formats are left out */
+} fx_packing;
+
+fx_status fx_pack_shard_path(const fx_packing *job, int shard, char path[FX_PATH_MAX]);
+
+/* This rank's shards, all that are not finished yet, into job->result. Every rank goes through the same
+ * number of rounds and agrees after each, so that one rank's failure ends all soon. Collective. */
+fx_status fx_pack_write_shards(const fx_packing *job);
+
+/* The note beside a finished shard, which the manifest replaces. Local. */
+fx_status fx_pack_write_note(const char *folder, const char *shard, int64_t bytes, uint64_t checksum);
+fx_status fx_pack_remove_note(const char *folder, const char *shard);
+
+#endif
