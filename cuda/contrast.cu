@@ -7,8 +7,8 @@
  * operations a number; with some thousand samples they should not be computed whole on every rank. */
 #include "launch.cuh"
 
-enum { E, ALL };          /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
-enum { WEIGHT, INVERSE }; /* saved[]: (G,G) W; (2,G) 1 / norm */
+enum { E, ALL };                 /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
+enum { WEIGHT, INVERSE, ALONG }; /* saved[]: (G,G) W; (2,G) 1 / norm; (2,G) a_i . u_i, b_j . u_j */
 enum { THREADS = 256, WARPS = THREADS / FX_WARP };
 enum { TILE = 64, CHUNK = 32, PITCH = TILE + 4, OWN = 4 }; /* of the products */
 enum { ROWS = 8, OTHERS = 32 }; /* of backward: own samples and others that a block has at a time */
@@ -51,28 +51,20 @@ template <typename T> static int64_t slices(const view<T> &v)
     const int64_t wanted = BLOCKS_WANTED / (tiles(v) * tiles(v));
     return wanted < 1 ? 1 : wanted < most ? wanted : most;
 }
-template <typename T> static int64_t column_blocks(const view<T> &v)
-{
-    return (v.size + THREADS - 1) / THREADS;
-}
-
 /* In doubles. forward: (slices,G,G) products, of which the first becomes the logits, (2,G) norms, (2,G)
- * log-sums of rows and columns; backward: (2B,T D) sums over the other task, (2B,column_blocks) parts
- * of their products with the own latent. */
-template <typename T>
-static fx_status prepare_as(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
+ * log-sums of rows and columns. */
+template <typename T> static size_t forward_bytes(fx_exec *exec, const fx_node *n)
 {
     const view<T> v = view_of<T>(exec, n);
-    const int64_t count =
-        backward ? 2 * v.B * (v.size + column_blocks(v)) : slices(v) * v.G * v.G + 4 * v.G;
-    *scratch_bytes = sizeof(double) * (size_t)count;
-    return FX_OK;
+    return sizeof(double) * (size_t)(slices(v) * v.G * v.G + 4 * v.G);
 }
 
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
 {
-    return fx_is_bf16(n->in[E]) ? prepare_as<fx_bf16>(exec, n, backward, scratch_bytes)
-                                : prepare_as<float>(exec, n, backward, scratch_bytes);
+    *scratch_bytes = backward               ? 0
+                     : fx_is_bf16(n->in[E]) ? forward_bytes<fx_bf16>(exec, n)
+                                            : forward_bytes<float>(exec, n);
+    return FX_OK;
 }
 
 /* A block a latent, SR's first. */
@@ -189,17 +181,24 @@ FX_KERNEL void FX_BOUNDS(THREADS) log_sums(const double *logit, int64_t G, doubl
     if (fx_lane() == 0) out[k] = most + log(sum);
 }
 
-/* W; the first block also sums the loss. */
-FX_KERNEL void FX_BOUNDS(THREADS)
-    weights(const double *logit, const double *log_sum, int64_t G, float *weight, float *loss)
+/* Rows of W a warp each, which are kept, then columns; with the logits they give what of u lies along
+ * the own vector. The first block also sums the loss. */
+FX_KERNEL void FX_BOUNDS(THREADS) weights(const double *logit, const double *log_sum, int64_t G,
+                                          float *weight, float *along, float *loss)
 {
     FX_SHARED(bytes);
-    const int64_t k = fx_index(), i = k / G, j = k % G;
+    const int64_t k = (int64_t)fx_block() * WARPS + fx_warp();
     const double *row = log_sum, *column = log_sum + G;
-    if (k < G * G) {
-        const double w = exp(logit[k] - row[i]) + exp(logit[k] - column[j]) - (i == j ? 2.0 : 0.0);
-        weight[k] = (float)(w / (2 * (double)G));
+    double part = 0;
+    for (int64_t l = fx_lane(); k < 2 * G && l < G; l += FX_WARP) {
+        const int64_t i = k < G ? k : l, j = k < G ? l : k - G, at = i * G + j;
+        const double p = exp(logit[at] - row[i]) + exp(logit[at] - column[j]);
+        const double w = (p - (i == j ? 2.0 : 0.0)) / (2 * (double)G);
+        if (k < G) weight[at] = (float)w;
+        part += w * logit[at];
     }
+    part = fx_warp_sum(part);
+    if (k < 2 * G && fx_lane() == 0) along[k] = (float)part;
     if (fx_block() > 0) return;
     double sum = 0;
     for (int64_t d = fx_thread(); d < G; d += THREADS)
@@ -221,8 +220,8 @@ template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *
     FX_LAUNCH(exec, n, logits, fx_grid(G * G, THREADS), THREADS, 0, logit, S, G, norm,
               (double)n->attrs.contrast.temperature);
     FX_LAUNCH(exec, n, log_sums, fx_grid(2 * G, WARPS), THREADS, 0, logit, G, log_sum);
-    FX_LAUNCH(exec, n, weights, fx_grid(G * G, THREADS), THREADS, sums, logit, log_sum, G,
-              fx_f32(n->saved[WEIGHT]), fx_f32(n->out[0]));
+    FX_LAUNCH(exec, n, weights, fx_grid(2 * G, WARPS), THREADS, sums, logit, log_sum, G,
+              fx_f32(n->saved[WEIGHT]), fx_f32(n->saved[ALONG]), fx_f32(n->out[0]));
     return FX_OK;
 }
 
@@ -234,7 +233,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 /* Backward, with u_k = 1/tau sum_j W_kj b_j (for b_k: over columns), y_k the unit vector, r_k = 1 /
  * norm: dx_k = r_k (u_k - y_k (y_k . u_k)), without the second term where the norm is at its floor */
 typedef struct factors {
-    const float *weight, *inverse, *dloss;
+    const float *weight, *inverse, *along, *dloss;
     double temperature;
 } factors;
 
@@ -248,15 +247,21 @@ FX_DEVICE double factor(const view<T> &v, const factors &f, int task, int64_t k,
     return (double)*f.dloss / f.temperature * (double)w * (double)f.inverse[(1 - task) * v.G + j];
 }
 
-/* Block (c, y): column c, for ROWS own samples of one task. u, and this block's part of u . x. */
+/* Block (c, y): column c, for ROWS own samples of one task. */
 template <typename T>
-FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view<T> v, factors f, int groups, double *u, double *part)
+FX_KERNEL void FX_BOUNDS(THREADS) gradients(view<T> v, factors f, int groups, T *dx, bool add)
 {
     FX_SHARED(bytes);
-    double *scale = (double *)bytes, *shared = scale + OTHERS * ROWS;
+    double *scale = (double *)bytes, *inverse = scale + OTHERS * ROWS, *along = inverse + ROWS;
     const int task = fx_block_y() / groups;
     const int64_t k0 = (int64_t)(fx_block_y() % groups) * ROWS, i = fx_index();
     double sum[ROWS] = {};
+    if (fx_thread() < ROWS && k0 + fx_thread() < v.B) {
+        const int64_t k = task * v.G + v.first + k0 + fx_thread();
+        const double r = (double)f.inverse[k];
+        inverse[fx_thread()] = r;
+        along[fx_thread()] = r < 1 / SMALLEST ? (double)*f.dloss * (double)f.along[k] * r : 0;
+    }
     for (int64_t j0 = 0; j0 < v.G; j0 += OTHERS) {
         scale[fx_thread()] = factor(v, f, task, k0 + fx_thread() % ROWS, j0 + fx_thread() / ROWS);
         fx_sync();
@@ -267,46 +272,22 @@ FX_KERNEL void FX_BOUNDS(THREADS) other_sums(view<T> v, factors f, int groups, d
         }
         fx_sync();
     }
-    for (int r = 0; r < ROWS; r++) {
-        const int64_t k = task * v.B + k0 + r;
-        if (k0 + r >= v.B) return;
-        if (i < v.size) u[k * v.size + i] = sum[r];
-        const double x = i < v.size ? (double)fx_get(v.e + k * v.size + i) : 0;
-        const double along = fx_block_sum(sum[r] * x, shared);
-        if (fx_thread() == 0) part[k * fx_blocks() + fx_block()] = along;
-    }
-}
-
-/* Block (c, k): column c of own row k. */
-template <typename T>
-FX_KERNEL void FX_BOUNDS(THREADS)
-    project(view<T> v, const float *inverse, const double *u, const double *part, T *dx, bool add)
-{
-    FX_SHARED(bytes);
-    const int64_t k = fx_block_y(), i = fx_index();
-    double along = 0;
-    for (int c = fx_thread(); c < fx_blocks(); c += THREADS)
-        along += part[k * fx_blocks() + c];
-    along = fx_block_sum(along, (double *)bytes);
     if (i >= v.size) return;
-    const double r = (double)inverse[k / v.B * v.G + v.first + k % v.B];
-    along = r < 1 / SMALLEST ? along * r * r : 0;
-    const int64_t at = k * v.size + i;
-    fx_put(dx + at, (float)(r * (u[at] - along * (double)fx_get(v.e + at))), add);
+    for (int q = 0; q < ROWS && k0 + q < v.B; q++) {
+        const int64_t at = (task * v.B + k0 + q) * v.size + i;
+        const double x = (double)fx_get(v.e + at);
+        fx_put(dx + at, (float)(inverse[q] * (sum[q] - along[q] * x)), add);
+    }
 }
 
 template <typename T> static fx_status backward_as(fx_exec *exec, const fx_node *n)
 {
     const view<T> v = view_of<T>(exec, n);
-    const factors f = {fx_f32(n->saved[WEIGHT]), fx_f32(n->saved[INVERSE]), fx_f32(n->dout[0]),
-                       (double)n->attrs.contrast.temperature};
+    const factors f = {fx_f32(n->saved[WEIGHT]), fx_f32(n->saved[INVERSE]), fx_f32(n->saved[ALONG]),
+                       fx_f32(n->dout[0]), (double)n->attrs.contrast.temperature};
     const int groups = (int)((v.B + ROWS - 1) / ROWS);
-    const unsigned columns = (unsigned)column_blocks(v);
-    double *u = (double *)fx_scratch(exec), *part = u + 2 * v.B * v.size;
-    FX_LAUNCH(exec, n, other_sums<T>, dim3(columns, (unsigned)(2 * groups)), THREADS,
-              sizeof(double) * (OTHERS * ROWS + WARPS), v, f, groups, u, part);
-    FX_LAUNCH(exec, n, project<T>, dim3(columns, (unsigned)(2 * v.B)), THREADS, sizeof(double) * WARPS,
-              v, fx_f32(n->saved[INVERSE]), u, part, fx_data<T>(n->din[E]), fx_adds(n, E));
+    FX_LAUNCH(exec, n, gradients<T>, dim3(fx_grid(v.size, THREADS), (unsigned)(2 * groups)), THREADS,
+              sizeof(double) * (OTHERS + 2) * ROWS, v, f, groups, fx_data<T>(n->din[E]), fx_adds(n, E));
     return FX_OK;
 }
 

@@ -5,6 +5,7 @@
  *   L_ij = a_i . b_j / tau
  *   loss = 1/(2G) sum_i [(lse_j L_ij - L_ii) + (lse_j L_ji - L_ii)],  0 for G < 2
  *   dloss/dL_ij = W_ij = (softmax_j L_ij + softmax_i L_ij - 2 delta_ij) / (2G)
+ *   dloss/da_i = u_i = 1/tau sum_j W_ij b_j, of which a_i . u_i = sum_j W_ij L_ij lies along a_i
  * This rank's rows come from E, all others from ALL; the gradient, of the global loss, is for E only,
  * so that the ranks' gradients add up. Sums in double: tau = 0.01 makes logits of 100. Every rank
  * computes all G^2 logits. */
@@ -12,8 +13,9 @@
 
 #include "vecmath.h"
 
-enum { E, ALL };          /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
-enum { WEIGHT, INVERSE }; /* saved[]: (G,G) W; (2,G) 1 / norm */
+enum { E, ALL };                 /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
+enum { WEIGHT, INVERSE, ALONG }; /* saved[]: (G,G) W; (2,G) 1 / norm; (2,G) a_i . u_i, b_j . u_j */
+enum { CHUNK = 512 };            /* numbers of a latent that backward has at a time */
 
 static const double SMALLEST = 1e-12; /* norm */
 
@@ -55,16 +57,16 @@ static fx_status shape(fx_node *n)
                (long long)a->offset, (long long)a->stride, (long long)all->dim[0]);
     FX_TRY(fx_out_shape(n, 0, 1, FX_DIMS(1)));
     FX_TRY(fx_saved_shape(n, WEIGHT, 2, FX_DIMS(all->dim[0], all->dim[0])));
-    return fx_saved_shape(n, INVERSE, 2, FX_DIMS(2, all->dim[0]));
+    FX_TRY(fx_saved_shape(n, INVERSE, 2, FX_DIMS(2, all->dim[0])));
+    return fx_saved_shape(n, ALONG, 2, FX_DIMS(2, all->dim[0]));
 }
 
-/* forward: (G,G) logits, (2,G) log-sums of rows and columns; backward: (2B,T D) sums over the other
- * task. */
+/* forward: (G,G) logits, (2,G) log-sums of rows and columns. */
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
 {
     (void)exec;
     const int64_t G = n->in[ALL]->dim[0];
-    *scratch_bytes = sizeof(double) * (size_t)(backward ? fx_count(n->in[E]) : G * (G + 2));
+    *scratch_bytes = sizeof(double) * (size_t)(backward ? 0 : G * (G + 2));
     return FX_OK;
 }
 
@@ -86,6 +88,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     const double temperature = (double)n->attrs.contrast.temperature;
     double *logit = fx_scratch(exec), *row = logit + G * G, *column = row + G, loss = 0;
     float *weight = fx_f32(n->saved[WEIGHT]), *inverse = fx_f32(n->saved[INVERSE]);
+    float *along = fx_f32(n->saved[ALONG]);
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < 2 * G; k++) { /* row holds the norms until the logits are there */
         const float *x = latent(&v, (int)(k / G), k % G);
@@ -101,43 +104,52 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
         column[i] = log_sum(logit + i, G, G);
         loss += row[i] + column[i] - 2 * logit[i * G + i];
     }
-    for (int64_t k = 0; k < G * G; k++) {
-        const int64_t i = k / G, j = k % G;
-        const double w = exp(logit[k] - row[i]) + exp(logit[k] - column[j]) - (i == j ? 2.0 : 0.0);
-        weight[k] = (float)(w / (2 * (double)G));
+#pragma omp parallel for schedule(static)
+    for (int64_t k = 0; k < 2 * G; k++) { /* rows of W, which are kept, then columns */
+        double sum = 0;
+        for (int64_t l = 0; l < G; l++) {
+            const int64_t i = k < G ? k : l, j = k < G ? l : k - G, at = i * G + j;
+            const double p = exp(logit[at] - row[i]) + exp(logit[at] - column[j]);
+            const double w = (p - (i == j ? 2.0 : 0.0)) / (2 * (double)G);
+            if (k < G) weight[at] = (float)w;
+            sum += w * logit[at];
+        }
+        along[k] = (float)sum;
     }
     fx_f32(n->out[0])[0] = G < 2 ? 0.0f : (float)(loss / (2 * (double)G));
     return FX_OK;
 }
 
-/* With u_k = 1/tau sum_j W_kj b_j (for b_k: over columns), y_k the unit vector and r_k = 1 / norm:
- *   dx_k = r_k (u_k - y_k (y_k . u_k)), without the second term where the norm is at its floor */
+/* With y_k the unit vector and r_k = 1 / norm: dx_k = r_k (u_k - y_k (y_k . u_k)), without the second
+ * term where the norm is at its floor. */
 static fx_status backward(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(exec, n);
     const float *weight = fx_f32(n->saved[WEIGHT]), *inverse = fx_f32(n->saved[INVERSE]);
+    const float *along = fx_f32(n->saved[ALONG]);
     const unsigned adds = fx_adds(n, E);
-    const double scale = (double)fx_f32(n->dout[0])[0] / (double)n->attrs.contrast.temperature;
+    const double dloss = (double)fx_f32(n->dout[0])[0];
+    const double scale = dloss / (double)n->attrs.contrast.temperature;
+    const int64_t chunks = (v.size + CHUNK - 1) / CHUNK;
 #pragma omp parallel for schedule(static)
-    for (int64_t k = 0; k < 2 * v.B; k++) {
+    for (int64_t piece = 0; piece < 2 * v.B * chunks; piece++) {
+        const int64_t k = piece / chunks, at = piece % chunks * CHUNK, slot = v.first + k % v.B;
+        const int64_t count = v.size - at < CHUNK ? v.size - at : CHUNK;
         const int task = (int)(k / v.B);
-        const int64_t slot = v.first + k % v.B, stride = task == 0 ? 1 : v.G;
-        const float *w = weight + slot * (task == 0 ? v.G : 1), *x = latent(&v, task, slot);
+        const float *x = latent(&v, task, slot) + at;
         const double r = (double)inverse[task * v.G + slot];
-        double *u = (double *)fx_scratch(exec) + k * v.size, along = 0;
-        float *dx = fx_f32(n->din[E]) + k * v.size;
-        memset(u, 0, sizeof *u * (size_t)v.size);
+        const double c = r < 1 / SMALLEST ? dloss * (double)along[task * v.G + slot] * r : 0;
+        float *dx = fx_f32(n->din[E]) + k * v.size + at;
+        double u[CHUNK] = {0};
         for (int64_t j = 0; v.G > 1 && j < v.G; j++) {
-            const float *y = latent(&v, 1 - task, j);
-            const double c = scale * (double)w[j * stride] * (double)inverse[(1 - task) * v.G + j];
-            for (int64_t i = 0; i < v.size; i++)
-                u[i] += c * (double)y[i];
+            const float *y = latent(&v, 1 - task, j) + at;
+            const double w = (double)weight[task == 0 ? slot * v.G + j : j * v.G + slot];
+            const double f = scale * w * (double)inverse[(1 - task) * v.G + j];
+            for (int64_t i = 0; i < count; i++)
+                u[i] += f * (double)y[i];
         }
-        for (int64_t i = 0; i < v.size; i++)
-            along += u[i] * (double)x[i];
-        along = r < 1 / SMALLEST ? along * r * r : 0;
-        for (int64_t i = 0; i < v.size; i++)
-            fx_put(&dx[i], (float)(r * (u[i] - along * (double)x[i])), adds);
+        for (int64_t i = 0; i < count; i++)
+            fx_put(&dx[i], (float)(r * (u[i] - c * (double)x[i])), adds);
     }
     return FX_OK;
 }
@@ -153,9 +165,9 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_contrast = {
     .name = "contrast",
     .shape = shape,
-    .fp32 = FX_OUT(0) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE),
+    .fp32 = FX_OUT(0) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE) | FX_SAVED(ALONG),
     .gradients = FX_IN(E),
-    .backward_reads = FX_IN(E) | FX_IN(ALL) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE),
+    .backward_reads = FX_IN(E) | FX_IN(ALL) | FX_SAVED(WEIGHT) | FX_SAVED(INVERSE) | FX_SAVED(ALONG),
     .cases = cases,
 };
 const fx_kernel fx_cpu_contrast = {.prepare = prepare, .forward = forward, .backward = backward};
