@@ -50,8 +50,9 @@ static json_t *row_of(const char *mode, const fx_synthetic *s, int nodes, int re
                      "samples_per_s", (double)global / sum, "repeat_s", each);
 }
 
+/* *parameters: of the model. */
 static fx_status measure(fx_comm *comm, const fx_config *c, const char *mode, int nodes, int repeats,
-                         json_t *rows)
+                         json_t *rows, int64_t *parameters)
 {
     fx_synthetic s;
     double mean[REPEATS_MAX], least = 0;
@@ -61,6 +62,7 @@ static fx_status measure(fx_comm *comm, const fx_config *c, const char *mode, in
         json_t *row = row_of(mode, &s, nodes, repeats, mean, least);
         if (json_array_append_new(rows, row) != 0)
             status = fx_fail(FX_ENOMEM, "no memory for the rows");
+        *parameters = fx_params_elements(s.trainee->params, true);
     }
     fx_synthetic_close(&s);
     return fx_agree(comm, status);
@@ -85,6 +87,7 @@ fx_status fx_bench_scaling(fx_comm *comm, const fx_config *config, int64_t batch
     fx_config c = *config;
     json_t *rows = json_array(), *head = NULL;
     int nodes = 0;
+    int64_t parameters = 0;
     fx_status status = FX_OK;
     *out = NULL;
     FX_REQUIRE_DONE(repeats >= 1 && repeats <= REPEATS_MAX, FX_ECONFIG,
@@ -95,10 +98,12 @@ fx_status fx_bench_scaling(fx_comm *comm, const fx_config *config, int64_t batch
     FX_TRY_DONE(fx_bench_nodes(comm, &nodes));
     FX_TRY_DONE(head_of(comm, &c, &head));
     c.train_global_batch = batch * comm->size;
-    FX_TRY_DONE(measure(comm, &c, "weak", nodes, repeats, rows));
+    FX_TRY_DONE(measure(comm, &c, "weak", nodes, repeats, rows, &parameters));
     c.train_global_batch = config->train_global_batch;
-    FX_TRY_DONE(measure(comm, &c, "strong", nodes, repeats, rows));
-    if (json_object_set(head, "rows", rows) != 0) status = fx_fail(FX_ENOMEM, "no memory for the rows");
+    FX_TRY_DONE(measure(comm, &c, "strong", nodes, repeats, rows, &parameters));
+    if (json_object_set_new(head, "parameters", json_integer(parameters)) != 0 ||
+        json_object_set(head, "rows", rows) != 0)
+        status = fx_fail(FX_ENOMEM, "no memory for the rows");
     FX_TRY_DONE(fx_agree(comm, status));
     if (comm->rank == 0) *out = json_incref(head);
 done:

@@ -23,7 +23,7 @@ typedef struct point {
 
 typedef struct curves {
     int jobs;
-    int64_t image;
+    int64_t image, parameters;
     point of[MODES][JOBS_MAX];
 } curves;
 
@@ -46,7 +46,7 @@ static fx_status read_job(const fx_json *root, curves *c)
     char kind[16];
     fx_json rows, row;
     int count;
-    int64_t image;
+    int64_t image, parameters;
     FX_TRY(fx_json_text(root, "kind", kind, sizeof kind));
     FX_REQUIRE(strcmp(kind, "scaling") == 0, FX_EVALUE, "%s: holds %s, not a result of bench scaling",
                root->file, kind);
@@ -54,7 +54,12 @@ static fx_status read_job(const fx_json *root, curves *c)
     FX_REQUIRE(c->jobs == 0 || image == c->image, FX_EVALUE,
                "%s: images of %lld pixels, the files before it have %lld", root->file, (long long)image,
                (long long)c->image);
+    FX_TRY(fx_json_int(root, "parameters", 1, INT64_MAX, &parameters));
+    FX_REQUIRE(c->jobs == 0 || parameters == c->parameters, FX_EVALUE,
+               "%s: a model of %lld parameters, the files before it have %lld", root->file,
+               (long long)parameters, (long long)c->parameters);
     c->image = image;
+    c->parameters = parameters;
     FX_TRY(fx_json_array(root, "rows", MODES, MODES, &rows, &count));
     for (int m = 0; m < MODES; m++) {
         FX_TRY(fx_json_entry(&rows, m, &row));
@@ -167,8 +172,8 @@ fx_status fx_scaling_curve(const char *const *files, int count, const char *pref
     }
     FX_TRY_DONE(compare(c));
     rows = rows_of(c);
-    *out = json_pack("{s:s, s:I, s:O}", "kind", "scaling curve", "image", (json_int_t)c->image, "rows",
-                     rows);
+    *out = json_pack("{s:s, s:I, s:I, s:O}", "kind", "scaling curve", "image", (json_int_t)c->image,
+                     "parameters", (json_int_t)c->parameters, "rows", rows);
     FX_REQUIRE_DONE(*out, FX_ENOMEM, "no memory for the curve");
     FX_TRY_DONE(write_files(prefix, *out, rows));
     FX_TRY_DONE(draw(c, prefix));

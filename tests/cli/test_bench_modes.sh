@@ -3,7 +3,8 @@
 # together and refuses the rest by name. Times are never judged.
 # Planted errors, seen caught and removed: a bus rate without its factor 2(n-1)/n; weak scaling that keeps the global batch;
 # the strong curve's efficiency without the ratio of ranks; bytes of one snapshot for those of a sample; rank 0's samples for
-# those of all; a curve in the order of its files; a replay that leaves out half of each wait.
+# those of all; a curve in the order of its files; a replay that leaves out half of each wait; a curve of two
+# models.
 # Run: cost 6
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh
@@ -32,6 +33,8 @@ sed 's/"image": 16/"image": 32/' s4.json >other.json
 refused 1 'other.json: images of 32' "$FLEXHPC" bench scaling --plot x s1.json other.json
 sed 's/"batch": 2,/"batch": 3,/' s4.json >other.json
 refused 1 'not of the same batch' "$FLEXHPC" bench scaling --plot x s1.json other.json
+sed 's/"parameters": [0-9]*/"parameters": 7/' s4.json >other.json
+refused 1 'other.json: a model of 7 parameters' "$FLEXHPC" bench scaling --plot x s1.json other.json
 [ ! -e x.svg ] || fail "a refused curve was drawn"
 refused 2 'train.global_batch' mpiexec -n 3 "$FLEXHPC" bench scaling tiny.yaml
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # The scripts of jobs/ on a Slurm of four nodes (cluster.sh), unchanged but for the site's file: data by generate and
 # pack, a training on 2 nodes x 2 tasks by `srun --mpi=pmix`, the same in a chain of requeues that its own deadline cuts
-# three times and that ends with the same bits, its output appended; an array over seeds; the large run from nothing to its
-# evaluation, cut and requeued as well; and what `flexhpc jobscript` prints. Skipped where there is no Slurm, or no root.
+# three times and that ends with the same bits, its output appended; an array over seeds; a sweep over 1 and 2 nodes, its
+# table and its plot; the large run from nothing to its evaluation, cut and requeued as well; and what `flexhpc jobscript`
+# prints. Skipped where there is no Slurm, or no root.
 # Run: label full
 # Run: timeout 600
 # Run: cost 45
-# Planted and caught: requeue.sbatch without --open-mode=append; exit code 0 for a run that was cut. Caught: a time limit told once
+# Planted and caught: requeue.sbatch without --open-mode=append; exit code 0 for a run that was cut; all jobs of
+# a sweep writing one file, its plot reading one file, its curves with each other's points. Caught: a time limit told once
 # more at the end of the last step; a batch that the strata of pretrain's pack don't hold.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
@@ -40,6 +42,13 @@ array=$job
 FLEX_DATA=large FLEX_HELDOUT_RE=100,150 submit --nodes=1 jobs/pretrain.sbatch tiny.yaml large/run \
     --set train.steps=2 --set eval.patches=2 --time-limit 0.1
 large=$job
+
+# ---- How it scales: a job for each number of nodes, as the script's head says, and one that waits for them and plots.
+for n in 1 2; do
+    submit --nodes=$n jobs/scaling.sbatch tiny.yaml sweep --batch 2 --repeats 2 --set bench.steps=2 --set bench.warmup=1
+done
+submit --dependency=singleton jobs/scaling.sbatch tiny.yaml sweep plot
+plot=$job
 completes "$array" 60
 [ "$(cat flex-seeds-"$array"_*.out | grep -c '^step 2/2 ')" -eq 3 ] || fail "not three seeds in three files"
 for seed in 0 1 2; do grep -q "^seed: $seed$" "seeds-s$seed/config.yaml" || fail "seed $seed"; done
@@ -57,6 +66,24 @@ completes "$large" 90
 for reynolds in 100 150; do says "flex-pretrain-$large.out" "^FC +$reynolds +[0-9]"; done
 [ -s large/run/report.html ] || fail "no report"
 [ "$(grep -c '^pack: .* patches of ' "flex-pretrain-$large.out")" -eq 2 ] || fail "data not packed once each"
+
+completes "$plot" 60
+[ "$(cut -d , -f 1-4 sweep/scaling.csv | tr '\n' ' ')" = \
+    "mode,ranks,nodes,global_batch weak,2,1,4 weak,4,2,8 strong,2,1,4 strong,4,2,4 " ] || fail "points: $(cat sweep/scaling.csv)"
+/usr/bin/python3 - <<'PY' || fail "the plot: $(cat sweep/scaling.csv)"
+import csv
+import re
+import xml.etree.ElementTree as xml
+
+paths = list(xml.parse("sweep/scaling.svg").iter())
+dots = [[tuple(map(float, p)) for p in re.findall(r"M([\d.]+) ([\d.]+)h0", e.get("d"))] for e in paths if "dots" in e.get("class", "")]
+assert [len(d) for d in dots] == [2, 2], dots
+assert [e.get("d").count("V") for e in paths if "bars" in e.get("class", "")] == [2, 2], "error bars"
+height = [100 * float(r["efficiency"]) for r in csv.DictReader(open("sweep/scaling.csv"))]  # weak, weak, strong, strong
+(x, top), (far, weak), first, (other, strong) = dots[0] + dots[1]
+assert first == (x, top) and far == other > x and height[0] == height[2] == 100, dots
+assert abs((weak - top) * (height[3] - 100) - (strong - top) * (height[1] - 100)) <= 0.1 * (abs(height[1] - 100) + abs(height[3] - 100)), dots
+PY
 
 # ---- Nodes' own disks (here /dev/shm): what a job has staged the next one finds, and where slots keep their strata a node
 # needs its slots' shards alone.
