@@ -8,7 +8,8 @@
 # Run: timeout 600
 # Run: cost 45
 # Planted and caught: requeue.sbatch without --open-mode=append; exit code 0 for a run that was cut; all jobs of
-# a sweep writing one file, its plot reading one file, its curves with each other's points. Caught: a time limit told once
+# a sweep writing one file, its plot reading one file, its curves with each other's points; a rank that leaves with 75
+# before the others' saves are done. Caught: a time limit told once
 # more at the end of the last step; a batch that the strata of pretrain's pack don't hold.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
@@ -58,6 +59,7 @@ completes "$chain" 90
 [ "$(starts "flex-requeue-$chain.out")" -eq 4 ] || fail "$(starts "flex-requeue-$chain.out") starts in the file, not 4"
 [ "$(grep -c '^time limit in ' "flex-requeue-$chain.out")" -eq 3 ] || fail "not cut three times"
 [ "$(wc -l <cut/cmd.txt)" -eq 4 ] || fail "cut/cmd.txt"
+! grep -q '^srun: .*Killed$' "flex-requeue-$chain.out" || fail "ranks that were not done when another left with 75"
 expect 0 "$FLEXHPC" checkpoint compare whole/ckpt/step-00000004.h5 cut/ckpt/step-00000004.h5
 same_run whole cut
 
