@@ -7,10 +7,10 @@
 # Run: label full
 # Run: timeout 600
 # Run: cost 45
-# Planted and caught: requeue.sbatch without --open-mode=append; exit code 0 for a run that was cut; all jobs of
-# a sweep writing one file, its plot reading one file, its curves with each other's points; a rank that leaves with 75
-# before the others' saves are done. Caught: a time limit told once
-# more at the end of the last step; a batch that the strata of pretrain's pack don't hold.
+# Planted and caught: requeue.sbatch without --open-mode=append; exit code 0 for a run that was cut; all jobs of a sweep
+# writing one file, its plot reading one file, its curves with each other's points; a rank that leaves with 75 before the
+# others' saves are done. Caught: a time limit told once more at the end of the last step; a batch that the strata of
+# pretrain's pack don't hold.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/slurm/cluster.sh
