@@ -5,6 +5,7 @@
 #   cluster_up        starts it, or skips the test (exit code 77) with the reason; `site`: its site file
 #   submit ARGUMENTS  sbatch with what the site says; the job's number goes to `job`
 #   until_state JOB STATES SECONDS, state JOB
+# KILL_WAIT: seconds between Slurm's TERM and KILL, 30 on most clusters.
 # shellcheck disable=SC2034,SC2154 # job and site are the caller's; scratch is tiny.sh's
 NODES=4
 slurm=$scratch/slurm
@@ -76,7 +77,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 JobRequeue=1
 KillOnBadExit=0
-KillWait=2
+KillWait=${KILL_WAIT:-2}
 MinJobAge=3600
 SwitchType=switch/none
 StateSaveLocation=$slurm/state

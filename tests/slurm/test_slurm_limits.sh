@@ -10,7 +10,7 @@
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/slurm/cluster.sh
 source "$FX_TESTS_DIR/slurm/cluster.sh"
-STEPS=3800 MINUTES=2
+STEPS=3800 MINUTES=2 KILL_WAIT=30
 SLOW=ALL,LD_PRELOAD=$FX_BINARY_DIR/tests/libinject.so,FX_INJECT="read pack/ 1 SLOW" # 0.1 s a step and more
 SILENT=URG@1 # in place of the script's USR2: a signal that nobody hears
 training=(--set "train.steps=$STEPS" --set checkpoint.every=0)
@@ -51,6 +51,7 @@ whole=$job
 
 # ---- Slurm's TERM at the limit.
 until_state "$limit" TIMEOUT 300
+[ -s limit/ckpt/latest ] || fail "no checkpoint of the training that Slurm ended: $(tail "flex-train-$limit.out")"
 says "flex-train-$limit.out" '^signal 15: saving and stopping$'
 echo "limit: ended by Slurm, saved as $(cat limit/ckpt/latest) at $(date -r "limit/ckpt/$(cat limit/ckpt/latest)" +%T)"
 completes "$whole" 1200
