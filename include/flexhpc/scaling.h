@@ -47,11 +47,18 @@ extern const fx_network fx_networks[]; /* ended by a name of NULL */
 /* FX_ECONFIG names the nearest one. */
 fx_status fx_network_find(const char *name, const fx_network **out);
 
+/* What one operation on the network takes. In a queue each begins `occupies` after the one before it,
+ * and is done `alone` after it began: latencies overlap, as far as occupies is shorter. */
+typedef struct fx_transfer {
+    double alone, occupies;
+} fx_transfer;
+
 /* Sums that `flexhpc bench comm` timed, by ascending size. */
 enum { FX_SUM_ROWS = 40 };
 typedef struct fx_sum_curve {
     int ranks, count;
-    double bytes[FX_SUM_ROWS], seconds[FX_SUM_ROWS];
+    double bytes[FX_SUM_ROWS];
+    fx_transfer took[FX_SUM_ROWS];
 } fx_sum_curve;
 
 /* Reads a file that bench comm wrote. FX_EVALUE: it is none. */
@@ -63,9 +70,10 @@ typedef struct fx_fabric {
     const fx_sum_curve *measured;
 } fx_fabric;
 
-/* Seconds of a lone sum of `bytes` over `ranks`, and of a gather of `bytes` in all. */
-double fx_sum_seconds(const fx_fabric *fabric, int ranks, double bytes);
-double fx_gather_seconds(const fx_fabric *fabric, int ranks, double bytes);
+/* A sum of `bytes` over `ranks`, and a gather of `bytes` in all. Operations of a network of the table
+ * run one after the other, as NCCL's on a stream: occupies is alone. */
+fx_transfer fx_sum_seconds(const fx_fabric *fabric, int ranks, double bytes);
+fx_transfer fx_gather_seconds(const fx_fabric *fabric, int ranks, double bytes);
 
 typedef struct fx_replay {
     double step;    /* of the whole list */
@@ -76,8 +84,8 @@ typedef struct fx_replay {
 } fx_replay;
 
 /* Runs the list once. Compute takes `scale` times as long, and on a device `slow` times longer again
- * while the network is busy (sums take processors and memory traffic); the network does one thing at a
- * time, in the order of the list. */
+ * while the network is busy (sums take processors and memory traffic); operations begin in the order of
+ * the list, none before the one before it has occupied the network for its time. */
 fx_replay fx_replay_run(const fx_replay_entry *entries, int count, const fx_fabric *fabric, int ranks,
                         double scale, double slow);
 

@@ -4,13 +4,15 @@
  * a_out) / g tree  2 (log2(nodes) a_out + (g - 1) a_in) + 2 S / (TREE b) whichever is shorter (Thakur,
  * Rabenseifner, Gropp 2005; NCCL chooses between the same two). Measured sums are interpolated at the
  * measured number of ranks and carried to others by the same ring, or by recursive doubling, log2(n) (a
- * + S / b), with a and b from the smallest and the largest measured size.
+ * + S / b), with a and b from the smallest and the largest measured size; so are the times that they
+ * occupy the network for in a queue, where several are in flight together (mpi/comm_mpi.h).
  *
  * What the model lacks: congestion between jobs, stragglers that stay slow, kernels that lose
  * efficiency on small batches, hosts that can't keep up. Its efficiencies are upper bounds. */
 #include "flexhpc/scaling.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "flexhpc/json.h"
@@ -76,15 +78,31 @@ fx_status fx_sum_curve_read(const char *file, fx_sum_curve *out)
         FX_TRY_DONE(fx_json_entry(&rows, i, &row));
         FX_TRY_DONE(
             fx_json_real(&row, "bytes", i > 0 ? out->bytes[i - 1] + 1 : 1, 1e15, &out->bytes[i]));
-        FX_TRY_DONE(fx_json_real(&row, "median_s", 1e-9, 1e6, &out->seconds[i]));
+        FX_TRY_DONE(fx_json_real(&row, "median_s", 1e-9, 1e6, &out->took[i].alone));
+        FX_TRY_DONE(fx_json_real(&row, "queued_s", 1e-9, 1e6, &out->took[i].occupies));
     }
 done:
     fx_json_free(&root);
     return status;
 }
 
+/* One of the two times that were measured, for all sizes. */
+typedef struct curve {
+    int ranks, count;
+    const double *bytes;
+    double seconds[FX_SUM_ROWS];
+} curve;
+
+static curve curve_of(const fx_sum_curve *c, bool occupies)
+{
+    curve out = {.ranks = c->ranks, .count = c->count, .bytes = c->bytes};
+    for (int i = 0; i < c->count; i++)
+        out.seconds[i] = occupies ? c->took[i].occupies : c->took[i].alone;
+    return out;
+}
+
 /* At the measured number of ranks: straight lines between sizes, the last one's rate beyond. */
-static double interpolated(const fx_sum_curve *c, double bytes)
+static double interpolated(const curve *c, double bytes)
 {
     int i = 1;
     if (bytes <= c->bytes[0]) return c->seconds[0];
@@ -96,21 +114,27 @@ static double interpolated(const fx_sum_curve *c, double bytes)
     return c->seconds[i - 1] + part * (c->seconds[i] - c->seconds[i - 1]);
 }
 
-static double measured_rate(const fx_sum_curve *c)
+static double measured_rate(const curve *c)
 {
     return 2.0 * (c->ranks - 1) / c->ranks * c->bytes[c->count - 1] / c->seconds[c->count - 1];
 }
 
-static double measured_hop(const fx_sum_curve *c)
+static double measured_hop(const curve *c)
 {
     return c->seconds[0] / ceil(log2(c->ranks));
 }
 
-static double carried_over(const fx_sum_curve *c, int ranks, double bytes)
+static double measured_sum(const curve *c, int ranks, double bytes)
 {
     const double hop = measured_hop(c), rate = measured_rate(c);
+    if (ranks == c->ranks) return interpolated(c, bytes);
     return fmin(2.0 * (ranks - 1) * hop + 2.0 * (ranks - 1) / ranks * bytes / rate,
                 ceil(log2(ranks)) * (hop + bytes / rate));
+}
+
+static double ring_gather(int ranks, double hop, double rate, double bytes)
+{
+    return (ranks - 1) * (hop + bytes / (ranks * rate));
 }
 
 static double rate_of(const fx_network *w, int ranks)
@@ -125,13 +149,8 @@ static double ring_hop(const fx_network *w, int ranks)
     return ((w->per_node - 1) * w->inner_hop + w->outer_hop) / w->per_node;
 }
 
-double fx_sum_seconds(const fx_fabric *f, int ranks, double bytes)
+static double sum_on(const fx_network *w, int ranks, double bytes)
 {
-    if (ranks <= 1 || bytes <= 0) return 0;
-    if (f->measured)
-        return ranks == f->measured->ranks ? interpolated(f->measured, bytes)
-                                           : carried_over(f->measured, ranks, bytes);
-    const fx_network *w = f->network;
     const double rate = rate_of(w, ranks), inside = fmin(ranks, w->per_node);
     const double ring = 2.0 * (ranks - 1) * (ring_hop(w, ranks) + bytes / (ranks * rate));
     const double up =
@@ -139,12 +158,28 @@ double fx_sum_seconds(const fx_fabric *f, int ranks, double bytes)
     return fmin(ring, 2 * up + 2 * bytes / (TREE * rate));
 }
 
-double fx_gather_seconds(const fx_fabric *f, int ranks, double bytes)
+fx_transfer fx_sum_seconds(const fx_fabric *f, int ranks, double bytes)
 {
-    if (ranks <= 1 || bytes <= 0) return 0;
-    const double hop = f->measured ? measured_hop(f->measured) : ring_hop(f->network, ranks);
-    const double rate = f->measured ? measured_rate(f->measured) : rate_of(f->network, ranks);
-    return (ranks - 1) * (hop + bytes / (ranks * rate));
+    if (ranks <= 1 || bytes <= 0) return (fx_transfer){0};
+    if (f->measured) {
+        const curve alone = curve_of(f->measured, false), queue = curve_of(f->measured, true);
+        return (fx_transfer){measured_sum(&alone, ranks, bytes), measured_sum(&queue, ranks, bytes)};
+    }
+    const double takes = sum_on(f->network, ranks, bytes);
+    return (fx_transfer){takes, takes};
+}
+
+fx_transfer fx_gather_seconds(const fx_fabric *f, int ranks, double bytes)
+{
+    if (ranks <= 1 || bytes <= 0) return (fx_transfer){0};
+    if (f->measured) {
+        const curve alone = curve_of(f->measured, false), queue = curve_of(f->measured, true);
+        return (fx_transfer){ring_gather(ranks, measured_hop(&alone), measured_rate(&alone), bytes),
+                             ring_gather(ranks, measured_hop(&queue), measured_rate(&queue), bytes)};
+    }
+    const double takes =
+        ring_gather(ranks, ring_hop(f->network, ranks), rate_of(f->network, ranks), bytes);
+    return (fx_transfer){takes, takes};
 }
 
 /* Compute of `seconds` from *now on; the network is busy until `busy`. */
@@ -155,11 +190,21 @@ static void work(double seconds, double busy, double slow, double *now, fx_repla
     *now += seconds + slow * beside;
 }
 
+/* An operation starts at `now`: *open is when the network takes the next one, *busy when all are done.
+ */
+static void begin(fx_transfer takes, double now, double *open, double *busy, fx_replay *out)
+{
+    const double start = fmax(*open, now), done = start + takes.alone;
+    out->sums += fmax(0, done - fmax(start, *busy));
+    *open = start + takes.occupies;
+    *busy = fmax(*busy, done);
+}
+
 fx_replay fx_replay_run(const fx_replay_entry *entries, int count, const fx_fabric *fabric, int ranks,
                         double scale, double slow)
 {
     fx_replay out = {0};
-    double now = 0, busy = 0;
+    double now = 0, open = 0, busy = 0;
     for (int e = 0; e < count; e++) {
         const fx_replay_entry *entry = &entries[e];
         const bool sum = entry->kind == FX_REPLAY_SUM;
@@ -168,12 +213,10 @@ fx_replay fx_replay_run(const fx_replay_entry *entries, int count, const fx_fabr
             out.work += scale * entry->seconds;
             continue;
         }
-        if (entry->kind != FX_REPLAY_JOIN) {
-            const double takes = sum ? fx_sum_seconds(fabric, ranks, entry->bytes)
-                                     : fx_gather_seconds(fabric, ranks, entry->bytes);
-            busy = fmax(busy, now) + takes;
-            out.sums += takes;
-        }
+        if (entry->kind != FX_REPLAY_JOIN)
+            begin(sum ? fx_sum_seconds(fabric, ranks, entry->bytes)
+                      : fx_gather_seconds(fabric, ranks, entry->bytes),
+                  now, &open, &busy, &out);
         if ((entry->kind == FX_REPLAY_JOIN || entry->kind == FX_REPLAY_BLOCKING) && busy > now) {
             out.exposed += busy - now;
             now = busy;

@@ -1,20 +1,31 @@
 /* bench_comm.c: seconds of a sum over all ranks, by size, along the path of a training step: a program
- * of one all_reduce and its join, run by the backend. */
+ * of one all_reduce and its join, run by the backend, and one of a queue of them, as a training step
+ * queues its buckets. Alone, a sum shows its latency; in a queue, where latencies overlap as far as the
+ * backend lets them, what it occupies the network for. */
+#include <math.h>
+
 #include "flexhpc/bench.h"
 #include "flexhpc/mem.h"
 
-enum { SMALLEST = 256, COPIES_MAX = 1 << 28 }; /* floats: of the second row; of the largest */
+enum {
+    SMALLEST = 256,       /* floats of the second row */
+    FLOATS_MAX = 1 << 28, /* of all sums that are under way */
+    QUEUE = 8
+};
 
-const char *const fx_bench_comm_columns[] = {"bytes",  "least_s",      "median_s",
-                                             "most_s", "bus_mb_per_s", NULL};
+const char *const fx_bench_comm_columns[] = {"bytes",    "least_s",      "median_s", "most_s",
+                                             "queued_s", "bus_mb_per_s", NULL};
 
-static fx_status record(fx_exec *exec, fx_params *params, int64_t count, bool bf16, fx_program **out)
+static fx_status record(fx_exec *exec, fx_params *params, int64_t count, int sums, bool bf16,
+                        fx_program **out)
 {
     fx_builder *g = NULL;
-    const fx_attrs attrs = {.reduce = {.offset = 0, .count = count, .bf16 = bf16}};
     FX_TRY(fx_builder_create(params, &g));
-    fx_tensor *slab = fx_input(g, "slab", 1, FX_DIMS(count));
-    fx_record(g, FX_OP_all_reduce, "sum", attrs, &slab, 1);
+    fx_tensor *slab = fx_input(g, "slab", 1, FX_DIMS(sums * count));
+    for (int i = 0; i < sums; i++) {
+        const fx_attrs attrs = {.reduce = {.offset = i * count, .count = count, .bf16 = bf16}};
+        fx_record(g, FX_OP_all_reduce, "sum", attrs, &slab, 1);
+    }
     fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
     return fx_program_create(exec, &g, false, out);
 }
@@ -37,16 +48,32 @@ static fx_status repeat(fx_exec *exec, fx_program *program, const fx_config *c, 
     return FX_OK;
 }
 
-static fx_status add_row(json_t *rows, int ranks, double bytes, const double *seconds, int steps)
+/* Times of `sums` sums at once: bench.steps of them. */
+static fx_status measure_sums(fx_exec *exec, fx_params *params, const fx_config *c, int64_t count,
+                              int sums, double *seconds)
 {
-    double least, median, most = 0;
-    fx_bench_order(seconds, steps, &least, &median);
+    fx_program *program = NULL;
+    fx_status status = fx_agree(exec->options.comm,
+                                record(exec, params, count, sums, c->train_reduce_type == 1, &program));
+    if (status == FX_OK) status = repeat(exec, program, c, seconds);
+    fx_program_free(&program);
+    return status;
+}
+
+static fx_status add_row(json_t *rows, int ranks, double bytes, const double *alone,
+                         const double *queue, int queued, int steps)
+{
+    double least, median, most = 0, all_least, all = 0;
+    fx_bench_order(alone, steps, &least, &median);
     for (int i = 0; i < steps; i++)
-        most = seconds[i] > most ? seconds[i] : most;
+        most = alone[i] > most ? alone[i] : most;
+    fx_bench_order(queue, steps, &all_least, &all);
+    const double more = fmax((all - median) / (queued - 1), 1e-9);
     const double part = 2.0 * (ranks - 1) / ranks;
     json_t *row =
-        json_pack("{s:I, s:f, s:f, s:f, s:f}", "bytes", (json_int_t)bytes, "least_s", least, "median_s",
-                  median, "most_s", most, "bus_mb_per_s", 1e-6 * part * bytes / median);
+        json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:i, s:f}", "bytes", (json_int_t)bytes, "least_s",
+                  least, "median_s", median, "most_s", most, "queued_s", more, "bus_mb_per_s",
+                  1e-6 * part * bytes / median, "queue", queued, "queue_s", all);
     FX_REQUIRE(json_array_append_new(rows, row) == 0, FX_ENOMEM, "no memory for the rows");
     return FX_OK;
 }
@@ -58,16 +85,15 @@ static fx_status measure(fx_exec *exec, const fx_config *c, json_t *rows)
     fx_status status = fx_agree(comm, fx_params_create(&params));
     if (status == FX_OK) status = fx_agree(comm, fx_params_store_as(params, exec->storage));
     const int64_t most = (int64_t)(c->train_bucket * 1048576 / sizeof(float));
-    const bool bf16 = c->train_reduce_type == 1;
-    const double each = bf16 ? sizeof(uint16_t) : sizeof(float);
-    double seconds[FX_BENCH_MAX];
-    for (int64_t count = 1, next; status == FX_OK && count <= COPIES_MAX; count = next) {
-        fx_program *program = NULL;
-        status = fx_agree(comm, record(exec, params, count, bf16, &program));
-        if (status == FX_OK) status = repeat(exec, program, c, seconds);
-        fx_program_free(&program);
+    const double each = c->train_reduce_type == 1 ? sizeof(uint16_t) : sizeof(float);
+    double alone[FX_BENCH_MAX], queue[FX_BENCH_MAX];
+    for (int64_t count = 1, next; status == FX_OK && 2 * count <= FLOATS_MAX; count = next) {
+        const int sums = QUEUE * count <= FLOATS_MAX ? QUEUE : 2;
+        status = measure_sums(exec, params, c, count, 1, alone);
+        if (status == FX_OK) status = measure_sums(exec, params, c, count, sums, queue);
         if (status == FX_OK)
-            status = add_row(rows, comm->size, each * (double)count, seconds, (int)c->bench_steps);
+            status = add_row(rows, comm->size, each * (double)count, alone, queue, sums,
+                             (int)c->bench_steps);
         if (count >= most) break;
         next = count == 1 ? SMALLEST : 2 * count;
     }

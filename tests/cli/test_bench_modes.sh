@@ -4,7 +4,7 @@
 # Planted errors, seen caught and removed: a bus rate without its factor 2(n-1)/n; weak scaling that keeps the global batch;
 # the strong curve's efficiency without the ratio of ranks; bytes of one snapshot for those of a sample; rank 0's samples for
 # those of all; a curve in the order of its files; a replay that leaves out half of each wait; a curve of two
-# models.
+# models; the time of a sum in a queue with the first one's in it.
 # Run: cost 6
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh
@@ -50,6 +50,8 @@ assert comm["kind"] == "comm" and comm["ranks"] == 2 and comm["nodes"] == 1
 assert [r["bytes"] for r in rows] == [4] + [1024 << i for i in range(7)], rows
 for r in rows:
     assert 0 < r["least_s"] <= r["median_s"] <= r["most_s"], r
+    more = (r["queue_s"] - r["median_s"]) / 7
+    assert r["queue"] == 8 and math.isclose(r["queued_s"], max(more, 1e-9), rel_tol=1e-9), r
     assert math.isclose(r["bus_mb_per_s"], 1e-6 * 2 * (2 - 1) / 2 * r["bytes"] / r["median_s"], rel_tol=1e-9), r
 table = list(csv.DictReader(open("comm.csv")))
 assert len(table) == len(rows) and all(math.isclose(float(t["median_s"]), r["median_s"], rel_tol=1e-8)

@@ -5,7 +5,7 @@ fall with jitter and ranks, the same twice, and files that don't fit are refused
 
 Planted and caught: entries that communicate matched with the profile's compute; the profile's time between entries left out;
 reading of one sample a step; fp32 tensors for a device that stores bf16; the fraction as a factor; efficiency against the
-jittered step of one rank; the same bucket in every change.
+jittered step of one rank; the same bucket in every change; sums in a queue that take as long as alone.
 
 Run: cost 4
 """
@@ -57,18 +57,26 @@ assert math.isclose(inside + profile["between_s"] + sum(e["seconds"] for e in pr
 assert p["rows"][0]["eff_0"] == 100 and p["rows"][0]["sums_ms"] == 0
 
 # Sums so slow that compute is nothing: the sizes of the tape's buckets, one after the other.
-sums = [{"bytes": 1, "median_s": 1e-9 * 1}, {"bytes": 1 << 40, "median_s": 1e-9 * (1 << 40)}]
-json.dump({"kind": "comm", "ranks": 4, "rows": sums}, open("comm.json", "w"))
+def write_sums(file, seconds, queued, largest):
+    rows = [{"bytes": n, "median_s": seconds * n, "queued_s": queued * n} for n in (1, largest)]
+    json.dump({"kind": "comm", "ranks": 4, "rows": rows}, open(file, "w"))
+
+
+write_sums("comm.json", 1e-9, 1e-9, 1 << 40)
 p, text = predict("--profile", "profile.json", "--batch", "2", "--ranks", "4", "--comm", "comm.json")
 assert math.isclose(p["rows"][0]["sums_ms"], 1e3 * 1e-9 * 4 * profile["parameters"], rel_tol=1e-3), (p["rows"], profile["parameters"])
-sums = [{"bytes": 1, "median_s": 1e-5}, {"bytes": 1 << 36, "median_s": 1e-5 * (1 << 36)}]
-json.dump({"kind": "comm", "ranks": 4, "rows": sums}, open("slow.json", "w"))
+write_sums("slow.json", 1e-5, 1e-5, 1 << 36)
 p, text = predict("--profile", "profile.json", "--batch", "2", "--ranks", "4", "--comm", "slow.json")
 assert "binds: sums that nothing hides" in text and "change: train.reduce_type: bf16" in text, text
 assert 0.9 < p["rows"][0]["exposed_ms"] / p["rows"][0]["sums_ms"] <= 1
 changes = {c["change"]: c for c in p["changes"]}
 fewer = changes["as configured"]["exposed_ms"] - changes["train.reduce_type: bf16"]["exposed_ms"]
 assert math.isclose(fewer, 0.5 * p["rows"][0]["sums_ms"], rel_tol=1e-6), p
+# A quarter of the time in a queue: all but the last sum, which is the first to be sent alone by a step that waits for it.
+write_sums("queue.json", 1e-5, 0.25e-5, 1 << 36)
+queue, _ = predict("--profile", "profile.json", "--batch", "2", "--ranks", "4", "--comm", "queue.json")
+last = (queue["rows"][0]["sums_ms"] - 0.25 * p["rows"][0]["sums_ms"]) / 0.75 / 1e3 / 1e-5  # its bytes
+assert 4 * 32 <= last < 4 * profile["parameters"] / 2, last
 
 # Limits of a device, from the list of nodes: every entry max(FLOP / rate, bytes / rate) / 0.6, one rank. The list of this
 # machine stores fp32, so only the compute-bound entries' times are equal; in all the device's bytes are half to all of them.

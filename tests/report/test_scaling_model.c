@@ -6,7 +6,9 @@
  * Planted and caught: a ring of half its hops and bytes; the tree never taken; compute that isn't
  * slowed beside sums; compute slowed all the time; a second sum that starts with the first; sizes
  * between rows taken from the lower row; one rank's jitter for the slowest's; the rate of NVLink
- * between nodes; a gather of both halves of the ring. */
+ * between nodes; a gather of both halves of the ring; queued sums that don't wait for each other, that
+ * wait as long as alone, or whose busy times are added up; a join that waits for the last sum only; a
+ * queue's times or its gathers from times alone. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,8 +38,15 @@ static const fx_network *row(const char *name)
     return out;
 }
 
-/* 4 ranks: 1 ms for 4 bytes, 3 ms for 1 MB, 5 ms for 2 MB. */
-static const fx_sum_curve measured = {4, 3, {4, 1e6, 2e6}, {1e-3, 3e-3, 5e-3}};
+/* 4 ranks: 1 ms for 4 bytes, 3 ms for 1 MB, 5 ms for 2 MB; one after the other, or overlapping. */
+static const fx_sum_curve measured = {4, 3, {4, 1e6, 2e6}, {{1e-3, 1e-3}, {3e-3, 3e-3}, {5e-3, 5e-3}}};
+static const fx_sum_curve overlapping = {
+    4, 3, {4, 1e6, 2e6}, {{1e-3, 0.25e-3}, {3e-3, 2e-3}, {5e-3, 4.5e-3}}};
+
+static double alone(const fx_fabric *f, int ranks, double bytes)
+{
+    return fx_sum_seconds(f, ranks, bytes).alone;
+}
 
 static void test_ring_and_tree(void **state)
 {
@@ -46,29 +55,70 @@ static void test_ring_and_tree(void **state)
     /* 2 (n - 1) / n S / b and 2 (n - 1) hops: inside a node; over two nodes, where 7 of 8 hops are
      * inside. */
     const double S = 4e9;
-    close_to(fx_sum_seconds(&ndr, 4, S), 2.0 * 3 / 4 * S / (0.85 * 450e9) + 2 * 3 * (1.5e-6 * 3 / 4));
-    close_to(fx_sum_seconds(&ndr, 16, S),
-             2.0 * 15 / 16 * S / (0.85 * 400e9) + 2 * 15 * (7 * 1.5e-6 + 6e-6) / 8);
-    close_to(fx_sum_seconds(&thin, 16, S),
-             2.0 * 15 / 16 * S / (0.85 * 25e9) + 2 * 15 * (7 * 1.5e-6 + 7e-6) / 8);
+    close_to(alone(&ndr, 4, S), 2.0 * 3 / 4 * S / (0.85 * 450e9) + 2 * 3 * (1.5e-6 * 3 / 4));
+    close_to(alone(&ndr, 16, S), 2.0 * 15 / 16 * S / (0.85 * 400e9) + 2 * 15 * (7 * 1.5e-6 + 6e-6) / 8);
+    close_to(alone(&thin, 16, S), 2.0 * 15 / 16 * S / (0.85 * 25e9) + 2 * 15 * (7 * 1.5e-6 + 7e-6) / 8);
     /* 128 nodes and few bytes: up and down the tree. */
-    close_to(fx_sum_seconds(&ndr, 1024, 1e4), 2 * (7 * 6e-6 + 7 * 1.5e-6) + 2e4 / (0.9 * 0.85 * 400e9));
-    close_to(fx_gather_seconds(&ndr, 16, S),
+    close_to(alone(&ndr, 1024, 1e4), 2 * (7 * 6e-6 + 7 * 1.5e-6) + 2e4 / (0.9 * 0.85 * 400e9));
+    close_to(fx_gather_seconds(&ndr, 16, S).alone,
              15.0 / 16 * S / (0.85 * 400e9) + 15 * (7 * 1.5e-6 + 6e-6) / 8);
-    assert_true(fx_sum_seconds(&ndr, 1, S) == 0 && fx_gather_seconds(&ndr, 1, S) == 0);
+    /* NCCL's operations run one after the other. */
+    const fx_transfer sum = fx_sum_seconds(&ndr, 16, S), gather = fx_gather_seconds(&ndr, 16, S);
+    assert_true(sum.occupies == sum.alone && gather.occupies == gather.alone);
+    assert_true(alone(&ndr, 1, S) == 0 && fx_gather_seconds(&ndr, 1, S).alone == 0);
 }
 
 static void test_measured(void **state)
 {
     (void)state;
     const fx_fabric f = {.measured = &measured};
-    close_to(fx_sum_seconds(&f, 4, 1), 1e-3);
-    close_to(fx_sum_seconds(&f, 4, 1e6), 3e-3);
-    close_to(fx_sum_seconds(&f, 4, 1.25e6), 3.5e-3);
-    close_to(fx_sum_seconds(&f, 4, 8e6), 20e-3);
+    close_to(alone(&f, 4, 1), 1e-3);
+    close_to(alone(&f, 4, 1e6), 3e-3);
+    close_to(alone(&f, 4, 1.25e6), 3.5e-3);
+    close_to(alone(&f, 4, 8e6), 20e-3);
     /* Two rounds of doubling took 1 ms, and 2 MB went at 2 3/4 2e6 / 5e-3 = 6e8 bytes a second. */
-    close_to(fx_sum_seconds(&f, 8, 6e8), 2 * 7 * 0.5e-3 + 2.0 * 7 / 8);
-    close_to(fx_sum_seconds(&f, 8, 6), 3 * (0.5e-3 + 1e-8));
+    close_to(alone(&f, 8, 6e8), 2 * 7 * 0.5e-3 + 2.0 * 7 / 8);
+    close_to(alone(&f, 8, 6), 3 * (0.5e-3 + 1e-8));
+
+    /* The same of what a sum more in a queue takes: two rounds in 0.25 ms, 2/3 1e9 bytes a second. */
+    const fx_fabric o = {.measured = &overlapping};
+    close_to(fx_sum_seconds(&o, 4, 1.25e6).occupies, 2.625e-3);
+    close_to(fx_sum_seconds(&o, 4, 1.25e6).alone, 3.5e-3);
+    close_to(fx_sum_seconds(&o, 4, 8e6).occupies, 18e-3);
+    close_to(fx_sum_seconds(&o, 8, 6e8).occupies, 2 * 7 * 0.125e-3 + 2.0 * 7 / 8 * 6e8 / (2e9 / 3));
+    close_to(fx_gather_seconds(&o, 4, 1e6).occupies, 3 * (0.125e-3 + 1e6 / (4 * 2e9 / 3)));
+}
+
+/* Sums that overlap: each begins when the one before it has had its time, and is done its own time
+ * alone later. */
+static void test_queue(void **state)
+{
+    (void)state;
+    const fx_fabric f = {.measured = &overlapping};
+    const fx_replay_entry three[] = {{SUM, 0, 1e6}, {SUM, 0, 1e6}, {SUM, 0, 2e6}, {JOIN, 0, 0}};
+    fx_replay r = fx_replay_run(three, 4, &f, 4, 1, 0.5);
+    close_to(r.step, 2e-3 + 2e-3 + 5e-3);
+    close_to(r.sums, 9e-3); /* that the network is busy: no instant twice */
+    close_to(r.exposed, 9e-3);
+
+    /* The second has the network from 2 ms on and is done at 5; the third starts at 10 on an idle one.
+     */
+    const fx_replay_entry spread[] = {{SUM, 0, 1e6}, {SUM, 0, 1e6},   {WORK, 10e-3, 0},
+                                      {SUM, 0, 1e6}, {WORK, 1e-3, 0}, {JOIN, 0, 0}};
+    r = fx_replay_run(spread, 6, &f, 4, 1, 0);
+    close_to(r.step, 13e-3);
+    close_to(r.sums, 8e-3);
+    close_to(r.exposed, 2e-3);
+    assert_true(r.slowed == 0);
+    close_to(fx_replay_run(spread, 6, &f, 4, 1, 0.5).slowed, 0.5 * (5e-3 / 1.5 + 1e-3));
+
+    /* A join waits for a large sum although a small one behind it is done before: at 2.5 ms, not 3. */
+    const fx_sum_curve quick = {4, 2, {4, 1e6}, {{0.5e-3, 0.1e-3}, {3e-3, 2e-3}}};
+    const fx_replay_entry small[] = {{SUM, 0, 1e6}, {SUM, 0, 4}, {JOIN, 0, 0}};
+    close_to(fx_replay_run(small, 3, &(fx_fabric){.measured = &quick}, 4, 1, 0).step, 3e-3);
+    const fx_replay_entry waits[] = {{SUM, 0, 4}, {GATHER, 0, 1e6}, {GATHER, 0, 1e6}, {JOIN, 0, 0}};
+    close_to(fx_replay_run(waits, 4, &f, 4, 1, 0).step,
+             0.25e-3 + 3 * (0.125e-3 + 1e6 / (4 * 2e9 / 3)) + 3 * (0.5e-3 + 1e6 / (4 * 6e8)));
 }
 
 static void test_overlap(void **state)
@@ -141,11 +191,11 @@ static void test_what_grows(void **state)
         const fx_fabric f = {.network = w};
         double before = 0;
         for (double bytes = 4; bytes < 1e10; bytes *= 3) {
-            assert_true(fx_sum_seconds(&f, 64, bytes) > before);
-            before = fx_sum_seconds(&f, 64, bytes);
+            assert_true(alone(&f, 64, bytes) > before);
+            before = alone(&f, 64, bytes);
         }
         for (int n = 2 * w->per_node; n < 8192; n *= 2)
-            assert_true(fx_sum_seconds(&f, 2 * n, 1e7) > fx_sum_seconds(&f, n, 1e7));
+            assert_true(alone(&f, 2 * n, 1e7) > alone(&f, n, 1e7));
         for (int i = 1; i < 4; i++)
             assert_true(jittered(&f, 512, 0.01 * i, 3) > jittered(&f, 512, 0.01 * (i - 1), 3));
         assert_non_null(w->source);
@@ -174,9 +224,13 @@ static void test_refusals(void **state)
     refuse("{\"kind\": \"io\"}", "not a result of bench comm");
     refuse("{\"kind\": \"comm\", \"ranks\": 1, \"rows\": []}", "ranks");
     refuse("{\"kind\": \"comm\", \"ranks\": 2, \"rows\": [{\"bytes\": 4, \"median_s\": 1}]}", "rows");
-    refuse("{\"kind\": \"comm\", \"ranks\": 2, \"rows\": [{\"bytes\": 4, \"median_s\": 1}, "
+    refuse("{\"kind\": \"comm\", \"ranks\": 2, \"rows\": [{\"bytes\": 4, \"median_s\": 1, "
+           "\"queued_s\": 1}, "
            "{\"bytes\": 4, \"median_s\": 1}]}",
            "rows[1].bytes");
+    refuse("{\"kind\": \"comm\", \"ranks\": 2, \"rows\": [{\"bytes\": 4, \"median_s\": 1}, "
+           "{\"bytes\": 8, \"median_s\": 1}]}",
+           "rows[0].queued_s");
     refuse("{\"kind\": \"comm\", \"ranks\": 2, \"rows\": [{\"bytes\": 4, \"median_s\": 0}, "
            "{\"bytes\": 8, \"median_s\": 1}]}",
            "rows[0].median_s");
@@ -186,8 +240,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ring_and_tree), cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_overlap),       cmocka_unit_test(test_jitter),
-        cmocka_unit_test(test_what_grows),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_overlap),       cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_jitter),        cmocka_unit_test(test_what_grows),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
