@@ -18,7 +18,7 @@ extern const char *const fx_bench_comm_columns[],
                                           *const fx_foresee_columns[], *const fx_bench_replay_columns[];
 
 /* Times sums over all ranks, as a training step starts them, by size: from one number to train.bucket,
- * bench.steps of each size after bench.warmup. Collective. */
+ * alone and in a queue, bench.steps of each size after bench.warmup. Collective. */
 fx_status fx_bench_comm(fx_comm *comm, const fx_config *config, json_t **out);
 
 /* Reads bench.steps steps of data.path's samples in the order of training, every rank its own, without
@@ -54,8 +54,8 @@ fx_status fx_foresee(const fx_config *config, const fx_foresee_options *options,
                      json_t **result);
 
 /* Times bench.steps steps of the configuration's tape for `batch` samples a rank, after bench.warmup:
- * its sums, and waits instead of compute, as long as the file of `flexhpc profile --json` says.
- * Collective. */
+ * its sums and gathers, and waits instead of compute, as long as the file of `flexhpc profile --json`
+ * says. FX_ECONFIG: contrast.group, train.reduce: fixed. Collective. */
 fx_status fx_bench_replay(fx_comm *comm, const fx_config *config, const char *profile, int64_t batch,
                           json_t **out);
 

@@ -14,7 +14,7 @@ static fx_status run(fx_cli *cli)
 const fx_command fx_command_bench_comm = {
     .name = "bench comm",
     .arguments = "[CONFIG]",
-    .help = "time sums over all ranks, from one number to train.bucket",
+    .help = "time sums over all ranks, alone and in a queue, from one number to train.bucket",
     .example = "mpiexec -n 4 flexhpc bench comm --set train.bucket=64 --json comm.json",
     .options = FX_OPTIONS(FX_OPTION_TEXT("--json", "FILE", json, "writes the results as JSON"),
                           FX_OPTION_TEXT("--csv", "FILE", csv, "and as CSV")),

@@ -1,5 +1,5 @@
-/* flexhpc bench replay CONFIG --profile FILE: a step whose sums are real and whose compute is waiting,
- * as long as a profile says. Collective. */
+/* flexhpc bench replay CONFIG --profile FILE: a step whose sums and gathers are real and whose compute
+ * is waiting, as long as a profile says. Collective. */
 #include "cli.h"
 #include "flexhpc/bench.h"
 
@@ -18,7 +18,8 @@ static fx_status run(fx_cli *cli)
 const fx_command fx_command_bench_replay = {
     .name = "bench replay",
     .arguments = "CONFIG",
-    .help = "time a step's sums beside waits as long as a profile's compute: what predict predicts",
+    .help = "time a step's sums and gathers beside waits as long as a profile's compute: what predict "
+            "predicts",
     .options = FX_OPTIONS(
         FX_OPTION_TEXT("--profile", "FILE", profile, "compute as profile --json measured it"),
         FX_OPTION_TEXT("--batch", "N", batch, "samples of a rank, as in the profile [8]"),

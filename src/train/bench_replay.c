@@ -1,15 +1,18 @@
-/* bench_replay.c: the tape of a training step with its sums as they are and everything else replaced by
- * waiting as long as a profile says: what `flexhpc predict` is tried against. A wait ends at an
- * instant, not after a time, so that what the machine adds to a short one is taken off the next;
+/* bench_replay.c: the tape of a training step with its sums and gathers as they are and everything else
+ * replaced by waiting as long as a profile says: what `flexhpc predict` is tried against. A wait ends
+ * at an instant, not after a time, so that what the machine adds to a short one is taken off the next;
  * meanwhile sums go on, as they would beside a GPU's work. */
+#include <math.h>
+#include <string.h>
 #include <time.h>
 
 #include "flexhpc/bench.h"
 #include "flexhpc/mem.h"
 #include "scaling_tape.h"
 
-const char *const fx_bench_replay_columns[] = {"ranks",   "sums",   "steps",    "mean_s", "median_s",
-                                               "least_s", "most_s", "waited_s", NULL};
+const char *const fx_bench_replay_columns[] = {"ranks",    "sums",     "gathered_bytes", "steps",
+                                               "mean_s",   "median_s", "least_s",        "most_s",
+                                               "waited_s", NULL};
 
 static fx_status wait_until(fx_comm *comm, double instant)
 {
@@ -21,45 +24,82 @@ static fx_status wait_until(fx_comm *comm, double instant)
     return comm->ops->progress(comm);
 }
 
-/* *waited: in joins. */
-static fx_status one_step(fx_comm *comm, const fx_scaling_tape *tape, fx_dtype type, float *slab,
-                          double *seconds, double *waited)
+/* What sums and gathers move: the gradients of the tape, and room for all that it gathers. */
+typedef struct traffic {
+    fx_dtype type;
+    char *slab, *gathered;
+    size_t taken; /* bytes of `gathered`, in this step */
+} traffic;
+
+/* One entry that communicates. */
+static fx_status communicate(fx_comm *comm, const fx_scaling_tape *tape, int e, traffic *t)
+{
+    const fx_replay_entry *entry = &tape->entry[e];
+    const size_t each = fx_dtype_bytes(t->type), share = (size_t)entry->bytes / (size_t)comm->size;
+    char *all = t->gathered + t->taken, *mine = all + (size_t)comm->rank * share;
+    switch (entry->kind) {
+    case FX_REPLAY_SUM:
+        return comm->ops->start_sum(comm, t->slab + (size_t)tape->offset[e] * each,
+                                    (int64_t)((size_t)entry->bytes / each), t->type);
+    case FX_REPLAY_GATHER:
+        t->taken += share * (size_t)comm->size;
+        return comm->ops->start_gather(comm, mine, share, all);
+    case FX_REPLAY_BLOCKING:
+        t->taken += share * (size_t)comm->size;
+        return comm->ops->all_gather(comm, mine, share, all);
+    default:
+        return comm->ops->join(comm);
+    }
+}
+
+/* *waited: in joins, and for gathers that are waited for. */
+static fx_status one_step(fx_comm *comm, const fx_scaling_tape *tape, traffic *t, double *seconds,
+                          double *waited)
 {
     FX_TRY(comm->ops->barrier(comm));
     const double start = fx_now();
     double instant = start;
+    t->taken = 0;
     *waited = 0;
     for (int e = 0; e < tape->count; e++) {
         const fx_replay_entry *entry = &tape->entry[e];
-        const size_t each = fx_dtype_bytes(type);
         const double before = fx_now();
-        if (entry->kind == FX_REPLAY_SUM) {
-            FX_TRY(comm->ops->start_sum(comm, (char *)slab + (size_t)tape->offset[e] * each,
-                                        (int64_t)(entry->bytes / (double)each), type));
-        } else if (entry->kind == FX_REPLAY_JOIN) {
-            FX_TRY(comm->ops->join(comm));
-            *waited += fx_now() - before;
-            instant = instant > fx_now() ? instant : fx_now();
-        } else {
+        if (entry->kind == FX_REPLAY_WORK) {
             instant += entry->seconds;
             FX_TRY(wait_until(comm, instant));
+            continue;
+        }
+        FX_TRY(communicate(comm, tape, e, t));
+        if (entry->kind == FX_REPLAY_JOIN || entry->kind == FX_REPLAY_BLOCKING) {
+            *waited += fx_now() - before;
+            instant = fmax(instant, fx_now());
         }
     }
     *seconds = fx_now() - start;
     return fx_comm_max_f64(comm, seconds);
 }
 
+static fx_status allocate(const fx_scaling_tape *tape, const fx_config *c, traffic *out)
+{
+    double gathered = 0;
+    out->type = c->train_reduce_type == 1 ? FX_BF16 : FX_F32;
+    for (int e = 0; e < tape->count; e++)
+        if (tape->entry[e].kind == FX_REPLAY_GATHER || tape->entry[e].kind == FX_REPLAY_BLOCKING)
+            gathered += tape->entry[e].bytes;
+    FX_TRY(FX_ALLOC(out->slab, tape->gradients * (int64_t)fx_dtype_bytes(out->type)));
+    return FX_ALLOC(out->gathered, (int64_t)gathered + 1);
+}
+
 static fx_status measure(fx_comm *comm, const fx_config *c, const fx_scaling_tape *tape, json_t *rows)
 {
-    float *slab = NULL;
+    traffic t = {0};
     double seconds[FX_BENCH_MAX], least, median, mean = 0, most = 0, waited, all_waited = 0;
     const int steps = (int)c->bench_steps;
-    const fx_dtype type = c->train_reduce_type == 1 ? FX_BF16 : FX_F32;
-    fx_status status = FX_OK;
-    FX_TRY(fx_agree(comm, FX_ALLOC(slab, tape->gradients)));
+    fx_status status = fx_agree(comm, allocate(tape, c, &t));
+    if (status != FX_OK) goto done;
     for (int64_t i = -c->bench_warmup; i < steps; i++) {
         double one;
-        FX_TRY_DONE(one_step(comm, tape, type, slab, &one, &waited));
+        FX_TRY_DONE(one_step(comm, tape, &t, &one, &waited));
         if (i < 0) continue;
         seconds[i] = one;
         mean += one / steps;
@@ -67,23 +107,23 @@ static fx_status measure(fx_comm *comm, const fx_config *c, const fx_scaling_tap
         all_waited += waited / steps;
     }
     fx_bench_order(seconds, steps, &least, &median);
-    json_t *row = json_pack("{s:i, s:i, s:i, s:f, s:f, s:f, s:f, s:f}", "ranks", comm->size, "sums",
-                            tape->sums, "steps", steps, "mean_s", mean, "median_s", median, "least_s",
-                            least, "most_s", most, "waited_s", all_waited);
+    json_t *row =
+        json_pack("{s:i, s:i, s:I, s:i, s:f, s:f, s:f, s:f, s:f}", "ranks", comm->size, "sums",
+                  tape->sums, "gathered_bytes", (json_int_t)t.taken, "steps", steps, "mean_s", mean,
+                  "median_s", median, "least_s", least, "most_s", most, "waited_s", all_waited);
     if (json_array_append_new(rows, row) != 0) status = fx_fail(FX_ENOMEM, "no memory for the row");
 done:
-    fx_free(slab);
+    fx_free(t.slab);
+    fx_free(t.gathered);
     return fx_agree(comm, status);
 }
 
-/* Gathers have other contents than their own bytes to move about. */
-static fx_status only_sums(const fx_scaling_tape *tape)
+/* A gather over a group of ranks, and the sums of train.reduce: fixed, are not what the list says. */
+static fx_status over_all_ranks(const fx_config *c)
 {
-    for (int e = 0; e < tape->count; e++)
-        FX_REQUIRE(
-            tape->entry[e].kind != FX_REPLAY_GATHER && tape->entry[e].kind != FX_REPLAY_BLOCKING,
-            FX_ECONFIG,
-            "bench replay: sums alone are replayed: no contrast.weight, no train.shard_optimizer");
+    FX_REQUIRE(c->contrast_weight <= 0 || strcmp(c->contrast_group, "global") == 0, FX_ECONFIG,
+               "bench replay: contrast.group: gathers are replayed over all ranks only (global)");
+    FX_REQUIRE(c->train_reduce == 0, FX_ECONFIG, "bench replay: train.reduce: fixed is not replayed");
     return FX_OK;
 }
 
@@ -93,10 +133,10 @@ static fx_status open_tape(const fx_config *c, const char *file, int64_t batch, 
     enum { PROFILE_MAX = 1 << 27 };
     fx_json profile;
     *out = (fx_scaling_tape){0};
+    FX_TRY(over_all_ranks(c));
     FX_TRY(fx_json_load(file, PROFILE_MAX, &profile));
     const fx_tape_times times = {.profile = &profile};
     fx_status status = fx_scaling_tape_create(c, &times, batch, ranks, out);
-    if (status == FX_OK) status = only_sums(out);
     fx_json_free(&profile);
     return status;
 }

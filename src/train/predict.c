@@ -97,6 +97,24 @@ static fx_status try_changes(const model *m, int ranks, json_t *changes)
                       ranks, changes);
 }
 
+/* Efficiencies above 100 % are no error: the rank alone has more to do. */
+static void tell_why_above(const json_t *rows, const json_t *changes, FILE *out)
+{
+    const json_t *const tables[] = {rows, changes}, *row;
+    double most = 0;
+    size_t i;
+    for (int t = 0; t < 2; t++)
+        json_array_foreach(tables[t], i, row)
+        {
+            most = fmax(most, json_real_value(json_object_get(row, "eff_0"))); /* of rows only */
+            most = fmax(most, json_real_value(json_object_get(row, "eff_0.3")));
+        }
+    if (most > 100)
+        fprintf(out,
+                "above 100: with train.shard_optimizer a rank updates its share of the weights, the "
+                "one alone all of them\n");
+}
+
 /* What the step has beyond that of one rank alone, and the largest part of it. */
 static void tell_what_binds(const model *m, const point *p, const json_t *changes, FILE *out)
 {
@@ -248,6 +266,7 @@ static fx_status run(model *m, FILE *out, json_t *rows, json_t *changes)
     fx_table_print(out, rows, fx_foresee_columns);
     fputc('\n', out);
     fx_table_print(out, changes, change_columns);
+    tell_why_above(rows, changes, out);
     tell_what_binds(m, told, changes, out);
     return m->options->plot ? draw(m, p, count) : FX_OK;
 }

@@ -4,7 +4,8 @@
 # Planted errors, seen caught and removed: a bus rate without its factor 2(n-1)/n; weak scaling that keeps the global batch;
 # the strong curve's efficiency without the ratio of ranks; bytes of one snapshot for those of a sample; rank 0's samples for
 # those of all; a curve in the order of its files; a replay that leaves out half of each wait; a curve of two
-# models; the time of a sum in a queue with the first one's in it.
+# models; the time of a sum in a queue with the first one's in it; gathers
+# of a rank's share. Not seen: a replay that leaves gathers out.
 # Run: cost 6
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh
@@ -87,17 +88,27 @@ assert len(bars) == 2 and all(d.count("V") == 3 for d in bars), bars
 assert len(list(csv.DictReader(open("curve.csv")))) == 6
 PY
 
-# Replay: no shorter than its waits; refused without a profile, and where the tape does more than sum.
+# Replay: no shorter than its waits, and it gathers what the tape gathers; refused without a profile, and where the tape
+# communicates otherwise.
 "$FLEXHPC" profile tiny.yaml --set train.global_batch=2 --set bench.steps=2 --json profile.json >profile.txt
 mpiexec -n 2 "$FLEXHPC" bench replay tiny.yaml --batch 2 --profile profile.json --set bench.steps=2 --json replay.json >replay.txt
 refused 2 '--profile FILE' "$FLEXHPC" bench replay tiny.yaml
 refused 1 'missing.json' "$FLEXHPC" bench replay tiny.yaml --profile missing.json
-refused 2 'train.shard_optimizer' mpiexec -n 2 "$FLEXHPC" bench replay tiny.yaml --batch 2 --profile profile.json \
-    --set train.shard_optimizer=true
+refused 2 'contrast.group' "$FLEXHPC" bench replay tiny.yaml --profile profile.json --set contrast.weight=1 --set contrast.group=node
+refused 2 'train.reduce: fixed' "$FLEXHPC" bench replay tiny.yaml --profile profile.json --set train.reduce=fixed
+for key in train.shard_optimizer=true contrast.weight=1; do
+    "$FLEXHPC" profile tiny.yaml --set train.global_batch=2 --set bench.steps=1 --set "$key" --json other.json >profile.txt
+    mpiexec -n 2 "$FLEXHPC" bench replay tiny.yaml --batch 2 --profile other.json --set bench.steps=1 --set "$key" \
+        --json "$key.json" >replay.txt
+done
 /usr/bin/python3 - <<'PY'
 import json
 profile, row = json.load(open("profile.json")), json.load(open("replay.json"))["rows"][0]
 waits = profile["between_s"] + sum(e["seconds"] for e in profile["entries"] if not e["communicates"])
-assert row["ranks"] == 2 and row["sums"] >= 1 and row["steps"] == 2, row
+assert row["ranks"] == 2 and row["sums"] >= 1 and row["steps"] == 2 and row["gathered_bytes"] == 0, row
+# The weights; the latents, fp32, of 2 ranks x 2 samples x 2 tasks
+weights, latents = (json.load(open(f"{key}.json"))["rows"][0] for key in ("train.shard_optimizer=true", "contrast.weight=1"))
+assert 0 <= weights["gathered_bytes"] - 4 * profile["parameters"] < 256, (weights, profile["parameters"])
+assert latents["gathered_bytes"] == 4 * 8 * 65 * 32, latents
 assert waits <= row["least_s"] <= row["median_s"] <= row["most_s"], (waits, row)
 PY
