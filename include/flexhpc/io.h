@@ -117,7 +117,7 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
  * which become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */
 fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales);
 
-bool fx_h5_exists(fx_h5 *f, const char *name);
+bool fx_h5_exists(fx_h5 *f, const char *name); /* a dataset or group, with no link on the way */
 /* Type is the nearest of ours: a float of up to 4 bytes is FX_H5_F32. FX_EIO when it holds no numbers.
  * Local. */
 fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out);
@@ -132,6 +132,19 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
 
 /* String number i of a one-dimensional dataset of strings. Local. */
 fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size);
+
+/* Of foreign files: truth values as h5py writes them, and lists of names, of which any may be empty.
+ * FX_EIO when it is neither, or longer. Local. */
+enum { FX_H5_NAMES = 64 };
+typedef struct fx_h5_name {
+    char text[FX_NAME_MAX + 1];
+} fx_h5_name;
+fx_status fx_h5_get_bools(fx_h5 *f, const char *object, const char *name, bool *out, int most,
+                          int *count);
+fx_status fx_h5_get_names(fx_h5 *f, const char *object, const char *name, fx_h5_name out[FX_H5_NAMES],
+                          int *count);
+/* The names of what a group holds, in name order. */
+fx_status fx_h5_members(fx_h5 *f, const char *group, fx_h5_name out[FX_H5_NAMES], int *count);
 
 /* Calls visit for every dataset in the file, by full name, in name order; its failure ends the walk.
  * Local. */

@@ -12,7 +12,7 @@
 #include "shape.h"
 
 /* In the order in which a file is tried. */
-static const fx_source_format *const formats[] = {&fx_format_nskt};
+static const fx_source_format *const formats[] = {&fx_format_nskt, &fx_format_well};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* As source.format and source.periodic number their words. */
@@ -89,6 +89,53 @@ fx_status fx_source_take_runs(fx_source *s, fx_source_run all)
     return FX_OK;
 }
 
+static fx_source_run evenly(const double *time, int64_t count)
+{
+    const double step = count > 1 ? (time[count - 1] - time[0]) / (double)(count - 1) : 0;
+    fx_source_run run = {.start = time[0], .interval = step > 0 ? step : 0};
+    for (int64_t t = 0; t < count; t++) /* times are often of single precision */
+        if (!(fabs(time[t] - time[0] - (double)t * step) <= 1e-3 * step + 1e-6 * fabs(time[t])))
+            run.interval = isfinite(time[t]) ? 0 : time[t];
+    return run;
+}
+
+fx_status fx_source_take_times(fx_source *s, const char *key)
+{
+    fx_h5_shape shape;
+    double *time = NULL;
+    const int64_t T = s->info.snapshots;
+    fx_status status = FX_OK;
+    FX_TRY(fx_h5_describe(s->file, key, &shape));
+    const int last = shape.rank - 1;
+    FX_REQUIRE((last == 0 || (last == 1 && shape.dim[0] == s->info.runs)) && shape.dim[last] >= T,
+               FX_EVALUE, "%s: %s is %s, not times of %lld snapshots of %lld runs", s->path, key,
+               fx_shape_print(shape).text, (long long)T, (long long)s->info.runs);
+    FX_TRY(FX_ALLOC(time, T));
+    for (int64_t r = 0; r < s->info.runs && status == FX_OK; r++) {
+        const int64_t offset[] = {r, 0}, count[] = {1, T};
+        if (r == 0 || last == 1)
+            status = fx_h5_read(s->file, key, offset + 1 - last, count + 1 - last, FX_H5_F64, time);
+        const fx_source_run run = evenly(time, T);
+        s->run[r].start = run.start;
+        s->run[r].interval = run.interval;
+    }
+    fx_free(time);
+    return status;
+}
+
+void fx_source_set_condition(fx_source *s, const double *value, int64_t values)
+{
+    for (int64_t r = 0; r < s->info.runs; r++)
+        s->run[r].condition = value[values == s->info.runs ? r : 0];
+}
+
+bool fx_is_number(const char *text, double *number)
+{
+    char *end = NULL;
+    *number = strtod(text, &end);
+    return end != text && *end == '\0';
+}
+
 /* ---- Opening. */
 
 static const fx_source_format *known_by(const char *path, fx_h5 *file)
@@ -114,16 +161,6 @@ static void set_periodic(fx_source_info *info, int how)
     if (how == AS_FILE) return;
     info->periodic[0] = how == ALONG_Y || how == BOTH;
     info->periodic[1] = how == ALONG_X || how == BOTH;
-}
-
-/* A condition that is a number; a reader has looked for one that is a name. */
-static void set_condition(fx_source *s, const char *text)
-{
-    char *end = NULL;
-    const double number = strtod(text, &end);
-    if (end == text || *end) return;
-    for (int64_t r = 0; r < s->info.runs; r++)
-        s->run[r].condition = number;
 }
 
 static fx_status check_runs(const fx_source *s)
@@ -157,7 +194,8 @@ fx_status fx_source_open(const char *path, const fx_config *config, fx_source **
     s->info.format = format->name;
     FX_TRY_DONE(format->describe(s, config));
     set_periodic(&s->info, config->source_periodic);
-    set_condition(s, config->source_condition);
+    double number;
+    if (fx_is_number(config->source_condition, &number)) fx_source_set_condition(s, &number, 1);
     FX_TRY_DONE(check_runs(s));
 done:
     if (status != FX_OK) fx_source_close(&s);

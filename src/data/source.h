@@ -31,7 +31,7 @@ typedef struct fx_source_format {
     fx_status (*describe)(fx_source *source, const fx_config *config);
 } fx_source_format;
 
-extern const fx_source_format fx_format_nskt;
+extern const fx_source_format fx_format_nskt, fx_format_well;
 
 /* The dataset and its axes: `layouts` (NULL-terminated) holds one text a possible rank, "tcyx". Sets
  * snapshots, height, width, channels and runs; FX_EVALUE when none fits, or it holds no floats. */
@@ -42,6 +42,16 @@ fx_status fx_source_take_channel(fx_source *source, const fx_config *config, int
 
 /* Room for the runs, each with this condition, start and interval. */
 fx_status fx_source_take_runs(fx_source *source, fx_source_run all);
+
+/* Start and interval of the runs from a dataset of times, one a snapshot: of all runs, or of each where
+ * it has a dimension more. Times that aren't evenly spaced leave interval 0. */
+fx_status fx_source_take_times(fx_source *source, const char *key);
+
+/* The condition that a scalar of the file gives: `value` of all runs, or one each. */
+void fx_source_set_condition(fx_source *source, const double *value, int64_t values);
+
+/* Whether a text is a number, and which. */
+bool fx_is_number(const char *text, double *number);
 
 /* The file's name without its folder. */
 const char *fx_base_name(const char *path);

@@ -32,6 +32,8 @@ static void make_lock(void)
     H5open();
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* its stack goes into our one line instead */
     H5PLset_loading_state(0);              /* no code from HDF5_PLUGIN_PATH */
+    H5Lunregister(H5L_TYPE_EXTERNAL);      /* no link leads out of the file */
+    fx_lzf_register();
 }
 
 void fx_io_setup(void)
@@ -55,6 +57,7 @@ fx_status fx_h5_check_path(const fx_h5 *f, const char *name)
 {
     char part[FX_PATH_MAX];
     FX_TRY(fx_path(part, "%s", name));
+    if (strcmp(name, "/") == 0) return FX_OK;
     for (char *slash = strchr(part + (part[0] == '/'), '/');; slash = strchr(slash + 1, '/')) {
         if (slash) *slash = '\0';
         H5L_info_t info;
@@ -204,8 +207,13 @@ void fx_h5_abandon(fx_h5 **f)
 
 /* ---- Attributes: rank 0 or 1, of the root or a dataset. */
 
+/* No object behind a link either. */
 static hid_t open_attribute(const fx_h5 *f, const char *object, const char *name)
 {
+    if (fx_h5_check_path(f, object) != FX_OK) {
+        fx_error_clear();
+        return H5I_INVALID_HID;
+    }
     return H5Aexists_by_name(f->file, object, name, H5P_DEFAULT) > 0
                ? H5Aopen_by_name(f->file, object, name, H5P_DEFAULT, H5P_DEFAULT)
                : H5I_INVALID_HID;
@@ -253,7 +261,9 @@ fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const c
 bool fx_h5_has_attribute(fx_h5 *f, const char *object, const char *name)
 {
     fx_h5_enter();
-    const bool has = H5Aexists_by_name(f->file, object, name, H5P_DEFAULT) > 0;
+    const bool has = fx_h5_check_path(f, object) == FX_OK &&
+                     H5Aexists_by_name(f->file, object, name, H5P_DEFAULT) > 0;
+    fx_error_clear();
     H5Eclear2(H5E_DEFAULT);
     fx_h5_leave();
     return has;

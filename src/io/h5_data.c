@@ -6,6 +6,7 @@
 #include "h5_file.h"
 
 enum { MAX_DIMS = 8 };
+static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
 
 static hid_t stored_type(fx_h5_type type)
 {
@@ -106,20 +107,60 @@ bool fx_h5_exists(fx_h5 *f, const char *name)
     return exists;
 }
 
-/* Datasets of ours are whole inside the file and use these filters only. LZF is added for foreign
- * files. */
-static bool filters_known(const fx_h5 *f, hid_t list)
+/* A chunk is held whole, so a small file that claims a huge one must not get the memory for it. */
+static const double MOST_CHUNK_BYTES = 0x1p30;
+
+/* Bytes of a chunk; 0: the dataset has none. */
+static double chunk_bytes(hid_t dataset, hid_t list)
+{
+    hsize_t chunk[H5S_MAX_RANK];
+    if (H5Pget_layout(list) != H5D_CHUNKED) return 0;
+    const int rank = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
+    const hid_t type = H5Dget_type(dataset);
+    double bytes = (double)H5Tget_size(type);
+    H5Tclose(type);
+    for (int i = 0; i < rank; i++)
+        bytes *= (double)chunk[i];
+    return bytes;
+}
+
+/* Why one filter of a dataset is refused; NULL: it isn't. Ours use the first three only, LZF is added
+ * for foreign files. HDF5 takes what a filter makes for a whole chunk, so LZF must be told to make one.
+ */
+static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chunk, char text[80])
 {
     enum { LZF = 32000 };
-    for (int i = 0; i < H5Pget_nfilters(list); i++) {
-        unsigned flags = 0;
-        size_t values = 0;
-        const H5Z_filter_t id = H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL);
-        const bool known =
-            id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32;
-        if (!known && !(f->foreign && id == LZF)) return false;
+    unsigned flags = 0, what = 0, value[3] = {0};
+    size_t values = 3;
+    char name[40] = "";
+    const H5Z_filter_t id =
+        H5Pget_filter2(list, (unsigned)i, &flags, &values, value, sizeof name, name, &what);
+    if (id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32)
+        return NULL;
+    if (f->foreign && id == LZF)
+        return values >= 3 && value[2] == chunk ? NULL
+                                                : "has LZF of another size than its chunks, refused";
+    name[strspn(name, FILTER_NAME)] = '\0'; /* it goes into a message */
+    snprintf(text, 80, "uses filter %d (%s), which is not known here", (int)id,
+             name[0] ? name : "no name");
+    return text;
+}
+
+/* Why a dataset of this creation list is refused; NULL: it isn't. */
+static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[80])
+{
+    const double chunk = chunk_bytes(dataset, list);
+    const char *refused = NULL;
+    if (H5Pget_layout(list) == H5D_VIRTUAL) return "is virtual, refused";
+    if (H5Pget_external_count(list) > 0) return "lies in other files, refused";
+    if (chunk > MOST_CHUNK_BYTES) {
+        snprintf(text, 80, "has chunks of %.0f MiB, more than %.0f, refused", chunk / 0x1p20,
+                 MOST_CHUNK_BYTES / 0x1p20);
+        return text;
     }
-    return true;
+    for (int i = 0; i < H5Pget_nfilters(list) && !refused; i++)
+        refused = refused_filter(f, list, i, chunk, text);
+    return refused;
 }
 
 /* Opens for reading or writing, with the checks; the lock is held on FX_OK and on failure left. */
@@ -134,10 +175,8 @@ static fx_status open_dataset(fx_h5 *f, const char *name, hid_t *out)
     const hid_t d = H5Dopen2(f->file, name, H5P_DEFAULT);
     if (d < 0) return fx_h5_failed(f, name, "open dataset");
     const hid_t list = H5Dget_create_plist(d);
-    const char *refused = H5Pget_layout(list) == H5D_VIRTUAL ? "is virtual, refused"
-                          : H5Pget_external_count(list) > 0  ? "lies in other files, refused"
-                          : !filters_known(f, list)          ? "uses a filter that is not known here"
-                                                             : NULL;
+    char text[80];
+    const char *refused = refusal(f, d, list, text);
     H5Pclose(list);
     if (refused) {
         H5Dclose(d);

@@ -30,6 +30,11 @@ fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what);
  * call that changes it, and a failure there may be one rank's alone. */
 fx_status fx_h5_agree(const fx_h5 *f, fx_status status);
 
+/* Makes HDF5 read chunks that h5py has compressed with LZF. */
+void fx_lzf_register(void);
+/* The bytes that a stream of LZF makes, into at most `room`; 0: it is damaged or makes more. */
+size_t fx_lzf_expand(const unsigned char *in, size_t bytes, unsigned char *out, size_t room);
+
 /* Follows `name` one component at a time; refuses links out of the file in files of ours. Lock held. */
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name);
 

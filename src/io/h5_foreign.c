@@ -1,0 +1,113 @@
+/* h5_foreign.c: what files of other programs hold besides numbers: truth values (h5py's enumeration of
+ * one byte), lists of names, groups of unknown members. */
+#include <string.h>
+
+#include "h5_file.h"
+
+/* The attribute and how many elements it has; the lock is held on FX_OK and left on failure. */
+static fx_status open_list(fx_h5 *f, const char *object, const char *name, hid_t *out, int64_t *count)
+{
+    fx_h5_enter();
+    const fx_status status = fx_h5_check_path(f, object);
+    if (status != FX_OK) {
+        fx_h5_leave();
+        return status;
+    }
+    *out = H5Aexists_by_name(f->file, object, name, H5P_DEFAULT) > 0
+               ? H5Aopen_by_name(f->file, object, name, H5P_DEFAULT, H5P_DEFAULT)
+               : H5I_INVALID_HID;
+    if (*out < 0) {
+        char what[FX_NAME_MAX + 32];
+        snprintf(what, sizeof what, "no attribute %.*s", FX_NAME_MAX, name);
+        return fx_h5_failed(f, object, what);
+    }
+    const hid_t space = H5Aget_space(*out);
+    *count = H5Sget_simple_extent_npoints(space);
+    H5Sclose(space);
+    return FX_OK;
+}
+
+fx_status fx_h5_get_bools(fx_h5 *f, const char *object, const char *name, bool *out, int most,
+                          int *count)
+{
+    hid_t a;
+    int64_t n;
+    unsigned char value[16];
+    FX_TRY(open_list(f, object, name, &a, &n));
+    const hid_t type = H5Aget_type(a);
+    const H5T_class_t class = H5Tget_class(type);
+    const bool read = (class == H5T_ENUM || class == H5T_INTEGER) && H5Tget_size(type) == 1 && n >= 1 &&
+                      n <= most && n <= (int64_t)sizeof value && H5Aread(a, type, value) >= 0;
+    H5Tclose(type);
+    H5Aclose(a);
+    if (!read) return fx_h5_failed(f, name, "attribute is no list of truth values, or too long");
+    fx_h5_leave();
+    for (int64_t i = 0; i < n; i++)
+        out[i] = value[i] != 0;
+    *count = (int)n;
+    return FX_OK;
+}
+
+/* Strings of an open attribute, variable or fixed. */
+static bool read_names(hid_t a, hid_t type, int64_t count, fx_h5_name *out)
+{
+    enum { MOST_BYTES = FX_H5_NAMES * (FX_NAME_MAX + 1) };
+    if (H5Tis_variable_str(type) > 0) {
+        char *text[FX_H5_NAMES] = {NULL};
+        bool read = H5Aread(a, type, text) >= 0;
+        for (int64_t i = 0; i < count; i++) {
+            read = read && text[i] && strlen(text[i]) <= FX_NAME_MAX;
+            if (read) strcpy(out[i].text, text[i]);
+            if (text[i]) H5free_memory(text[i]);
+        }
+        return read;
+    }
+    char text[MOST_BYTES];
+    const size_t size = H5Tget_size(type);
+    if (size > FX_NAME_MAX || H5Aread(a, type, text) < 0) return false;
+    for (int64_t i = 0; i < count; i++) {
+        memcpy(out[i].text, text + (size_t)i * size, size);
+        out[i].text[size] = '\0';
+    }
+    return true;
+}
+
+fx_status fx_h5_get_names(fx_h5 *f, const char *object, const char *name, fx_h5_name out[FX_H5_NAMES],
+                          int *count)
+{
+    hid_t a;
+    int64_t n;
+    FX_TRY(open_list(f, object, name, &a, &n));
+    const hid_t type = H5Aget_type(a);
+    /* h5py writes an empty list as one of numbers */
+    const bool read = n == 0 || (n > 0 && n <= FX_H5_NAMES && H5Tget_class(type) == H5T_STRING &&
+                                 read_names(a, type, n, out));
+    H5Tclose(type);
+    H5Aclose(a);
+    if (!read) return fx_h5_failed(f, name, "attribute is no list of names, or too long");
+    fx_h5_leave();
+    *count = (int)n;
+    return FX_OK;
+}
+
+fx_status fx_h5_members(fx_h5 *f, const char *group, fx_h5_name out[FX_H5_NAMES], int *count)
+{
+    H5G_info_t info;
+    fx_h5_enter();
+    const fx_status status = fx_h5_check_path(f, group);
+    if (status != FX_OK) {
+        fx_h5_leave();
+        return status;
+    }
+    bool read =
+        H5Gget_info_by_name(f->file, group, &info, H5P_DEFAULT) >= 0 && info.nlinks <= FX_H5_NAMES;
+    for (hsize_t i = 0; read && i < info.nlinks; i++) {
+        const ssize_t size = H5Lget_name_by_idx(f->file, group, H5_INDEX_NAME, H5_ITER_INC, i,
+                                                out[i].text, sizeof out[i].text, H5P_DEFAULT);
+        read = size > 0 && size <= FX_NAME_MAX;
+    }
+    if (!read) return fx_h5_failed(f, group, "is no group, or has too many members");
+    fx_h5_leave();
+    *count = (int)info.nlinks;
+    return FX_OK;
+}
