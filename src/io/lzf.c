@@ -4,7 +4,6 @@
  *   else     a copy of L + 2 bytes from D + 1 back, L = b / 32 and, where that is 7, plus the next
  * byte; D = b % 32 * 256 + the byte after. Source and copy may overlap. h5py's parameters of the filter
  * are {its version, LZF's version, bytes of a chunk}. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "h5_file.h"
@@ -36,19 +35,19 @@ size_t fx_lzf_expand(const unsigned char *in, size_t bytes, unsigned char *out, 
     return made;
 }
 
-/* HDF5 allocates and frees these buffers with the C library. */
+/* *buffer, of *size, is replaced by what its `bytes` expand to. */
 static size_t filter(unsigned flags, size_t values, const unsigned *value, size_t bytes, size_t *size,
                      void **buffer)
 {
     const size_t room = values >= 3 ? value[2] : 0;
     if (!(flags & H5Z_FLAG_REVERSE) || room == 0 || room / MOST_A_BYTE > bytes) return 0;
-    unsigned char *out = malloc(room);
+    unsigned char *out = H5allocate_memory(room, false);
     const size_t made = out ? fx_lzf_expand(*buffer, bytes, out, room) : 0;
     if (made != room) {
-        free(out);
+        H5free_memory(out);
         return 0;
     }
-    free(*buffer);
+    H5free_memory(*buffer);
     *buffer = out;
     *size = room;
     return made;
