@@ -52,6 +52,13 @@ void fx_beat_at(const char *where);
 void fx_beat_enter(const char *call);
 void fx_beat_leave(void);
 
+/* Seconds since the last call that this rank has spent by itself: without the time between
+ * fx_beat_enter and fx_beat_leave, and without phases other than STEP and READ. The first call only
+ * starts the clock. fx_beat_waited: `seconds` that its device waited for other ranks meanwhile, which
+ * the main thread saw nothing of. Main thread only. Local. */
+double fx_beat_own(void);
+void fx_beat_waited(double seconds);
+
 /* The line that beats go to. fx_heartbeat_move carries its content over into `line`, which must stay
  * until it is moved again; NULL: into the process's own. Main thread only. Local. */
 const fx_heartbeat *fx_heartbeat_line(void);

@@ -36,6 +36,13 @@ typedef struct fx_report_score {
                            NaN: not measured */
 } fx_report_score;
 
+/* A rank's own seconds of a step: without what it waited for other ranks. */
+typedef struct fx_report_rank {
+    int rank;
+    const char *host;
+    double mean, worst, slowest; /* slowest: share of the steps in which it was, 0 to 1 */
+} fx_report_rank;
+
 /* A line of a chart; points that are not finite are gaps. */
 typedef struct fx_curve {
     const char *name;
@@ -80,6 +87,10 @@ typedef struct fx_report {
     int panels;
     const fx_chart *chart;
     int charts;
+    const fx_report_rank *rank;   /* slowest first */
+    int ranks;                    /* below 2: no table */
+    double rank_median;           /* of their means */
+    int64_t rank_steps;           /* that the means are of */
     const char *const *paragraph; /* what such a model can and can not show */
     int paragraphs;
     const char *config; /* YAML, or NULL */

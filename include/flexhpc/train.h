@@ -58,6 +58,7 @@ typedef struct fx_trainee {
     fx_batch *inputs;            /* one a micro-batch */
     fx_objective_nodes *nodes;   /* one a micro-batch: kept losses */
     fx_tensor *norm;             /* (4): norm before clipping, factor, finite, - */
+    double *words, *own;         /* what the ranks told each other of the newest step; of that, own */
     const fx_observer *observer; /* of every step from now on; not owned; NULL: none */
 } fx_trainee;
 
@@ -76,9 +77,11 @@ size_t fx_trainee_bytes(const fx_trainee *trainee);
 typedef struct fx_step_report {
     double loss, loss_task[2]; /* means over the global batch; a missing task's is 0 */
     double contrast;
-    double norm; /* of the summed gradient, before clipping */
-    bool finite; /* losses and norm, on every rank */
-    int culprit; /* lowest rank whose own losses are not finite; -1: none */
+    double norm;       /* of the summed gradient, before clipping */
+    bool finite;       /* losses and norm, on every rank */
+    int culprit;       /* lowest rank whose own losses are not finite; -1: none */
+    const double *own; /* by rank: seconds of its own since the step before (fx_beat_own); the
+                          trainee's, until its next step */
 } fx_step_report;
 
 /* Runs one step on the inputs written before (fx_program_write on inputs[]). Collective. */

@@ -86,6 +86,7 @@ static void print_files(void)
         {"config.yaml", "the resolved configuration"},
         {"metrics.jsonl", "a line of JSON every run.log_every steps"},
         {"ckpt/step-NNNNNNNN.h5, ckpt/latest", "checkpoints, and the name of the newest"},
+        {"ranks.json", "each rank's own time of a step, without waiting for others"},
         {"log/rank-NNNN.log", "what each rank had to say"},
         {"eval-PACK.h5, report.html", "scores on a pack, and the report"}};
     print_line("", "A run is a folder:");

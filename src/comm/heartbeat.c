@@ -10,6 +10,10 @@
 static fx_heartbeat own;
 static fx_heartbeat *line = &own; /* only the main thread reads and moves it */
 
+/* For fx_beat_own: since when it counts, what of that was not the rank's own, the present collective.
+ */
+static int64_t own_since, not_own, entered;
+
 int64_t fx_heartbeat_clock(void)
 {
     struct timespec t;
@@ -48,7 +52,10 @@ void fx_beat(void)
 static void set_phase(fx_phase phase, int64_t now)
 {
     const bool aside = phase != FX_PHASE_STEP && phase != FX_PHASE_READ;
-    if (line->aside_began_ns) PUT(aside_ns, line->aside_ns + now - line->aside_began_ns);
+    if (line->aside_began_ns) {
+        PUT(aside_ns, line->aside_ns + now - line->aside_began_ns);
+        not_own += now - (line->aside_began_ns > own_since ? line->aside_began_ns : own_since);
+    }
     PUT(aside_began_ns, aside ? now : 0);
     PUT(phase, (int32_t)phase);
 }
@@ -84,12 +91,28 @@ void fx_beat_enter(const char *call)
     put_text(line->call, FX_CALL_MAX / 8, call);
     PUT(position, line->position + 1);
     fx_beat();
+    entered = line->beat_ns;
 }
 
 void fx_beat_leave(void)
 {
     PUT(position, line->position + 1);
     fx_beat();
+    if (!line->aside_began_ns) not_own += line->beat_ns - entered; /* counted there already */
+}
+
+void fx_beat_waited(double seconds)
+{
+    if (!line->aside_began_ns) not_own += (int64_t)(1e9 * seconds);
+}
+
+double fx_beat_own(void)
+{
+    const int64_t now = fx_heartbeat_clock();
+    const double seconds = 1e-9 * (double)(now - own_since - not_own);
+    own_since = now;
+    not_own = 0;
+    return seconds > 0 ? seconds : 0;
 }
 
 const fx_heartbeat *fx_heartbeat_line(void)

@@ -91,6 +91,7 @@ fx_status fx_report_write(const fx_report *report, const char *path)
     score_tables_write(&page, report);
     panels_write(&page, report);
     charts_write(&page, report);
+    ranks_write(&page, report);
     paragraphs_write(&page, report);
     config_write(&page, report);
     fx_text_add(&page, "</main></body></html>\n");

@@ -88,7 +88,7 @@ static void put_validation(record *r, const fx_validation_report *v)
     }
 }
 
-_Static_assert(FX_TFEVENTS_SCALARS >= 9 + 6 + 2 * FX_EVALUATION_ROWS, "all of put() has room");
+_Static_assert(FX_TFEVENTS_SCALARS >= 9 + 3 + 6 + 2 * FX_EVALUATION_ROWS, "all of put() has room");
 
 static fx_status write_record(fx_metrics *m, int64_t step, const record *r)
 {
@@ -107,7 +107,8 @@ static fx_status write_record(fx_metrics *m, int64_t step, const record *r)
 }
 
 fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *s, double learning_rate,
-                         double seconds, double wait, int64_t samples, const fx_validation_report *v)
+                         double seconds, double wait, int64_t samples, const fx_own_times *own,
+                         const fx_validation_report *v)
 {
     record r = {.count = 0};
     put(&r, s->loss, "loss");
@@ -119,6 +120,11 @@ fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *s, d
     put(&r, seconds, "seconds");
     put(&r, (double)samples / seconds, "samples_per_s");
     put(&r, wait, "data_wait");
+    if (own) {
+        put(&r, own->median, "own_median");
+        put(&r, own->most, "own_most");
+        put(&r, own->slowest, "slowest_rank");
+    }
     if (v) put_validation(&r, v);
     return write_record(m, step, &r);
 }

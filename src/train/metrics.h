@@ -7,6 +7,7 @@
 
 #include "flexhpc/tfevents.h"
 #include "flexhpc/train.h"
+#include "stragglers.h"
 #include "validate.h"
 
 typedef struct fx_metrics {
@@ -20,12 +21,13 @@ typedef struct fx_metrics {
 fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out);
 
 /* One step: the report, learning rate, seconds of the step, the part of them spent waiting for data,
- * and the samples of the global batch; and, unless NULL, its validation: val_loss, val_rfne, and for
+ * and the samples of the global batch; of several ranks (`own` is not NULL) own_median, own_most and
+ * slowest_rank, their own seconds; and, unless NULL, its validation: val_loss, val_rfne, and for
  * each task `sr`, `fc` the means val_rfne_TASK and val_floor_TASK, and both at each Reynolds number
  * (val_rfne_sr_re500). */
 fx_status fx_metrics_add(fx_metrics *metrics, int64_t step, const fx_step_report *report,
                          double learning_rate, double seconds, double wait, int64_t samples,
-                         const fx_validation_report *validation);
+                         const fx_own_times *own, const fx_validation_report *validation);
 void fx_metrics_close(fx_metrics *metrics);
 
 #endif

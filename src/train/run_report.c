@@ -1,5 +1,5 @@
-/* run_report.c: gathers what a run folder holds (config.yaml, metrics.jsonl, eval-*.h5) into its
- * report. */
+/* run_report.c: gathers what a run folder holds (config.yaml, metrics.jsonl, ranks.json, eval-*.h5)
+ * into its report. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include "flexhpc/mem.h"
 #include "flexhpc/report.h"
 #include "flexhpc/train.h"
+#include "stragglers.h"
 
 enum { FACTS = 12, TEXT = 192, RECORD_MAX = 1 << 30, CURVES = 5, VALIDATED = 5, EVALUATIONS = 16 };
 
@@ -331,23 +332,25 @@ static fx_status write(gathered *r, const char *folder)
             .log_y = true,
             .curve = r->spectrum,
             .curves = r->spectra};
-    const fx_report report = {
-        .title = "FLEX-HPC run",
-        .summary = r->steps && r->step[r->steps - 1] >= (double)r->config.train_steps
-                       ? "Training finished."
-                       : "Training did not finish: what is here is of the newest checkpoint.",
-        .fact = r->fact,
-        .facts = r->facts,
-        .goal = 0.7,
-        .score = r->score,
-        .scores = r->scores,
-        .panel = r->panel,
-        .panels = r->panels,
-        .chart = chart,
-        .charts = r->steps ? charts : 0,
-        .paragraph = PARAGRAPHS,
-        .paragraphs = sizeof PARAGRAPHS / sizeof *PARAGRAPHS,
-        .config = r->config_text};
+    fx_report report = {.title = "FLEX-HPC run",
+                        .summary =
+                            r->steps && r->step[r->steps - 1] >= (double)r->config.train_steps
+                                ? "Training finished."
+                                : "Training did not finish: what is here is of the newest checkpoint.",
+                        .fact = r->fact,
+                        .facts = r->facts,
+                        .goal = 0.7,
+                        .score = r->score,
+                        .scores = r->scores,
+                        .panel = r->panel,
+                        .panels = r->panels,
+                        .chart = chart,
+                        .charts = r->steps ? charts : 0,
+                        .paragraph = PARAGRAPHS,
+                        .paragraphs = sizeof PARAGRAPHS / sizeof *PARAGRAPHS,
+                        .config = r->config_text};
+    FX_TRY(fx_path(path, "%s/ranks.json", folder));
+    FX_TRY(fx_stragglers_read(path, r->pool, &report));
     FX_TRY(fx_path(path, "%s/report.html", folder));
     return fx_report_write(&report, path);
 }

@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
+
+/* What a rank tells the others at the end of a step; the first four are added up. */
+enum { LOSS0, LOSS1, CONTRAST, BAD, OWN, WORDS };
 
 /* contrast.group: its ranks are consecutive. */
 static fx_status contrast_ranks(const fx_config *c, const fx_comm *comm, int *out)
@@ -263,6 +267,8 @@ fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool 
     FX_TRY_DONE(fx_params_store_as(t->params, exec->storage));
     if (options->fixed) FX_TRY_DONE(fx_params_replicas(t->params, options->accumulate));
     const fx_comm *comm = exec->options.comm;
+    FX_TRY_DONE(FX_ALLOC(t->words, (int64_t)comm->size * WORDS));
+    FX_TRY_DONE(FX_ALLOC(t->own, comm->size));
     if (options->shard) FX_TRY_DONE(fx_params_shard(t->params, comm->rank, comm->size));
     FX_TRY_DONE(open_group(t));
     FX_TRY_DONE(build(t, plan_only));
@@ -285,6 +291,8 @@ void fx_trainee_free(fx_trainee **trainee)
     }
     fx_free(t->inputs);
     fx_free(t->nodes);
+    fx_free(t->words);
+    fx_free(t->own);
     fx_free(t);
     *trainee = NULL;
 }
@@ -316,32 +324,50 @@ done:
     return status;
 }
 
+/* The losses of all ranks, added up in rank order, and who is to blame. */
+static fx_status exchange(fx_trainee *t, const double mine[WORDS], double sum[OWN], int *culprit)
+{
+    fx_comm *comm = t->exec->options.comm;
+    *culprit = -1;
+    FX_TRY(comm->ops->all_gather(comm, mine, WORDS * sizeof *mine, t->words));
+    for (int r = comm->size - 1; r >= 0; r--)
+        if (t->words[r * WORDS + BAD] != 0) *culprit = r;
+    for (int i = 0; i < OWN; i++) {
+        sum[i] = 0;
+        for (int r = 0; r < comm->size; r++)
+            sum[i] += t->words[r * WORDS + i];
+    }
+    for (int r = 0; r < comm->size; r++)
+        t->own[r] = t->words[r * WORDS + OWN];
+    return FX_OK;
+}
+
 fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *report)
 {
     fx_comm *comm = t->exec->options.comm;
     float norm[4];
-    double sum[2] = {0, 0}, word[4];
+    double loss[2] = {0, 0}, contrast = 0, sum[OWN];
     fx_status status = fx_program_run(t->step, step, t->observer);
-    if (status == FX_OK) status = read_losses(t, sum, &word[3]);
+    if (status == FX_OK) status = read_losses(t, loss, &contrast);
     if (status == FX_OK) status = fx_program_read(t->step, t->norm, norm);
     FX_TRY(fx_agree(comm, status));
 
-    const bool finite = isfinite(sum[0]) && isfinite(sum[1]);
-    int64_t blame = finite ? -1 : comm->size - comm->rank; /* the maximum is the lowest rank */
-    word[0] = finite ? sum[0] : 0;
-    word[1] = finite ? sum[1] : 0;
-    word[2] = finite ? 0 : 1;
-    FX_TRY(fx_comm_sum_f64(comm, word, 4));
-    FX_TRY(fx_comm_max_i64(comm, &blame));
+    const bool finite = isfinite(loss[0]) && isfinite(loss[1]);
+    const double mine[WORDS] = {[LOSS0] = finite ? loss[0] : 0,
+                                [LOSS1] = finite ? loss[1] : 0,
+                                [CONTRAST] = contrast,
+                                [BAD] = finite ? 0 : 1,
+                                [OWN] = fx_beat_own()};
+    FX_TRY(exchange(t, mine, sum, &report->culprit));
     const double samples = (double)(t->options.micro_batch * t->options.accumulate * comm->size);
     const int tasks = t->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
-    report->loss_task[0] = word[0] / samples;
-    report->loss_task[1] = word[1] / samples;
-    report->loss = (word[0] + word[1]) / (samples * tasks);
-    report->contrast = word[3] / comm->size;
+    report->loss_task[0] = sum[LOSS0] / samples;
+    report->loss_task[1] = sum[LOSS1] / samples;
+    report->loss = (sum[LOSS0] + sum[LOSS1]) / (samples * tasks);
+    report->contrast = sum[CONTRAST] / comm->size;
     report->norm = (double)norm[0];
-    report->finite = word[2] == 0 && norm[2] != 0;
-    report->culprit = blame > 0 ? comm->size - (int)blame : -1;
+    report->finite = sum[BAD] == 0 && norm[2] != 0;
+    report->own = t->own;
     return FX_OK;
 }
 

@@ -67,22 +67,23 @@ static void ending(const fx_ticker *t, double left, char *out, size_t size)
 static void print(const fx_ticker *t, int64_t step, const fx_step_report *r, double rate,
                   double seconds)
 {
-    char tasks[64] = "", share[48] = "", peak[48] = "", end[96];
+    char tasks[64] = "", share[48] = "", peak[48] = "", end[96], slow[160];
     const double samples = (double)t->batch / seconds, speed = t->flop / seconds;
     const bool last = step == t->steps;
     if (t->both) snprintf(tasks, sizeof tasks, " (SR %.4f, FC %.4f)", r->loss_task[0], r->loss_task[1]);
     if (t->ranks > 1) snprintf(share, sizeof share, " (%.1f a rank)", samples / t->ranks);
     if (t->peak > 0) snprintf(peak, sizeof peak, " (%.1f %% of peak)", 100 * speed / t->peak);
     ending(t, seconds_left(t, step), end, sizeof end);
-    char line[512];
+    fx_stragglers_name(t->stragglers, slow, sizeof slow);
+    char line[768];
     snprintf(line, sizeof line,
              "step %lld/%lld  epoch %.2f  loss %.4f%s  norm %.3f  lr %.2e  %.1f samples/s%s  %.0f ms  "
-             "wait %.0f %%  %.0f MiB  %.1f %cFLOP/s a rank%s  %s",
+             "wait %.0f %%  %.0f MiB  %.1f %cFLOP/s a rank%s  %s%s%s",
              (long long)step, (long long)t->steps, (double)(step * t->batch) / (double)t->epoch,
              r->loss, tasks, r->norm, rate, samples, share, 1e3 * seconds,
              100 * t->waited / (seconds * (double)(step - t->step)), resident_mib(),
              speed < 1e12 ? 1e-9 * speed : 1e-12 * speed, speed < 1e12 ? 'G' : 'T', peak,
-             last ? "done" : end);
+             last ? "done" : end, slow[0] ? "  " : "", slow);
     if (last)
         fx_log(FX_INFO, "%s", line);
     else

@@ -3,6 +3,7 @@
 #define FX_TICKER_H
 
 #include "flexhpc/train.h"
+#include "stragglers.h"
 
 typedef enum fx_chore { FX_CHORE_SAVE, FX_CHORE_VALIDATE, FX_CHORES } fx_chore;
 
@@ -11,10 +12,11 @@ typedef struct fx_ticker {
     int64_t steps, batch, epoch; /* of the run; samples of a step; different samples in all */
     int64_t every;               /* steps between lines */
     int ranks;
-    bool both;       /* losses of both tasks */
-    double flop;     /* of a step on a rank */
-    double peak;     /* that a rank could do, FLOP/s; 0: not known */
-    double deadline; /* of fx_now(), when the run stops; infinite: never */
+    bool both;                 /* losses of both tasks */
+    double flop;               /* of a step on a rank */
+    double peak;               /* that a rank could do, FLOP/s; 0: not known */
+    double deadline;           /* of fx_now(), when the run stops; infinite: never */
+    fx_stragglers *stragglers; /* not owned */
     struct {
         int64_t every;  /* steps, and at the last one; 0: at the last one alone */
         double seconds; /* what it took the last time */

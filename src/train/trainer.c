@@ -18,6 +18,7 @@
 #include "settings.h"
 #include "signals.h"
 #include "starts.h"
+#include "stragglers.h"
 #include "ticker.h"
 #include "validate.h"
 
@@ -36,6 +37,7 @@ typedef struct trainer {
     fx_validation_report validated;
     fx_metrics metrics;
     fx_ticker ticker;
+    fx_stragglers *stragglers;
     fx_progress progress;
     int64_t saved;                     /* step of the newest checkpoint; -1: none */
     double saved_at;                   /* of fx_now(), when that was, or the first step began */
@@ -108,6 +110,7 @@ static fx_status set_up(trainer *t)
     if (t->config->validate_every > 0)
         FX_TRY(fx_validation_open(t->comm, t->config, t->trainee, &t->progress, &t->validation));
     FX_TRY(fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command));
+    FX_TRY(fx_stragglers_open(t->comm, t->config->run_straggler, &t->stragglers));
     if (t->comm->rank == 0) status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
     FX_TRY(fx_agree(t->comm, status));
     const fx_plan_summary s = fx_program_summary(t->trainee->step);
@@ -126,7 +129,8 @@ static fx_status set_up(trainer *t)
                             .peak = 1e12 * t->config->run_peak,
                             .chore = {[FX_CHORE_SAVE] = {t->config->checkpoint_every, t->save_seconds},
                                       [FX_CHORE_VALIDATE] = {t->config->validate_every, 0}},
-                            .deadline = t->deadline};
+                            .deadline = t->deadline,
+                            .stragglers = t->stragglers};
     return FX_OK;
 }
 
@@ -214,14 +218,25 @@ static fx_status one_step(trainer *t)
     const double seconds = fx_now() - start, wait = fx_loader_wait(t->loader) - waited;
     fx_status status = FX_OK;
     t->step_seconds = fmax(t->step_seconds, seconds);
+    const fx_own_times own = fx_stragglers_add(t->stragglers, report.own);
     fx_ticker_step(&t->ticker, s + 1, &report, rate, wait);
     if (validates(t, s + 1)) FX_TRY(validate(t));
     if (t->comm->rank == 0)
-        status = fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch,
-                                validates(t, s + 1) ? &t->validated : NULL);
-    fx_log(FX_DEBUG, "step %lld: %.6f s, %.6f s of them waiting for data", (long long)s + 1, seconds,
-           wait);
+        status =
+            fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch,
+                           t->comm->size > 1 ? &own : NULL, validates(t, s + 1) ? &t->validated : NULL);
+    fx_log(FX_DEBUG, "step %lld: %.6f s, %.6f s of them by itself, %.6f s waiting for data",
+           (long long)s + 1, seconds, report.own[t->comm->rank], wait);
     return fx_agree(t->comm, status);
+}
+
+/* Beside every checkpoint, so that a run that fails has them too. */
+static fx_status write_ranks(const trainer *t)
+{
+    char path[FX_PATH_MAX];
+    if (t->comm->size == 1 || t->comm->rank > 0) return FX_OK;
+    FX_TRY(fx_path(path, "%s/ranks.json", t->run->folder));
+    return fx_stragglers_write(t->stragglers, path);
 }
 
 static fx_status save(trainer *t)
@@ -235,7 +250,7 @@ static fx_status save(trainer *t)
     t->saved_at = fx_now();
     t->save_seconds = fmax(t->save_seconds, t->saved_at - start);
     fx_ticker_chore(&t->ticker, FX_CHORE_SAVE, t->saved_at - start);
-    return FX_OK;
+    return fx_agree(t->comm, write_ranks(t));
 }
 
 /* A step more could end too late for the save. Twice, because nothing takes the same time always. */
@@ -281,8 +296,10 @@ static fx_status loop(trainer *t, bool *early)
 {
     const int64_t every = t->config->checkpoint_every;
     bool due = false;
+    char slow[256];
     fx_ticker_start(&t->ticker, t->progress.step);
     t->saved_at = fx_now();
+    fx_beat_own(); /* from here on */
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));
         if (t->progress.step == t->config->train_steps) break;
@@ -290,6 +307,8 @@ static fx_status loop(trainer *t, bool *early)
         FX_TRY(clock_and_signals(t, early, &due));
         if (due) FX_TRY(save(t));
     }
+    fx_stragglers_summary(t->stragglers, slow, sizeof slow);
+    if (slow[0]) fx_log(FX_INFO, "%s", slow);
     return save(t);
 }
 
@@ -331,6 +350,7 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     fx_status status = set_up(&t);
     if (status == FX_OK) status = loop(&t, early);
     fx_metrics_close(&t.metrics);
+    fx_stragglers_free(&t.stragglers);
     fx_loader_free(&t.loader);
     fx_validation_close(&t.validation);
     fx_trainee_free(&t.trainee);

@@ -2,8 +2,8 @@
  * WHAT": from the N-th CALL on that concerns a file whose path holds TEXT, WHAT happens.
  *   CALL  read, write (each with its p, v and 64 forms), open (any way to open), fsync, rename
  *   WHAT  EIO, ENOSPC, ENOENT: the call fails, and so does every later one; STOP, KILL, USR2: the
- *         process gets this signal, once; COUNT: nothing happens; SLOW: it and every later one take
- *         SLOWER ns more
+ *         process gets this signal, once; SLOWm: the call, and every later one, takes m milliseconds
+ *         longer; COUNT: nothing happens
  * FX_INJECT_RANK: on this rank of Open MPI alone. FX_INJECT_LOG names a file that gets a line for every
  * matching call of this rank, up to the N-th: a test counts them to know which N there are. */
 #define _GNU_SOURCE
@@ -20,8 +20,6 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { SLOWER = 50000000 };
 
 typedef struct plan {
     char call[16], text[256], what[16];
@@ -56,8 +54,8 @@ static bool hit(const char *call, const char *path)
         if (number == the.n && strcmp(the.what, "STOP") == 0) raise(SIGSTOP);
         if (number == the.n && strcmp(the.what, "KILL") == 0) raise(SIGKILL);
         if (number == the.n && strcmp(the.what, "USR2") == 0) raise(SIGUSR2);
-        if (number >= the.n && strcmp(the.what, "SLOW") == 0)
-            nanosleep(&(struct timespec){.tv_nsec = SLOWER}, NULL);
+        if (number >= the.n && strncmp(the.what, "SLOW", 4) == 0)
+            usleep(1000 * (unsigned)atoi(the.what + 4));
         fails = number >= the.n && the.what[0] == 'E';
         if (fails)
             errno = strcmp(the.what, "ENOSPC") == 0   ? ENOSPC

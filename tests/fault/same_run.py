@@ -15,7 +15,7 @@ def tensors(run):
 
 
 def metrics(run):
-    times = ("seconds", "samples_per_s", "data_wait")
+    times = ("seconds", "samples_per_s", "data_wait", "own_median", "own_most", "slowest_rank")
     with open(run + "/metrics.jsonl") as f:
         return [{k: v for k, v in json.loads(line).items() if k not in times} for line in f]
 

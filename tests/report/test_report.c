@@ -107,6 +107,7 @@ static fx_report_score scores[10];
 static fx_curve losses[2], rates[1], spectra[3];
 static fx_chart charts[4];
 static fx_panel panels[2];
+static fx_report_rank ranks[20];
 
 static fx_report full_report(void)
 {
@@ -139,6 +140,9 @@ static fx_report full_report(void)
     };
     make_fields();
     make_curves();
+    for (int i = 0; i < 20; i++) /* rank 7 first */
+        ranks[i] = (fx_report_rank){(i + 7) % 20, i == 0 ? "n03" : "n01", 0.25 * (i == 0 ? 1.5 : 1),
+                                    0.5, i == 0 ? 0.95 : 0};
     const fx_report_score all[] = {
         row(FX_SR, 250, true, 0.121, 0.214, NAN, 0.86),
         row(FX_SR, 500, true, 0.162, 0.301, NAN, 0.81),
@@ -220,6 +224,10 @@ static fx_report full_report(void)
         .panels = 2,
         .chart = charts,
         .charts = 4,
+        .rank = ranks,
+        .ranks = 20,
+        .rank_median = 0.25,
+        .rank_steps = 254,
         .paragraph = paragraphs,
         .paragraphs = 2,
         .config = "seed: 1\nbackend: cpu\nmodel:\n  preset: custom\n  channels: [32, 32, 64, 64]\n",
@@ -248,6 +256,7 @@ static fx_report hostile_report(void)
     charts[3].title = charts[3].x_label = charts[3].y_label = charts[3].note = hostile;
     panels[0].title = panels[0].input_label = hostile;
     r.title = r.summary = r.config = hostile;
+    ranks[0].host = hostile;
     r.fact = facts, r.facts = 1;
     r.finding = findings, r.findings = 1;
     r.paragraph = paragraphs, r.paragraphs = 1;

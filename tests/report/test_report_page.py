@@ -4,7 +4,7 @@ pictures decoded by hand.
 Run: label quick
 Planted errors, each caught: a tag left open, a section left out, quotes not escaped, a script let through, a URL in the page,
 Base64 without padding, the picture of the error without its minus, an id used twice, NaN in a coordinate, thinning that loses
-a spike, the colours of the bar or of the pictures reversed.
+a spike, the colours of the bar or of the pictures reversed, all ranks shown, a rank against the mean of its row.
 """
 import base64
 import html.parser
@@ -117,7 +117,7 @@ def check_full(source):
     page = check_any("full", source)
     text = page.text()
     for wanted in ("Demo: FLEX on decaying turbulence", "2.78 M parameters", "Scores by Reynolds number", "Fields",
-                   "Curves and spectra", "What this model can and cannot show", "Configuration", "channels: [32, 32, 64, 64]",
+                   "Curves and spectra", "Ranks", "What this model can and cannot show", "Configuration", "channels: [32, 32, 64, 64]",
                    "bicubic interpolation", "persistence", "linear extrapolation", "fine scales", "correlation",
                    "Training finished: 256 of 256 steps", "It cannot show what the paper claims"):
         assert wanted in text, f"not in the page: {wanted}"
@@ -134,8 +134,11 @@ def check_full(source):
     # Tables: ten rows, two of them unseen, their numbers in the row of their Re.
     assert len(page.all("span", class_="tag unseen")) == 2 and len(page.all("span", class_="tag seen")) == 8
     rows = [re.sub("<[^>]*>", " ", r).split() for r in re.findall("<tr><th scope=\"row\">.*?</tr>", source, re.S)]
-    assert len(rows) == 10 and rows[2][:4] == ["700", "unseen", "0.184", "0.175\u20130.195"], rows[2]
+    assert len(rows) == 10 + 16 and rows[2][:4] == ["700", "unseen", "0.184", "0.175\u20130.195"], rows[2]
     assert rows[5][0] == "250" and "0.121" in rows[5] and "0.088" in rows[5]
+    # Ranks: the slowest 16 of 20, against the median.
+    assert rows[10] == ["7", "n03", "0.3750", "1.50", "0.5000", "95", "%"] and rows[25][0] == "2", (rows[10], rows[25])
+    assert "254 steps of the newest start; the slowest 16 of 20 ranks." in text and "median 0.2500 s" in text
     check_pictures(page)
     check_charts(source)
 
@@ -187,7 +190,7 @@ def check_hostile(source):
     page = check_any("hostile", source)
     text = page.text()
     name = "</title><script>alert(1)</script>\"'&<img src=x onerror=y>"
-    assert text.count(name) >= 14, text.count(name)
+    assert text.count(name) >= 15, text.count(name)
     assert "\x01" not in source and "\x9d" not in source
     assert text.count("\ufffd\ufffd") and "http://example.org/\u00e9\u20ac" in text
     findings = "".join(t for tag, t in page.texts if tag == "span")

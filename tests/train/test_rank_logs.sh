@@ -26,7 +26,7 @@ after=$(date -u +%FT%T.999Z)
 for rank in 0 1; do
     logs run $rank "^2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z rank $rank/2 $(hostname) (debug|info |warn )  [^ ]" \
         "$(wc -l <run/log/rank-000$rank.log)"
-    logs run $rank ' debug  step [0-9]+: [0-9.]+ s, [0-9.]+ s of them waiting for data$' 3
+    logs run $rank ' debug  step [0-9]+: [0-9.]+ s, [0-9.]+ s of them by itself, [0-9.]+ s waiting for data$' 3
     logs run $rank ' info   [0-9]+ parameters; ' 1
     first=$(head -n 1 run/log/rank-000$rank.log | cut -d' ' -f1)
     last=$(tail -n 1 run/log/rank-000$rank.log | cut -d' ' -f1)
