@@ -1,31 +1,32 @@
 #!/usr/bin/env bash
 # replay.sh FLEXHPC CONFIG RATE: what `flexhpc predict` says against what happens, on a network of RATE (of tc: 400mbit). Every
-# rank is a network namespace behind one limited link of a bridge, Open MPI goes over TCP. For each setting: the sums are
-# timed (bench comm), the tape is replayed with waits for compute (bench replay), and predicted from both files. Compute is
-# profiled once a model, on this machine. Needs root. Prints a table in Markdown.
+# rank is a network namespace behind one limited link of a bridge, which has one as well (other jobs of this machine must
+# not take it for theirs); Open MPI goes over TCP. For each setting: sums are timed, alone and in a queue (bench comm), the
+# tape is replayed with waits for compute (bench replay), and predicted from both files. Compute is profiled once a model, on
+# this machine. Needs root. Prints a table in Markdown.
 set -euo pipefail
 flexhpc=$(realpath "$1") config=$(realpath "$2") rate=$3 most=4
 folder=$(mktemp -d)
 no_network() {
-    for i in $(seq $most); do ip netns del fxr"$i" 2>/dev/null || true; done
-    ip link del fxr-bridge 2>/dev/null || true
+    for i in $(seq 0 $most); do ip netns del fxr"$i" 2>/dev/null || true; done
 }
 trap 'no_network; rm -rf "$folder"' EXIT
 trap 'exit 1' TERM INT
 no_network
 cd "$folder"
-ip link add fxr-bridge type bridge
-ip addr add 10.77.0.254/24 dev fxr-bridge
-ip link set fxr-bridge up
+ip netns add fxr0
+ip -n fxr0 link set lo up
+ip -n fxr0 link add bridge type bridge
+ip -n fxr0 addr add 10.77.0.254/24 dev bridge
+ip -n fxr0 link set bridge up
 for i in $(seq $most); do
     ip netns add fxr"$i"
-    ip link add fxr-h"$i" type veth peer name fxr-n"$i"
-    ip link set fxr-h"$i" master fxr-bridge up
-    ip link set fxr-n"$i" netns fxr"$i"
-    ip netns exec fxr"$i" ip addr add 10.77.0."$i"/24 dev fxr-n"$i"
-    ip netns exec fxr"$i" ip link set fxr-n"$i" up
-    ip netns exec fxr"$i" ip link set lo up
-    ip netns exec fxr"$i" tc qdisc add dev fxr-n"$i" root tbf rate "$rate" burst 16kb latency 50ms
+    ip -n fxr0 link add port"$i" type veth peer name wire netns fxr"$i"
+    ip -n fxr0 link set port"$i" master bridge up
+    ip -n fxr"$i" addr add 10.77.0."$i"/24 dev wire
+    ip -n fxr"$i" link set wire up
+    ip -n fxr"$i" link set lo up
+    tc -n fxr"$i" qdisc add dev wire root tbf rate "$rate" burst 16kb latency 50ms
     printf '10.77.0.%d slots=1\n' "$i" >>hosts
 done
 cat >agent <<'AGENT'
@@ -40,7 +41,7 @@ job() {
     local ranks=$1
     shift
     # shellcheck disable=SC2086
-    mpiexec -n "$ranks" --hostfile hosts --map-by node --mca plm_rsh_agent "$folder/agent" --mca btl tcp,self --mca pml ob1 \
+    ip netns exec fxr0 mpiexec -n "$ranks" --hostfile hosts --map-by node --mca plm_rsh_agent "$folder/agent" --mca btl tcp,self --mca pml ob1 \
         --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 --mca routed direct \
         ${MPI_FLAGS:-} -x OMP_NUM_THREADS=1 "$flexhpc" "$@" >log 2>&1 || { cat log >&2; exit 1; }
 }
@@ -49,9 +50,9 @@ printf '| setting | ranks | sums | sums alone ms | step measured ms (least to mo
 row() {
     local name=$1 ranks=$2 set=() key
     shift 2
-    for key in backend=cpu contrast.weight=0 train.global_batch=4 bench.steps=3 bench.warmup=1 "$@"; do set+=(--set "$key"); done
+    for key in backend=cpu contrast.weight=0 train.global_batch=4 bench.steps=5 bench.warmup=1 "$@"; do set+=(--set "$key"); done
     local profile="profile ${*: -1}.json"
-    case ${*: -1} in model.*) ;; *) profile=profile.json ;; esac
+    case ${*: -1} in model.* | contrast.*) ;; *) profile=profile.json ;; esac
     [ -e "$profile" ] || OMP_NUM_THREADS=1 "$flexhpc" profile "$config" "${set[@]}" --json "$profile" >log
     job "$ranks" bench comm "$config" "${set[@]}" --set train.bucket=8 --json comm.json
     job "$ranks" bench replay "$config" "${set[@]}" --batch 4 --profile "$profile" --json replay.json
@@ -70,3 +71,5 @@ row 'buckets of 1 MiB' 2 train.bucket=1
 row 'buckets of 1 MiB, bf16' 2 train.bucket=1 train.reduce_type=bf16
 row 'buckets of 1 MiB' 4 train.bucket=1
 row 'twice as wide, buckets of 4 MiB' 2 train.bucket=4 'model.channels=[64,64,128,128]'
+row 'buckets of 1 MiB, train.shard_optimizer' 2 train.bucket=1 train.shard_optimizer=true
+row 'buckets of 1 MiB, the contrast' 2 train.bucket=1 contrast.weight=1

@@ -17,8 +17,9 @@ extern const char *const fx_bench_comm_columns[],
                                       *const fx_scaling_curve_columns[],
                                           *const fx_foresee_columns[], *const fx_bench_replay_columns[];
 
-/* Times sums over all ranks, as a training step starts them, by size: from one number to train.bucket,
- * alone and in a queue, bench.steps of each size after bench.warmup. Collective. */
+/* Times sums over all ranks, as a training step starts them, by size: from one number to train.bucket
+ * (32 MiB where that is 0), alone and in a queue, bench.steps of each size after bench.warmup.
+ * Collective. */
 fx_status fx_bench_comm(fx_comm *comm, const fx_config *config, json_t **out);
 
 /* Reads bench.steps steps of data.path's samples in the order of training, every rank its own, without

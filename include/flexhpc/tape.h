@@ -86,9 +86,10 @@ void fx_autodiff(fx_builder *g, fx_recompute recompute);
  * lives as long as the builder. After fx_autodiff. */
 int fx_readiness(fx_builder *g, fx_param ***order);
 
-/* Puts an all_reduce node behind the last gradient write of each bucket of at most `bytes`; the last
- * bucket is cut to at most 2 MiB. The slabs must be allocated in readiness order. bf16: sums go between
- * the ranks rounded. Returns the number of buckets. */
+/* Puts an all_reduce node behind the last gradient write of each bucket of at most `bytes` (0: a
+ * sixteenth of the gradients, from 1 to 32 MiB); the last bucket is cut to at most 2 MiB. The slabs
+ * must be allocated in readiness order. bf16: sums go between the ranks rounded. Returns the number of
+ * buckets. */
 int fx_buckets(fx_builder *g, size_t bytes, bool bf16);
 
 /* Records the end of these sums: behind it the gradient slab holds them. */

@@ -26,7 +26,7 @@ typedef struct fx_step_options {
     bool fixed; /* gradients of single samples summed in one tree: the same bits on any rank count */
     bool shard; /* over ranks: moments, EMA, masters */
     fx_recompute recompute;
-    size_t bucket_bytes;
+    size_t bucket_bytes; /* 0: fx_buckets chooses */
     fx_clip_attrs clip;
     fx_update_attrs update;
 } fx_step_options;

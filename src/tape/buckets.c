@@ -3,7 +3,12 @@
  * soon as the last gradient in it is written. */
 #include "builder.h"
 
-enum { TAIL_BYTES = 2 << 20 }; /* the last bucket can't hide behind anything: it is small */
+enum {
+    TAIL_BYTES = 2 << 20, /* the last bucket can't hide behind anything: it is small */
+    BUCKETS_USUAL = 16,
+    USUAL_LEAST = 1 << 20,
+    USUAL_MOST = 32 << 20
+};
 
 typedef struct bucket {
     int64_t offset, end; /* elements of the slab */
@@ -22,6 +27,13 @@ static int tail_start(fx_param *const *order, int count, const fx_tensor *slab)
     while (i > 0 && (slab->dim[0] - order[i - 1]->offset) * (int64_t)sizeof(float) <= TAIL_BYTES)
         i--;
     return i;
+}
+
+/* Larger ones lose less to latency, more of them hide better behind backward (docs/SCALING.md). */
+static size_t usual_bytes(const fx_tensor *slab)
+{
+    const size_t share = fx_tensor_bytes(slab) / BUCKETS_USUAL;
+    return share < USUAL_LEAST ? USUAL_LEAST : share > USUAL_MOST ? USUAL_MOST : share;
 }
 
 static int cut(fx_builder *g, const fx_tensor *slab, size_t bytes, bucket *out)
@@ -74,7 +86,7 @@ int fx_buckets(fx_builder *g, size_t bytes, bool bf16)
         fx_builder_fail(g, FX_ENOMEM, "no memory for %d buckets", g->ready_count);
         return 0;
     }
-    const int count = cut(g, slab, bytes, buckets);
+    const int count = cut(g, slab, bytes > 0 ? bytes : usual_bytes(slab), buckets);
     for (int k = count; k-- > 0;) /* from the end: earlier places stay valid */
         insert_reduction(g, slab, &buckets[k], k, (size_t)buckets[k].ready + 1, bf16);
     fx_free(buckets);

@@ -10,7 +10,8 @@
 enum {
     SMALLEST = 256,       /* floats of the second row */
     FLOATS_MAX = 1 << 28, /* of all sums that are under way */
-    QUEUE = 8
+    QUEUE = 8,
+    LARGEST_USUAL = 32 /* MiB, of buckets that fx_buckets chooses */
 };
 
 const char *const fx_bench_comm_columns[] = {"bytes",    "least_s",      "median_s", "most_s",
@@ -84,7 +85,8 @@ static fx_status measure(fx_exec *exec, const fx_config *c, json_t *rows)
     fx_params *params = NULL;
     fx_status status = fx_agree(comm, fx_params_create(&params));
     if (status == FX_OK) status = fx_agree(comm, fx_params_store_as(params, exec->storage));
-    const int64_t most = (int64_t)(c->train_bucket * 1048576 / sizeof(float));
+    const double mib = c->train_bucket > 0 ? c->train_bucket : LARGEST_USUAL;
+    const int64_t most = (int64_t)(mib * 1048576 / sizeof(float));
     const double each = c->train_reduce_type == 1 ? sizeof(uint16_t) : sizeof(float);
     double alone[FX_BENCH_MAX], queue[FX_BENCH_MAX];
     for (int64_t count = 1, next; status == FX_OK && 2 * count <= FLOATS_MAX; count = next) {

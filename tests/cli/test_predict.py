@@ -111,6 +111,14 @@ for ranks in ("8", "1024"):
     most = max(r.get("eff_0", r["eff_0.3"]) for r in s["rows"] + s["changes"])
     assert (most > 100) == ("above 100: with train.shard_optimizer" in text) == (ranks == "8"), (most, text)
 small = {c["change"]: c["step_ms"] for c in json.load(open("s.json"))["changes"]}
+# The bucket that is left open: a sixteenth of the gradients (small: 58,315,984 floats), from 1 to 32 MiB.
+for name, mib, others in (("demo", 1, 0.5), ("flex-small", 58315984 * 4 / 16 / 2**20, 16), ("flex-big", 32, 16)):
+    config = os.path.join(os.environ["FX_TESTS_DIR"], "..", "configs", name + ".yaml")
+    steps = []
+    for bucket in (0, mib, others):
+        run("predict", config, "--ranks", "64", "--set", f"train.bucket={bucket}", "--json", "s.json")
+        steps.append(json.load(open("s.json"))["rows"][0]["step_ms"])
+    assert steps[0] == steps[1] != steps[2], (name, steps)
 assert small["train.bucket: 1"] > 1.01 * small["train.bucket: 64"], small
 again, _ = predict("--network", "h100-200g")
 assert again == p
