@@ -218,9 +218,8 @@ of the step's list.
 {table(["preset", "entries", "kernels", "of them group norms'", "library calls", "kernels and calls"],
        [launches(counter, p) for p in PRESETS])}
 
-Group norms are most of it, because they go image by image, so that their second pass finds an image in the L2 cache. What a node
-of a graph costs on the device is not in the floors above, and not known here: every microsecond of it would be a millisecond a step
-for each thousand nodes. It is the first thing to look at on a GPU.
+A group norm is one kernel a pass: its blocks wait for each other (`cuda/group_norm_work.cuh`). What a node of a graph costs on the
+device is not in the floors above, and not known here: every microsecond of it would be a millisecond a step for each thousand nodes.
 """
 
 

@@ -67,6 +67,7 @@ static void close_cuda(fx_exec **base)
     fx_conv_close(exec);
     fx_matmul_close(exec);
     if (exec->base.close_library) exec->base.close_library(exec->base.library);
+    if (exec->counters) cudaFree(exec->counters);
     if (exec->step) cudaFree(exec->step);
     if (exec->order) cudaEventDestroy(exec->order);
     if (exec->comm) cudaStreamDestroy(exec->comm);
@@ -82,6 +83,7 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
     fx_cuda *exec = NULL;
     fx_status status = FX_OK;
     int lowest = 0, highest = 0;
+    const size_t counters_bytes = FX_COUNTERS * sizeof *exec->counters;
     FX_TRY(FX_ALLOC(exec, 1));
     exec->strict = options->precision == FX_PRECISION_FP32;
     exec->base.backend = &fx_backend_cuda;
@@ -97,6 +99,9 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
     FX_TRY_DONE(
         fx_cuda_check(cudaEventCreateWithFlags(&exec->order, cudaEventDisableTiming), "event", NULL));
     FX_TRY_DONE(fx_cuda_check(cudaMalloc((void **)&exec->step, sizeof *exec->step), "step", NULL));
+    FX_TRY_DONE(fx_cuda_check(cudaMalloc((void **)&exec->counters, counters_bytes), "counters", NULL));
+    FX_TRY_DONE(fx_cuda_check(cudaMemsetAsync(exec->counters, 0, counters_bytes, exec->stream),
+                              "counters", NULL));
     FX_TRY_DONE(fx_cuda_staging_create(&exec->staging));
 done:
     *out = &exec->base;

@@ -87,6 +87,22 @@ FX_DEVICE void fx_store_pair(void *p, uint32_t a, uint32_t b)
 {
     asm volatile("st.v2.b32 [%0], {%1, %2};" : : "l"(p), "r"(a), "r"(b) : "memory");
 }
+/* Blocks that wait for others: see fx_block_take. Each by one thread; no floating-point numbers. */
+FX_DEVICE int fx_take(int *counter)
+{
+    return atomicAdd(counter, 1);
+}
+FX_DEVICE void fx_raise(int *counter)
+{
+    __threadfence();
+    atomicAdd(counter, 1);
+}
+FX_DEVICE void fx_await(const int *counter, int count)
+{
+    while (*(const volatile int *)counter < count)
+        __nanosleep(100);
+    __threadfence();
+}
 /* 2^x by one instruction, to two units in the last place; 0 below 2^-126. */
 FX_DEVICE float fx_exp2(float x)
 {
@@ -287,6 +303,31 @@ FX_DEVICE float fx_warp_max(float v)
     for (int mask = FX_WARP / 2; mask > 0; mask /= 2)
         v = fmaxf(v, fx_shuffle_xor(v, mask));
     return v;
+}
+
+/* Blocks of one launch that wait for each other. Each takes the next number of a counter, and by it its
+ * part of the work; it may wait only for parts of lower numbers. Those have begun, so that the lowest
+ * part that is not done never waits, and all end on any device, however few blocks it holds at once.
+ * The number: the same on every thread. `shared`: one int; free again after the call. */
+FX_DEVICE int fx_block_take(int *counter, int *shared)
+{
+    if (fx_thread() == 0) *shared = fx_take(counter);
+    fx_sync();
+    const int own = *shared;
+    fx_sync();
+    return own;
+}
+/* Adds one to the counter when all threads of the block are here; who awaits it sees what they stored.
+ */
+FX_DEVICE void fx_block_raise(int *counter)
+{
+    fx_sync();
+    if (fx_thread() == 0) fx_raise(counter);
+}
+FX_DEVICE void fx_block_await(const int *counter, int count)
+{
+    if (fx_thread() == 0) fx_await(counter, count);
+    fx_sync();
 }
 
 /* Sum over the block, the same bits on every thread. `shared`: one value a warp; free again after the

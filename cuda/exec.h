@@ -14,6 +14,8 @@ typedef struct fx_cuda_staging fx_cuda_staging;
 typedef struct fx_cuda_graph fx_cuda_graph;
 typedef struct fx_nccl fx_nccl;
 
+enum { FX_COUNTERS = 1 << 16 };
+
 typedef struct fx_cuda {
     fx_exec base; /* first: an fx_exec * is an fx_cuda * */
     int device;
@@ -24,6 +26,8 @@ typedef struct fx_cuda {
     fx_step *step; /* device memory: the present run's fx_step. Kernels read it at execution, so that a
                       captured graph can be replayed; base.step is the host's copy and must not be read
                       by a kernel's host code */
+    int *counters; /* device memory, FX_COUNTERS: for blocks of a launch that wait for each other. Zero
+                      between launches: the last block that reads them makes them so */
     void *cudnn, *cublaslt;   /* cudnnHandle_t, cublasLtHandle_t; made by the first prepare that wants
                                  one, else NULL */
     fx_nccl *nccl;            /* comm_nccl.c's; NULL on one rank, and before a prepare wants it */
@@ -46,6 +50,11 @@ static inline cudaStream_t fx_cuda_stream(fx_exec *exec)
 static inline const fx_step *fx_cuda_step(fx_exec *exec)
 {
     return fx_cuda_of(exec)->step;
+}
+
+static inline int *fx_cuda_counters(fx_exec *exec)
+{
+    return fx_cuda_of(exec)->counters;
 }
 
 /* FX_OK, or FX_EDEVICE with "WHAT (NODE): the runtime's own text". `node` may be NULL. */

@@ -1,17 +1,49 @@
-/* group_norm_loops.cuh: what the kernels of group_norm.cu do with a thread's column: coefficients,
- * dropout, loads of several cells at once, sums over a block. Private to group_norm.cu. */
+/* group_norm_loops.cuh: what both kernels of group_norm.cu do with a thread's column: coefficients,
+ * dropout, loads of several cells at once; and how a piece's sums and a fold's are made. Private to
+ * group_norm.cu. */
 #ifndef FX_CUDA_GROUP_NORM_LOOPS_CUH
 #define FX_CUDA_GROUP_NORM_LOOPS_CUH
 
 #include "act.cuh"
-#include "group_norm_view.cuh"
+#include "group_norm_work.cuh"
 
-/* One of the coefficients, of the column's channels. */
+/* The groups of the column's channels, among those of all samples. */
 template <int WIDTH, typename T>
-FX_DEVICE void get_row(const view<T> &v, const place<T> &p, const float *table, int which,
-                       float own[WIDTH])
+FX_DEVICE void groups_of(const view<T> &v, const place<T> &p, int64_t group[WIDTH])
 {
-    fx_get_all<WIDTH>(table + table_row(v, p.b, which) + p.c, own);
+    int own = p.c / v.K, left = (own + 1) * v.K - p.c; /* a division by channel would be dear */
+    for (int k = 0; k < WIDTH; k++) {
+        if (left == 0) own++, left = v.K;
+        left--;
+        group[k] = (int64_t)p.b * v.G + own;
+    }
+}
+
+/* u = (x - centre) slope + offset, by channel of the column. */
+template <int WIDTH> struct affine {
+    float centre[WIDTH], slope[WIDTH], offset[WIDTH];
+};
+
+template <int WIDTH, typename T>
+FX_DEVICE affine<WIDTH> affine_of(const view<T> &v, const place<T> &p, const float *mean,
+                                  const float *rstd)
+{
+    affine<WIDTH> a;
+    float scale[WIDTH] = {0}, shift[WIDTH] = {0};
+    int64_t group[WIDTH];
+    groups_of<WIDTH>(v, p, group);
+    fx_get_all<WIDTH>(v.gamma + p.c, a.slope);
+    fx_get_all<WIDTH>(v.beta + p.c, a.offset);
+    if (const T *mod = modulation(v, p.b)) {
+        fx_get_all<WIDTH>(mod + p.c, scale);
+        fx_get_all<WIDTH>(mod + v.C + p.c, shift);
+    }
+    for (int k = 0; k < WIDTH; k++) {
+        a.centre[k] = mean[group[k]];
+        a.slope[k] = rstd[group[k]] * a.slope[k] * (1.0f + scale[k]);
+        a.offset[k] = a.offset[k] * (1.0f + scale[k]) + shift[k];
+    }
+    return a;
 }
 
 /* The j-th cell of a batch that begins with `cell`; that one again where there is none, so that loads
@@ -124,6 +156,42 @@ FX_DEVICE void add_old(const view<T> &v, const place<T> &p, int cell, const T *d
             for (int k = 0; k < WIDTH; k++)
                 in->x[j][i][k] += old[i][k];
     }
+}
+
+/* The thread's place in the block's piece; `pass` is a constant: the first or the second. */
+template <int WIDTH, typename T>
+FX_DEVICE place<T> piece(const view<T> &v, const work &w, const item &i, int pass)
+{
+    return place_of<WIDTH>(v, i.b, i.channel, i.index, w.cells[pass], w.chunk[pass]);
+}
+
+/* The channel of the piece whose sums over the rows fold_rows gives the thread; -1: none. */
+template <int WIDTH, typename T>
+FX_DEVICE int channel_of(const view<T> &v, const place<T> &p, const item &i)
+{
+    const int c = p.c - p.column * WIDTH + fx_thread();
+    return fx_thread() < v.columns * WIDTH && c < i.channel + v.band ? c : -1;
+}
+
+/* A fold's channels, and the thread among those that add up one channel's chunks. */
+struct fold {
+    int first, end, member, team;
+};
+
+template <typename T> FX_DEVICE fold fold_of(const view<T> &v, const work &w, const item &i)
+{
+    const int first = i.channel + i.index * w.groups * v.K, end = first + w.groups * v.K;
+    return fold{first, end < i.channel + v.band ? end : i.channel + v.band, fx_thread() % w.team,
+                w.team};
+}
+
+FX_DEVICE double2 sum_of_team(const fold &f, double2 v)
+{
+    for (int mask = f.team / 2; mask > 0; mask /= 2) {
+        v.x += fx_shuffle_xor(v.x, mask);
+        v.y += fx_shuffle_xor(v.y, mask);
+    }
+    return v;
 }
 
 #endif

@@ -2,7 +2,8 @@
  *   first pass: sectors read that nothing had touched, and sectors written, scratch included: at most
  *     1.1 times the ideal;
  *   second pass: sectors that other blocks or launches had touched, at most what the row says, within
- *     half of an H100's second-level cache of their last touch, taking launches whole;
+ *     half of an H100's second-level cache of their last touch, taking launches whole (those of blocks
+ *     that take numbers, as group_norm's: block by block);
  *   inside: what a block reads again of what it touched itself (first-level cache), and parts of a
  *     sector more than once: at most what the row says. */
 #ifndef FX_TRAFFIC_H

@@ -109,9 +109,12 @@ extern bool fake_dry;
 extern uint64_t fake_started, fake_called; /* pieces of work put into streams; calls of cuDNN's and
                                               cuBLASLt's among them */
 
-/* traffic.cpp: a grid, or one of its blocks, begins; a load that no instrumented code does. */
+/* traffic.cpp: a grid, or one of its blocks, begins; the block comes after those before it also on
+ * hardware; a load that no instrumented code does. */
 void fake_traffic_launch(const char *name);
 void fake_traffic_block(void);
+void fake_traffic_ordered(void);
+bool fake_traffic_counts(void);
 void fake_traffic_read(const void *at, size_t bytes);
 
 /* For tests: live allocations, streams, events and graphs. */

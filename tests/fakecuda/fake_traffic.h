@@ -15,7 +15,8 @@ enum {
 };
 
 /* Bytes, in whole sectors but for `inside`. Distances take launches whole, so that no order of their
- * blocks has longer ones. */
+ * blocks has longer ones; blocks that take numbers (fx_block_take) have the order of these, each one
+ * whole. */
 typedef struct fake_traffic {
     char kernel[80]; /* without template arguments; "" of the sum over kernels */
     int launches;

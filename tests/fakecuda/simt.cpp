@@ -1,6 +1,8 @@
 /* simt.cpp: runs a grid, block after block in random order. Within a block each warp in turn, in random
  * order, runs to the next barrier of the block before another warp begins; within a warp so does each
- * thread to the next meeting of its warp. */
+ * thread to the next meeting of its warp. A grid whose blocks wait for each other has up to MOST_BLOCKS
+ * of them on the device, how many is drawn: one, and who waits for a block that has not begun waits
+ * forever; several, of which each turn runs a warp of any, and what was not waited for is not there. */
 #include "simt.h"
 #include "../../cuda/exec.h"
 
@@ -18,10 +20,11 @@ enum {
     MAX_SHARED = 227 << 10,
     PAGE = 4096,
     SHARED_ROOM = 228 << 10,
-    QUAD = 16
+    QUAD = 16,
+    MOST_BLOCKS = 4
 };
 
-enum state { READY, AT_BLOCK, AT_WARP, DONE };
+enum state { READY, AT_BLOCK, AT_WARP, AT_COUNTER, DONE };
 
 struct copy {
     void *to;
@@ -34,16 +37,29 @@ struct lane {
     int line;
     unsigned turn; /* meetings of the warp so far: which of the two halves of `gifts` is the next */
     std::vector<copy> copies; /* begun, and not waited for */
+    const int *counter;       /* that it waits for */
+    int count;
+};
+
+/* A block that is on the device. */
+struct resident {
+    int block[3];
+    lane lanes[MAX_THREADS];
+    fx_lane_gift gifts[2][MAX_THREADS]; /* two, so that a fast lane's next gift does not overwrite one
+                                           that is still looked at */
+    std::vector<int> warps;             /* in the order of the present turn */
+    size_t next;                        /* of them */
+    unsigned char *shared_pages;        /* SHARED_ROOM and a page without access on each side */
+    unsigned char *shared;
 };
 
 fx_simt_position fx_simt;
 
-static lane lanes[MAX_THREADS];
-static fx_lane_gift gifts[2][MAX_THREADS]; /* two, so that a fast lane's next gift does not overwrite
-                                              one that is still looked at */
+static resident rooms[MOST_BLOCKS], *device[MOST_BLOCKS], *present; /* the block that runs */
+static lane *lanes;                                                 /* of it */
+static bool waits; /* the grid's blocks wait for each other */
 static const char *grid_name;
 static const std::function<void()> *body;
-static unsigned char *shared_pages; /* SHARED_ROOM and a page without access on each side */
 
 [[noreturn]] static void fault(int thread, const char *what)
 {
@@ -75,7 +91,7 @@ void fx_simt_sync(int line)
 
 const fx_lane_gift *fx_simt_meet(const fx_lane_gift &gift, int line)
 {
-    fx_lane_gift *half = gifts[lanes[fx_simt.thread].turn++ % 2];
+    fx_lane_gift *half = present->gifts[lanes[fx_simt.thread].turn++ % 2];
     half[fx_simt.thread] = gift;
     wait(AT_WARP, line);
     return half + fx_simt.thread / WARP * WARP;
@@ -88,6 +104,22 @@ uint64_t fx_simt_exchange(uint64_t bits, int source, int line)
     const fx_lane_gift *warp = fx_simt_meet(own, line);
     if (source < 0 || source >= WARP) fault(fx_simt.thread, "a shuffle from a lane outside the warp");
     return warp[source].bits;
+}
+
+int fx_simt_take(int *counter)
+{
+    waits = true;
+    fake_traffic_ordered();
+    return (*counter)++;
+}
+
+void fx_simt_await(const int *counter, int count, int line)
+{
+    lane *l = &lanes[fx_simt.thread];
+    l->counter = counter;
+    l->count = count;
+    while (*counter < count)
+        wait(AT_COUNTER, line);
 }
 
 /* The copies are made as late as they may be, and their targets are NaN until then: who looks too
@@ -165,53 +197,122 @@ static void run_warp(int warp)
     } while (release(first, count, AT_WARP, "the lanes of a warp parted"));
 }
 
-static void run_block(void)
-{
-    const int threads = fx_simt.threads;
-    std::vector<int> warps((size_t)(threads + WARP - 1) / WARP);
-    std::iota(warps.begin(), warps.end(), 0);
-    for (int i = 0; i < threads; i++) {
-        if (!lanes[i].control) lanes[i].control = fiber_create();
-        lanes[i].at = READY;
-        lanes[i].line = 0;
-        lanes[i].turn = 0;
-        fiber_reset(lanes[i].control, run_thread);
-    }
-    do {
-        shuffle(warps);
-        for (const int warp : warps)
-            run_warp(warp);
-    } while (release(0, threads, AT_BLOCK, "the threads of a block parted before a barrier"));
-    for (int i = 0; i < threads; i++)
-        if (lanes[i].at != DONE) fault(i, "waits for threads that wait elsewhere");
-}
-
 /* Shared memory ends at a page without access, is NaN at first, and the rest of its pages must stay as
  * it was. */
-static unsigned char *place_shared(size_t bytes)
+static unsigned char *place_shared(resident *r, size_t bytes)
 {
-    if (!shared_pages) {
+    if (!r->shared_pages) {
         const size_t all = SHARED_ROOM + 2 * PAGE;
-        shared_pages = (unsigned char *)mmap(nullptr, all, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (shared_pages == MAP_FAILED || mprotect(shared_pages, PAGE, PROT_NONE) != 0 ||
-            mprotect(shared_pages + all - PAGE, PAGE, PROT_NONE) != 0)
+        r->shared_pages = (unsigned char *)mmap(nullptr, all, PROT_READ | PROT_WRITE,
+                                                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (r->shared_pages == MAP_FAILED || mprotect(r->shared_pages, PAGE, PROT_NONE) != 0 ||
+            mprotect(r->shared_pages + all - PAGE, PAGE, PROT_NONE) != 0)
             fake_fatal("no memory for a block's shared memory");
-        fake_memory_guard(shared_pages + all - PAGE, "its shared memory");
-        shared_pages += PAGE;
+        fake_memory_guard(r->shared_pages + all - PAGE, "its shared memory");
+        r->shared_pages += PAGE;
     }
-    return shared_pages + SHARED_ROOM - (bytes + 15) / 16 * 16;
+    return r->shared_pages + SHARED_ROOM - (bytes + 15) / 16 * 16;
 }
 
-static void check_margin(const unsigned char *shared, size_t bytes)
+static void check_margin(const resident *r)
 {
-    for (const unsigned char *p = shared + bytes; p < shared_pages + SHARED_ROOM; p++)
+    for (const unsigned char *p = r->shared + fx_simt.shared_bytes; p < r->shared_pages + SHARED_ROOM;
+         p++)
         if (*p != 0xff) fault(0, "shared memory was written behind its end");
+}
+
+static void enter(resident *r)
+{
+    present = r;
+    lanes = r->lanes;
+    fx_simt.shared = r->shared;
+    std::copy(r->block, r->block + 3, fx_simt.block);
+}
+
+static void begin(resident *r, uint64_t number, dim3 grid, size_t shared)
+{
+    const int threads = fx_simt.threads;
+    r->block[0] = (int)(number % grid.x);
+    r->block[1] = (int)(number / grid.x % grid.y);
+    r->block[2] = (int)(number / grid.x / grid.y);
+    r->shared = place_shared(r, shared);
+    memset(r->shared, 0xff, (shared + 15) / 16 * 16);
+    r->warps.resize((size_t)(threads + WARP - 1) / WARP);
+    std::iota(r->warps.begin(), r->warps.end(), 0);
+    shuffle(r->warps);
+    r->next = 0;
+    for (int i = 0; i < threads; i++) {
+        lane *l = &r->lanes[i];
+        if (!l->control) l->control = fiber_create();
+        l->at = READY;
+        l->line = 0;
+        l->turn = 0;
+        fiber_reset(l->control, run_thread);
+    }
+    fake_traffic_block();
+}
+
+/* Lets go on those that wait for a counter which is there now. */
+static bool counted(void)
+{
+    bool any = false;
+    for (int i = 0; i < fx_simt.threads; i++)
+        if (lanes[i].at == AT_COUNTER && *lanes[i].counter >= lanes[i].count) {
+            lanes[i].at = READY;
+            any = true;
+        }
+    return any;
+}
+
+enum progress { RUNS, STALLED, ENDED };
+
+/* One warp of the block, as far as it comes without the others. */
+static progress advance(resident *r)
+{
+    const int threads = fx_simt.threads;
+    enter(r);
+    if (r->next == r->warps.size()) {
+        if (!release(0, threads, AT_BLOCK, "the threads of a block parted before a barrier") &&
+            !counted()) {
+            bool waiting = false;
+            for (int i = 0; i < threads; i++)
+                waiting |= lanes[i].at == AT_COUNTER;
+            if (waiting) return STALLED;
+            for (int i = 0; i < threads; i++)
+                if (lanes[i].at != DONE) fault(i, "waits for threads that wait elsewhere");
+            check_margin(r);
+            return ENDED;
+        }
+        shuffle(r->warps);
+        r->next = 0;
+    }
+    run_warp(r->warps[r->next++]);
+    return RUNS;
+}
+
+/* Blocks [0, count) of the device run until one of them ends, whose place is the last then. A block
+ * goes on for some turns, 4 on average, so that others come far while it stands still. */
+static void run_until_end(size_t count)
+{
+    size_t stalled = 0; /* of the device's blocks, the first ones */
+    for (size_t one = 0;;) {
+        if (stalled > 0 || fake_random() % 4 == 0) one = stalled + fake_random() % (count - stalled);
+        const progress p = advance(device[one]);
+        if (p == ENDED) {
+            std::swap(device[one], device[count - 1]);
+            return;
+        }
+        if (p == RUNS) {
+            stalled = 0;
+            continue;
+        }
+        std::swap(device[one], device[stalled++]);
+        if (stalled == count) fault(fx_simt.thread, "waits for a block that has not begun");
+    }
 }
 
 static void run_grid(dim3 grid, int threads, size_t shared)
 {
-    unsigned char *room = place_shared(shared);
     const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
     std::vector<uint64_t> sequence(blocks);
     std::iota(sequence.begin(), sequence.end(), 0);
@@ -219,16 +320,20 @@ static void run_grid(dim3 grid, int threads, size_t shared)
         std::swap(sequence[i - 1], sequence[fake_random() % i]);
     fx_simt.threads = threads;
     fx_simt.blocks = (int)grid.x;
-    fx_simt.shared = room;
     fx_simt.shared_bytes = shared;
-    for (const uint64_t b : sequence) {
-        fx_simt.block[0] = (int)(b % grid.x);
-        fx_simt.block[1] = (int)(b / grid.x % grid.y);
-        fx_simt.block[2] = (int)(b / grid.x / grid.y);
-        memset(room, 0xff, (shared + 15) / 16 * 16);
-        fake_traffic_block();
-        run_block();
-        check_margin(room, shared);
+    for (int i = 0; i < MOST_BLOCKS; i++)
+        device[i] = &rooms[i];
+    waits = false;
+    size_t most = 1, there = 0;
+    for (uint64_t begun = 0; begun < blocks || there > 0;) {
+        if (begun < blocks && there < most) {
+            begin(device[there++], sequence[begun++], grid, shared);
+            continue;
+        }
+        const bool knew = waits;
+        run_until_end(there);
+        there--;
+        if (waits && !knew && !fake_traffic_counts()) most = 1 + fake_random() % MOST_BLOCKS;
     }
 }
 

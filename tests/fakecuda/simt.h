@@ -51,6 +51,11 @@ uint64_t fx_simt_exchange(uint64_t bits, int lane, int line);
 void fx_simt_copy_async(void *shared, const void *global, bool exists, int line);
 void fx_simt_copy_wait(void);
 
+/* Of blocks that wait for each other. A grid that takes numbers has several blocks under way at once,
+ * in random turns, or one. */
+int fx_simt_take(int *counter);
+void fx_simt_await(const int *counter, int count, int line);
+
 [[noreturn]] void fx_simt_unaligned(void);
 /* Ends the process unless the sixteen bytes lie in the block's shared memory. */
 void fx_simt_check_shared(const void *at, int line);
@@ -126,6 +131,18 @@ FX_DEVICE void fx_store_pair(void *p, uint32_t a, uint32_t b)
 {
     const uint32_t pair[2] = {a, b};
     memcpy(p, pair, sizeof pair);
+}
+FX_DEVICE int fx_take(int *counter)
+{
+    return fx_simt_take(counter);
+}
+FX_DEVICE void fx_raise(int *counter)
+{
+    ++*counter;
+}
+FX_DEVICE void fx_await(const int *counter, int count, int line = __builtin_LINE())
+{
+    fx_simt_await(counter, count, line);
 }
 FX_DEVICE float fx_exp2(float x)
 {

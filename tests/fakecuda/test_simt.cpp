@@ -5,7 +5,9 @@
  * Planted and caught: in simt.cpp threads run in the order of their numbers, warps and blocks
  * likewise, lines not
  * compared, the margin of shared memory not looked at, shared memory zeroed; in simt.h a shuffle from
- * the lane beside, host pointers let through; in device.cuh the last barrier of fx_block_sum left out.
+ * the lane beside, host pointers let through; in device.cuh the last barrier of fx_block_sum left out,
+ * that of fx_block_raise; in simt.cpp one block at a time always, waits that pass, no end to waiting
+ * for a block that has not begun.
  */
 #include "bench.h"
 
@@ -183,10 +185,72 @@ static void errors(void)
     holds(strstr(fx_error_message(), "neighbours (node)") != nullptr, "the refusal names the kernel");
 }
 
+/* Blocks that wait: part p of a launch stores a number, and part p - LAG is awaited before its own is
+ * added to. With `barriers` both warps of a part come before the others hear of it. */
+enum { PARTS = 9, LAG = 2 };
+
+FX_KERNEL void waves(int *counters, float *out, bool awaits, bool barriers)
+{
+    FX_SHARED(bytes);
+    const int part = fx_block_take(counters, (int *)bytes), t = fx_thread();
+    float before = 0;
+    if (part >= LAG) {
+        if (awaits) fx_block_await(counters + 1 + part - LAG, 1);
+        before = out[(part - LAG) * THREADS + (t + FX_WARP) % THREADS];
+    }
+    fx_sync();
+    out[part * THREADS + t] = before + 1;
+    if (barriers)
+        fx_block_raise(counters + 1 + part);
+    else if (t == 0)
+        fx_raise(counters + 1 + part);
+}
+
+FX_KERNEL void ahead(int *counters)
+{
+    FX_SHARED(bytes);
+    const int part = fx_block_take(counters, (int *)bytes);
+    fx_block_await(counters + 1, part == 0);
+    fx_block_raise(counters + 1);
+}
+
+static bool right(bool awaits, bool barriers)
+{
+    bool all = true;
+    for (int trial = 0; trial < 16; trial++) {
+        bench b;
+        int *counters = (int *)(b.out + PARTS * THREADS);
+        cudaMemsetAsync(b.out, 0, (PARTS * THREADS + PARTS + 1) * sizeof(float), b.r.a);
+        run(b, [=](bench &k) -> fx_status {
+            FX_LAUNCH(&k.exec.base, &k.node, waves, PARTS, THREADS, 16, counters, k.out, awaits,
+                      barriers);
+            return FX_OK;
+        });
+        const float *got = b.result();
+        for (int i = 0; i < PARTS * THREADS; i++)
+            all &= got[i] == (float)(i / THREADS / LAG + 1);
+    }
+    return all;
+}
+
+static void waiting(void)
+{
+    holds(right(true, true), "blocks that wait for earlier ones");
+    holds(!right(false, true), "a block that should have waited shows");
+    holds(!right(true, false), "a block that is heard of before its last warp shows");
+    kernel_dies("the first part waits", "waits for a block that has not begun",
+                [](bench &k) -> fx_status {
+                    cudaMemsetAsync(k.out, 0, 2 * sizeof(float), k.r.a);
+                    FX_LAUNCH(&k.exec.base, &k.node, ahead, 8, THREADS, 16, (int *)k.out);
+                    return FX_OK;
+                });
+}
+
 int main(void)
 {
     values();
     luck();
+    waiting();
     errors();
     return end_of_checks();
 }

@@ -1,6 +1,7 @@
-/* traffic.cpp: see fake_traffic.h. A sector knows the launch and the block that touched it last. The
- * distance of a repeated read is the number of sectors that the launches from its last touch to the
- * present one touched, which is how many of all sectors were last touched by one of these. */
+/* traffic.cpp: see fake_traffic.h. A sector knows the span and the block that touched it last; a span
+ * is a launch, or a block of a launch whose blocks have an order. The distance of a repeated read is
+ * the number of sectors that the spans from its last touch to the present one touched, which is how
+ * many of all sectors were last touched by one of these. */
 #include "fake_traffic.h"
 
 #include <algorithm>
@@ -17,8 +18,8 @@
 enum { SECTOR = 32, PAGE = 4096, RECENT = 256 };
 
 struct sector {
-    uint32_t launch, block; /* of the last touch; 0: none */
-    uint32_t got;           /* bytes that this block read of it */
+    uint32_t span, block; /* of the last touch; 0: none */
+    uint32_t got;         /* bytes that this block read of it */
     bool written;
 };
 struct page {
@@ -26,14 +27,14 @@ struct page {
 };
 
 static bool counting;
-static std::string chosen;     /* the one kernel that counts; "": all do */
-static uint32_t launch, block; /* numbers of the present ones, from 1 */
+static std::string chosen;   /* the one kernel that counts; "": all do */
+static uint32_t span, block; /* numbers of the present ones, from 1 */
 static std::unordered_map<uintptr_t, page> pages;
 static uintptr_t recent_number[RECENT]; /* pages found last, by number modulo RECENT */
 static page *recent[RECENT];
-static std::vector<uint64_t> last; /* sectors whose last touch was by launch i */
+static std::vector<uint64_t> last; /* sectors whose last touch was by span i */
 static std::map<uint32_t, double>
-    reread; /* bytes that the present launch reads again, by the launch before */
+    reread; /* bytes that the present span reads again, by the span before */
 static std::vector<fake_traffic> kernels;
 static fake_traffic *now;
 
@@ -50,20 +51,20 @@ static sector *sector_at(uintptr_t at)
 
 static void touch(sector *s)
 {
-    if (s->launch) last[s->launch]--;
-    last[launch]++;
-    s->launch = launch;
+    if (s->span) last[s->span]--;
+    last[span]++;
+    s->span = span;
     if (s->block != block) s->got = 0;
     s->block = block;
 }
 
 static void read_part(sector *s, uint32_t bytes)
 {
-    if (s->launch == 0) {
+    if (s->span == 0) {
         now->read += SECTOR;
     } else if (s->block != block) {
         now->again += SECTOR;
-        reread[s->launch] += SECTOR;
+        reread[s->span] += SECTOR;
     }
     const bool mine = s->block == block;
     touch(s);
@@ -96,11 +97,11 @@ static void access(const void *at, size_t bytes, bool write)
     }
 }
 
-static void close_launch(void)
+static void close_span(void)
 {
     for (const auto &[from, bytes] : reread) {
         uint64_t sectors = 0;
-        for (uint32_t l = from; l <= launch; l++)
+        for (uint32_t l = from; l <= span; l++)
             sectors += last[l];
         const double distance = (double)sectors * SECTOR;
         if (distance > FAKE_TRAFFIC_NEAR) now->far += bytes;
@@ -112,7 +113,7 @@ static void close_launch(void)
 void fake_traffic_launch(const char *name)
 {
     if (!counting) return;
-    close_launch();
+    close_span();
     now = nullptr;
     const char *start = name + (*name == '('); /* template arguments stand in parentheses */
     const std::string kernel(start, strcspn(start, "<, ("));
@@ -126,8 +127,21 @@ void fake_traffic_launch(const char *name)
     }
     now = &*found;
     now->launches++;
-    launch++;
+    span++;
     last.push_back(0);
+}
+
+void fake_traffic_ordered(void)
+{
+    if (!counting || !now) return;
+    close_span();
+    span++;
+    last.push_back(0);
+}
+
+bool fake_traffic_counts(void)
+{
+    return counting;
 }
 
 void fake_traffic_block(void)
@@ -147,7 +161,7 @@ void fake_traffic_begin(const char *kernel)
     std::fill(recent, recent + RECENT, nullptr);
     kernels.clear();
     last.assign(1, 0);
-    launch = 0;
+    span = 0;
     reread.clear();
     now = nullptr;
     counting = true;
@@ -155,7 +169,7 @@ void fake_traffic_begin(const char *kernel)
 
 int fake_traffic_end(fake_traffic out[FAKE_TRAFFIC_KERNELS])
 {
-    close_launch();
+    close_span();
     counting = false;
     const size_t count = std::min(kernels.size(), (size_t)FAKE_TRAFFIC_KERNELS - 1);
     if (count < kernels.size()) fake_fatal("more kernels than fake_traffic_end has room for");

@@ -18,7 +18,9 @@
  * update.cu P copied for the EMA, the EMA's copy over P's, no copies; in add.cu the scale left out,
  * backward; in ddim.cu the network read at half the pace; in group_norm.cu s for t; in layer_norm.cu no
  * beta; in contrast.cu half of each 16 bytes; in conv_layouts.cuh no bias; in linear.cu gradients of
- * weights in bf16. */
+ * weights in bf16. In group_norm_work.cuh no wait for the pieces, for all of them but one, for the
+ * folds, by the gradients; counters not set to 0; second passes before folds; in group_norm.cu a fold
+ * told of before it is done. */
 #include "harness.h"
 
 static const double TOLERANCE = 2e-6, ROUNDINGS = 2, ROUNDED = 0x1p-8;
