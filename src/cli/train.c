@@ -1,6 +1,8 @@
 /* flexhpc train CONFIG --run DIR: trains, and goes on where it was stopped. Collective. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
 #include "flexhpc/io.h"
@@ -23,11 +25,23 @@ static fx_status parse_resume(const char *word, fx_run_options *out)
     return FX_OK;
 }
 
+/* SPAN, or SPAN@SECOND: so much was left at that second of time(2). What a launcher and MPI took since
+ * then, minutes on many nodes, is over already. */
 static fx_status parse_time_limit(const char *text, double *seconds)
 {
+    const char *at = text ? strchr(text, '@') : NULL;
+    char span[64];
     *seconds = INFINITY;
-    FX_REQUIRE(!text || (fx_parse_span(text, seconds) && *seconds > 0), FX_ECONFIG,
-               "--time-limit: \"%s\" is no [D-]HH:MM:SS, MM:SS or number of seconds", text);
+    if (!text) return FX_OK;
+    const int length = at ? (int)(at - text) : (int)strlen(text);
+    const size_t digits = at ? strspn(at + 1, "0123456789") : 0;
+    const bool fits = length < (int)sizeof span && (!at || (digits > 0 && at[1 + digits] == '\0'));
+    if (fits) FX_TRY(fx_print(span, sizeof span, "%.*s", length, text));
+    FX_REQUIRE(fits && fx_parse_span(span, seconds) && *seconds > 0, FX_ECONFIG,
+               "--time-limit: \"%s\" is no [D-]HH:MM:SS, MM:SS or number of seconds, nor one of these "
+               "and @SECOND, of date +%%s",
+               text);
+    if (at) *seconds -= fmax(0, (double)time(NULL) - strtod(at + 1, NULL));
     return FX_OK;
 }
 
@@ -62,9 +76,9 @@ const fx_command fx_command_train = {
                                   "whether the run goes on from its newest checkpoint [default auto], "
                                   "or the checkpoint or run it goes on from"),
                    FX_OPTION_KEY("--log-level", "debug|info|warn", "run.log_level"),
-                   FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS", time_limit,
+                   FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS[@S]", time_limit,
                                   "saves and stops, with exit code 75, before this time is over; also "
-                                  "MM:SS, or seconds")),
+                                  "MM:SS, or seconds; @S: counted from second S (date +%s)")),
     .config = FX_NEEDS_CONFIG,
     .ranks = true,
     .stoppable = true,

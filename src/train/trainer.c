@@ -23,6 +23,8 @@
 #include "validate.h"
 
 static const double SAVED_A_SECOND = 2e8; /* bytes, before a save has been timed */
+static const double LEAVES_WITHIN =
+    10; /* s: report, end of MPI and of the launcher, and a job script that has something to do yet */
 
 typedef struct trainer {
     fx_comm *comm;
@@ -253,11 +255,12 @@ static fx_status save(trainer *t)
     return fx_agree(t->comm, write_ranks(t));
 }
 
-/* A step more could end too late for the save. Twice, because nothing takes the same time always. */
+/* A step more could end too late for the save and what comes after it. Twice, because nothing takes the
+ * same time always. */
 static bool time_is_over(const trainer *t, double now)
 {
     const double validation = validates(t, t->progress.step + 1) ? t->validation_seconds : 0;
-    return now + 2 * (t->step_seconds + validation + t->save_seconds) > t->deadline;
+    return now + 2 * (t->step_seconds + validation + t->save_seconds) + LEAVES_WITHIN > t->deadline;
 }
 
 /* By the file STOP. Rank 0 looks once a second at most: a file system shared by many may be slow to

@@ -26,6 +26,7 @@ done
 mkdir bin
 printf '#!/bin/bash\nprintf "<%%s>" "$@"\n' >bin/srun
 printf '#!/bin/bash\necho 1-00:00:00\n' >bin/squeue
+printf '#!/bin/bash\necho 1764500000\n' >bin/date
 chmod +x bin/*
 mkdir 'a b'
 cp tiny.yaml "a b/it's.yaml"
@@ -37,7 +38,7 @@ says out '^#SBATCH --nodes=16$'
 says out '^#SBATCH --time=1-06:00:00$'
 says made.sh '^# train-multi.sbatch: '
 expect 0 env SLURM_JOB_ID=7 PATH="$PWD/bin:$PATH" bash made.sh --set "seed=3 4"
-wanted="<--unbuffered><flexhpc><train><a b/it's.yaml><--run><runs/it's><--time-limit><1-00:00:00><--set><data.path=\$(touch x); 'y
+wanted="<--unbuffered><flexhpc><train><a b/it's.yaml><--run><runs/it's><--time-limit><1-00:00:00@1764500000><--set><data.path=\$(touch x); 'y
 touch z><--set><run.timeout=60><--set><seed=3 4>"
 [[ $(cat out) == *"$wanted" ]] || fail "arguments"
 [ ! -e x ] || fail "a word was run"

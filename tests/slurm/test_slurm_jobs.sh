@@ -107,7 +107,7 @@ expect 0 "$FLEXHPC" jobscript tiny.yaml --site ./site.env --time 00:10:00 --set 
 cp out printed.sbatch
 sbatch --wait printed.sbatch --set checkpoint.every=1 >out 2>err || fail "the printed script: $(cat flex-train-*.out)"
 [ "$(cat printed/ckpt/latest)" = step-00000002.h5 ] || fail "the printed script trained elsewhere"
-grep -qE ' 2 ranks .*--time-limit (10:00|9:[0-9][0-9]) ' printed/cmd.txt || fail "its time limit: $(cat printed/cmd.txt)"
+grep -qE ' 2 ranks .*--time-limit (10:00|9:[0-9][0-9])@[0-9]{10} ' printed/cmd.txt || fail "its time limit: $(cat printed/cmd.txt)"
 submit jobs/eval.sbatch tiny.yaml printed --set eval.patches=2
 completes "$job" 30
 
