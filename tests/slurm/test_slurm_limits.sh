@@ -10,7 +10,7 @@
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/slurm/cluster.sh
 source "$FX_TESTS_DIR/slurm/cluster.sh"
-STEPS=3800 MINUTES=2 KILL_WAIT=30
+STEPS=3400 MINUTES=2 KILL_WAIT=30
 SLOW=ALL,LD_PRELOAD=$FX_BINARY_DIR/tests/libinject.so,FX_INJECT="read pack/ 1 SLOW50" # 0.1 s a step and more
 SILENT=URG@1 # in place of the script's USR2: a signal that nobody hears
 training=(--set "train.steps=$STEPS" --set checkpoint.every=0)
