@@ -3,10 +3,14 @@
  *
  *   w_t + u . grad w = nu lap w,   lap psi = -w,   u = psi_y + U,   v = -psi_x + V,   nu = 1 / Re
  *
- * on [0, 2 pi)^2, periodic, unforced. Fields on a grid are (N, N) row-major: axis 0 is y, axis 1 is x,
+ * on [0, 2 pi)^2, unforced, periodic. Fields on a grid are (N, N) row-major: axis 0 is y, axis 1 is x,
  * point i at 2 pi i / N. Rank r holds the rows r N / ranks ... of its share. The results do not depend
  * on threads, on ranks only through the order of the sums in fx_dns_state, and on the backend only
- * through the rounding of its transforms. */
+ * through the rounding of its transforms.
+ *
+ * Or between no-slip walls around [0, 2 pi]^2, by differences of second order (src/dns/walls.c): N x N
+ * cells, on the CPU, one rank a flow, viscous. Fields are sampled at the centres of n x n cells, point
+ * i at 2 pi (i + 1/2) / n, n a divisor of N; or, n = N + 1, at all nodes, point i at 2 pi i / N. */
 #ifndef FLEXHPC_DNS_H
 #define FLEXHPC_DNS_H
 
@@ -21,10 +25,12 @@ typedef struct fx_dns fx_dns;
 
 typedef struct fx_dns_options {
     int64_t grid;        /* N: even, divisible by the ranks */
-    int64_t output_grid; /* of fx_dns_sample; 0: N; smaller: spectral truncation */
+    int64_t output_grid; /* n of fx_dns_sample; 0: N; smaller: spectral truncation */
     double viscosity;    /* nu = 1 / Re; 0: inviscid */
     double courant;      /* dt <= courant (2 pi / N) / max(|u| + |v|); stable to about 1.3 */
     double mean_flow[2]; /* U, V */
+    bool walls;          /* between no-slip walls; dt <= 0.28 (2 pi / N)^2 / nu as well */
+    double lid;          /* of those, the one at y = 2 pi moves along x with this velocity */
     fx_exec *exec;       /* where it is solved; outlives the flow; NULL: the CPU */
 } fx_dns_options;
 
@@ -46,11 +52,13 @@ fx_status fx_dns_create(fx_dns **out, fx_comm *comm, const fx_dns_options *optio
 void fx_dns_free(fx_dns **dns);
 
 /* Starts at t = 0 from random phases and the spectrum E(k) = c k^4 exp(-(k / 10)^2): one seed is one
- * physical field, at any resolution and number of ranks. Collective. */
+ * physical field, at any resolution and number of ranks. Between walls it is that field's stream
+ * function, brought to zero in value and slope towards the walls: E is about 0.38 instead of 0.48.
+ * Collective. */
 fx_status fx_dns_start_random(fx_dns *dns, uint64_t seed);
 
-/* Starts at t = 0 from w, (N / ranks, N), its mean and the modes beyond the 2/3 rule left out.
- * Collective. */
+/* Starts at t = 0 from w, (N / ranks, N), its mean and the modes beyond the 2/3 rule left out; between
+ * walls from that at the inner nodes, i, j = 1 .. N - 1. Collective. */
 fx_status fx_dns_start(fx_dns *dns, const double *w);
 
 /* One step, of the largest equal parts of the time left that the Courant number allows; `until` is met
@@ -58,7 +66,8 @@ fx_status fx_dns_start(fx_dns *dns, const double *w);
 fx_status fx_dns_step(fx_dns *dns, double until);
 
 /* Steps until `until`, looking at the flow now and then and at the end: FX_EVALUE, naming Re and time,
- * when max |w| is above 1.1 times the largest of the start, energy rises, or something is not finite.
+ * when max |w| is above 1.1 times the largest of the start (not between walls, which make vorticity),
+ * energy rises (but under a moving wall), or something is not finite.
  * `state`, if not NULL, is the flow at the end. Collective. */
 fx_status fx_dns_advance(fx_dns *dns, double until, fx_dns_state *state);
 

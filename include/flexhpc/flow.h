@@ -1,6 +1,7 @@
 /* flow.h: what a backend does with the arrays of the solver of two-dimensional turbulence.
  * src/dns/solver.c decides time, steps and what is refused; src/dns/flow.c (cpu) and cuda/flow.cu hold
- * the modes of w and compute with them. Formulas: solver.c. Includes backend.h. */
+ * the modes of w and compute with them, src/dns/walls.c its values between walls. Formulas: solver.c,
+ * walls.c. Includes backend.h. */
 #ifndef FLEXHPC_FLOW_H
 #define FLEXHPC_FLOW_H
 
@@ -43,9 +44,10 @@ void fx_random_vorticity(const fx_modes *m, uint64_t seed, fx_complex *w);
 typedef enum fx_dns_field { FX_DNS_U, FX_DNS_V, FX_DNS_W } fx_dns_field;
 
 typedef struct fx_flow_options {
-    int64_t grid, output_grid; /* N; n <= N of `sample` */
+    int64_t grid, output_grid; /* N; n of `sample`, <= N, or N + 1 between walls */
     double viscosity;          /* nu */
     double mean_flow[2];       /* U, V */
+    double lid;                /* between walls: velocity of the one at y = 2 pi */
 } fx_flow_options;
 
 /* Over the modes of the plane, and over the points of the grid. */
@@ -83,6 +85,7 @@ typedef struct fx_flow_ops {
 } fx_flow_ops;
 
 extern const fx_flow_ops fx_cpu_flow;
+extern const fx_flow_ops fx_walls_flow; /* src/dns/walls.c: between walls, on the CPU */
 
 #ifdef __cplusplus
 }

@@ -95,6 +95,8 @@ void fx_h5_abandon(fx_h5 **f);
 
 /* Attributes of the root (object "/") or of a dataset. */
 fx_status fx_h5_set_int(fx_h5 *f, const char *object, const char *name, int64_t value);
+fx_status fx_h5_set_ints(fx_h5 *f, const char *object, const char *name, const int64_t *values,
+                         int count);
 fx_status fx_h5_set_real(fx_h5 *f, const char *object, const char *name, double value);
 fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const char *value);
 bool fx_h5_has_attribute(fx_h5 *f, const char *object, const char *name);

@@ -1,7 +1,8 @@
 /* output.c: files of turbulence in the published layout, `{Re}_{n}_{n}_seed_{seed}.h5`:
  *   w (T, n, n) float32, or (T, 3, n, n) u, v, w; axes time, y, x; one snapshot a chunk
  *   time, energy, enstrophy, palinstrophy (T) float64
- *   attributes: what it was made from (settings_of), nu, steps, dt (the solver's mean step)
+ *   attributes: what it was made from (settings_of), nu, steps, dt (the solver's mean step); between
+ *   walls also `periodic` = {0, 0}, for y and x: absent, the domain is periodic along both
  * Snapshot i is the flow at start + i interval; what comes before is solved, not written. A file is
  * NAME.part until it is whole. */
 #include "flexhpc/dns.h"
@@ -80,6 +81,10 @@ static fx_status make_task(task *t, fx_comm *comm, const fx_config *c, double re
                "generate.grid, generate.output_grid: %lld and %lld, both must be even",
                (long long)c->generate_grid, (long long)t->grid);
     FX_REQUIRE(
+        !c->generate_walls || c->generate_grid % t->grid == 0, FX_ECONFIG,
+        "generate.output_grid: %lld does not divide generate.grid, %lld, as between walls it must",
+        (long long)t->grid, (long long)c->generate_grid);
+    FX_REQUIRE(
         c->generate_grid % comm->size == 0 && t->grid % comm->size == 0, FX_ECONFIG,
         "generate.grid, generate.output_grid: %lld and %lld rows do not divide over the %d ranks "
         "that share one solve",
@@ -88,6 +93,20 @@ static fx_status make_task(task *t, fx_comm *comm, const fx_config *c, double re
     FX_TRY(fx_path(t->path, "%s/%.12g_%lld_%lld_seed_%lld.h5", c->generate_path, reynolds,
                    (long long)t->grid, (long long)t->grid, (long long)c->generate_seed));
     return fx_path(t->part, "%s.part", t->path);
+}
+
+/* Refuses a file with walls where none are wanted, and one without where they are. Local. */
+static fx_status check_walls(const task *t, fx_h5 *file)
+{
+    double axes[2] = {1, 1};
+    int count = 2;
+    if (fx_h5_has_attribute(file, "/", "periodic"))
+        FX_TRY(fx_h5_get_reals(file, "/", "periodic", axes, 2, &count));
+    const bool walls = count == 2 && axes[0] == 0 && axes[1] == 0;
+    FX_REQUIRE(walls == t->config->generate_walls, FX_ECONFIG,
+               "%s: is there already %s walls: move it away, or choose another generate.path", t->path,
+               walls ? "with" : "without");
+    return FX_OK;
 }
 
 /* Is the file there already? `made` is then read from it. FX_ECONFIG when it is another one. Local. */
@@ -112,6 +131,7 @@ static fx_status find_made(const task *t, fx_dns_made *made)
                         "another generate.path",
                         t->path, settings[i].name, value, settings[i].value);
     }
+    FX_TRY_DONE(check_walls(t, file));
     double steps = 0;
     FX_TRY_DONE(fx_h5_get_real(file, "/", "steps", &steps));
     FX_TRY_DONE(fx_h5_get_real(file, "/", "resolution", &made->resolution));
@@ -245,8 +265,14 @@ static fx_status finish_file(task *t, const fx_dns_made *made)
     FX_TRY(fx_h5_set_real(t->file, "/", "steps", steps));
     FX_TRY(fx_h5_set_real(t->file, "/", "dt", steps > 0 ? made->last.time / steps : 0));
     FX_TRY(fx_h5_set_real(t->file, "/", "resolution", made->resolution));
-    FX_TRY(
-        fx_h5_set_text(t->file, "/", "scheme", "pseudo-spectral, 2/3 rule, integrating factor, RK4"));
+    if (t->config->generate_walls) {
+        FX_TRY(fx_h5_set_ints(t->file, "/", "periodic", (const int64_t[]){0, 0}, 2));
+        FX_TRY(fx_h5_set_text(t->file, "/", "points", "cell centres, (i + 1/2) 2 pi / n"));
+        FX_TRY(fx_h5_set_text(t->file, "/", "scheme",
+                              "no-slip walls: vorticity and stream function, Arakawa, Thom, RK4"));
+    } else
+        FX_TRY(fx_h5_set_text(t->file, "/", "scheme",
+                              "pseudo-spectral, 2/3 rule, integrating factor, RK4"));
     const int64_t zero = 0, mine = t->comm->rank == 0 ? t->snapshots : 0;
     FX_TRY(fx_h5_write(t->file, "time", &zero, &mine, FX_H5_F64, t->time));
     FX_TRY(fx_h5_write(t->file, "energy", &zero, &mine, FX_H5_F64, t->energy));
@@ -286,6 +312,7 @@ fx_status fx_dns_generate(fx_comm *comm, fx_exec *exec, const fx_config *config,
                                     .output_grid = config->generate_output_grid,
                                     .viscosity = 1 / reynolds,
                                     .courant = config->generate_cfl,
+                                    .walls = config->generate_walls,
                                     .exec = exec};
     FX_TRY(fx_dns_create(&t.dns, comm, &options));
     FX_TRY_DONE(fx_agree(comm, allocate(&t)));
@@ -303,85 +330,5 @@ done:
     fx_free(t.energy);
     fx_free(t.enstrophy);
     fx_free(t.palinstrophy);
-    return status;
-}
-
-static void print_table(const fx_config *c, const fx_dns_made *made, int count)
-{
-    const int64_t n = c->generate_output_grid ? c->generate_output_grid : c->generate_grid;
-    fx_log(FX_INFO, "%10s %7s %9s %9s %8s %9s %9s %9s", "Re", "grid", "snapshots", "k_max/k_d", "steps",
-           "seconds", "E(end)", "Z(end)");
-    for (int i = 0; i < count; i++) {
-        char seconds[16] = "on disk";
-        if (!made[i].reused) snprintf(seconds, sizeof seconds, "%.1f", made[i].seconds);
-        fx_log(FX_INFO, "%10.12g %7lld %9lld %9.2f %8lld %9s %9.5f %9.4f", made[i].reynolds,
-               (long long)n, (long long)c->generate_snapshots, made[i].resolution,
-               (long long)made[i].steps, seconds, made[i].last.energy, made[i].last.enstrophy);
-    }
-}
-
-/* Whole files, dealt out to the ranks: `mine` gets those of this rank. Local. */
-static fx_status generate_dealt(fx_comm *comm, fx_exec *exec, const fx_config *config,
-                                fx_dns_made *mine)
-{
-    const fx_list *list = &config->generate_reynolds;
-    for (int i = comm->rank; i < list->count; i += comm->size)
-        FX_TRY(fx_dns_generate(fx_comm_self(), exec, config, list->value[i], &mine[i]));
-    return FX_OK;
-}
-
-/* The backend that the flows are solved on. Collective. */
-static fx_status open_backend(fx_comm *comm, const fx_config *config, fx_exec **out)
-{
-    const fx_backend *backend = NULL;
-    const int files = config->generate_reynolds.count;
-    const fx_exec_options options = {.comm = comm, .threads = (int)config->run_threads};
-    char text[256];
-    FX_TRY(fx_backend_configured(comm, config, &backend));
-    FX_REQUIRE(
-        backend->flow->shared || files >= comm->size, FX_ECONFIG,
-        "generate.reynolds: %d files for %d ranks: on backend %s each file is one rank's, so start "
-        "no more ranks than files",
-        files, comm->size, backend->name);
-    FX_TRY(fx_agree(comm, backend->open(&options, out)));
-    FX_TRY(fx_agree(comm, backend->describe(*out, text, sizeof text)));
-    fx_log(FX_INFO, "backend %s", text);
-    return FX_OK;
-}
-
-fx_status fx_dns_generate_all(fx_comm *comm, const fx_config *config)
-{
-    const fx_list *list = &config->generate_reynolds;
-    for (int i = 0; i < list->count; i++)
-        for (int k = 0; k < i; k++)
-            FX_REQUIRE(list->value[i] != list->value[k], FX_ECONFIG,
-                       "generate.reynolds: %.12g is there twice", list->value[i]);
-    FX_REQUIRE(list->count > 0, FX_ECONFIG, "generate.reynolds: empty, nothing to solve");
-
-    fx_dns_made mine[FX_LIST_MAX] = {{0}}, made[FX_LIST_MAX] = {{0}}, *all = NULL;
-    fx_lock *lock = NULL;
-    fx_exec *exec = NULL;
-    fx_status status = FX_OK;
-    FX_TRY_DONE(open_backend(comm, config, &exec));
-    if (comm->rank == 0 && config->generate_path[0]) {
-        status = fx_make_dirs(config->generate_path);
-        if (status == FX_OK) status = fx_lock_take(config->generate_path, &lock);
-    }
-    FX_TRY_DONE(fx_agree(comm, status));
-    if (list->count < comm->size) {
-        for (int i = 0; i < list->count; i++)
-            FX_TRY_DONE(fx_dns_generate(comm, exec, config, list->value[i], &made[i]));
-    } else {
-        FX_TRY_DONE(fx_agree(comm, FX_ALLOC(all, (int64_t)comm->size * FX_LIST_MAX)));
-        FX_TRY_DONE(fx_agree(comm, generate_dealt(comm, exec, config, mine)));
-        FX_TRY_DONE(comm->ops->all_gather(comm, mine, sizeof mine, all));
-        for (int i = 0; i < list->count; i++)
-            made[i] = all[(i % comm->size) * FX_LIST_MAX + i];
-    }
-    print_table(config, made, list->count);
-done:
-    fx_lock_release(&lock);
-    if (exec) exec->backend->close(&exec);
-    fx_free(all);
     return status;
 }

@@ -219,11 +219,12 @@ static hid_t open_attribute(const fx_h5 *f, const char *object, const char *name
                : H5I_INVALID_HID;
 }
 
+/* `count` values; 0: one, a scalar. */
 static fx_status set_attribute(fx_h5 *f, const char *object, const char *name, hid_t stored,
-                               hid_t memory, const void *value)
+                               hid_t memory, const void *value, hsize_t count)
 {
     fx_h5_enter_shared(f);
-    const hid_t space = H5Screate(H5S_SCALAR);
+    const hid_t space = count ? H5Screate_simple(1, &count, NULL) : H5Screate(H5S_SCALAR);
     const hid_t a =
         H5Acreate_by_name(f->file, object, name, stored, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     const bool written = a >= 0 && H5Awrite(a, memory, value) >= 0;
@@ -236,12 +237,18 @@ static fx_status set_attribute(fx_h5 *f, const char *object, const char *name, h
 
 fx_status fx_h5_set_int(fx_h5 *f, const char *object, const char *name, int64_t value)
 {
-    return set_attribute(f, object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+    return set_attribute(f, object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value, 0);
+}
+
+fx_status fx_h5_set_ints(fx_h5 *f, const char *object, const char *name, const int64_t *values,
+                         int count)
+{
+    return set_attribute(f, object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, values, (hsize_t)count);
 }
 
 fx_status fx_h5_set_real(fx_h5 *f, const char *object, const char *name, double value)
 {
-    return set_attribute(f, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
+    return set_attribute(f, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value, 0);
 }
 
 fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const char *value)
@@ -251,7 +258,7 @@ fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const c
     H5Tset_size(type, strlen(value) + 1);
     H5Tset_cset(type, H5T_CSET_UTF8);
     fx_h5_leave();
-    const fx_status status = set_attribute(f, object, name, type, type, value);
+    const fx_status status = set_attribute(f, object, name, type, type, value, 0);
     fx_h5_enter();
     H5Tclose(type);
     fx_h5_leave();

@@ -80,8 +80,11 @@ static void check_file(const fx_config *c, double re)
     for (int i = 0; i < 4; i++)
         ok(fx_h5_read(file, names[i], NULL, NULL, FX_H5_F64, series[i]));
 
-    const fx_dns_options options = {
-        .grid = GRID, .output_grid = OUT, .viscosity = 1 / re, .courant = 0.6};
+    const fx_dns_options options = {.grid = GRID,
+                                    .output_grid = OUT,
+                                    .viscosity = 1 / re,
+                                    .courant = 0.6,
+                                    .walls = c->generate_walls};
     fx_dns *dns = NULL;
     ok(fx_dns_create(&dns, fx_comm_self(), &options));
     ok(fx_dns_start_random(dns, 4));
@@ -107,6 +110,13 @@ static void check_file(const fx_config *c, double re)
     assert_true(value == re);
     ok(fx_h5_get_real(file, "/", "nu", &value));
     assert_true(fabs(value * re - 1) < 1e-15);
+    assert_int_equal(fx_h5_has_attribute(file, "/", "periodic"), c->generate_walls);
+    if (c->generate_walls) {
+        double axes[2] = {1, 1};
+        int count = 0;
+        ok(fx_h5_get_reals(file, "/", "periodic", axes, 2, &count));
+        assert_true(count == 2 && axes[0] == 0 && axes[1] == 0);
+    }
     fx_dns_free(&dns);
     fx_free(w);
     fx_free(expected);
@@ -180,6 +190,48 @@ static void one_file_is_shared(void **state)
     out_of_the_folder();
 }
 
+static void refuse(const fx_config *c, fx_status code, const char *word)
+{
+    assert_int_equal(fx_dns_generate_all(world, c), code);
+    if (!strstr(fx_error_message(), word)) fail_msg("no '%s' in: %s", word, fx_error_message());
+    ok(world->ops->barrier(world));
+}
+
+/* Files of flows between walls: what is in them, that they are not taken for periodic ones nor those
+ * for them, and that neither ranks nor a GPU share one. */
+static void files_with_walls(void **state)
+{
+    (void)state;
+    enum { CUDA = 2 };
+    fx_config c = settings();
+    in_a_new_folder(&c, "walls");
+    c.generate_walls = true;
+    if (world->size > c.generate_reynolds.count) {
+        refuse(&c, FX_ECONFIG, "between walls each file is one rank's");
+        c.generate_reynolds = (fx_list){.count = 4, .value = {100, 250.5, 400, 50}};
+    }
+    ok(fx_dns_generate_all(world, &c));
+    for (int i = 0; i < c.generate_reynolds.count; i++)
+        check_file(&c, c.generate_reynolds.value[i]);
+    ok(fx_dns_generate_all(world, &c)); /* reused */
+    c.generate_walls = false;
+    refuse(&c, FX_ECONFIG, "there already with walls");
+    in_a_new_folder(&c, "none");
+    ok(fx_dns_generate_all(world, &c));
+    c.generate_walls = true;
+    refuse(&c, FX_ECONFIG, "there already without walls");
+    out_of_the_folder();
+
+    in_a_new_folder(&c, "odd");
+    c.generate_output_grid = COARSE; /* of 64 */
+    refuse(&c, FX_ECONFIG, "48 does not divide generate.grid, 64");
+    c.generate_output_grid = OUT;
+    c.backend = CUDA;
+    refuse(&c, FX_ECONFIG, "backend cuda has no solver between walls");
+    out_of_the_folder();
+    out_of_the_folder();
+}
+
 static void a_blow_up_leaves_nothing(void **state)
 {
     (void)state;
@@ -200,13 +252,6 @@ static void a_blow_up_leaves_nothing(void **state)
     path_of(path, 1e6, COARSE, ".part");
     assert_false(fx_file_exists(path));
     out_of_the_folder();
-}
-
-static void refuse(const fx_config *c, fx_status code, const char *word)
-{
-    assert_int_equal(fx_dns_generate_all(world, c), code);
-    if (!strstr(fx_error_message(), word)) fail_msg("no '%s' in: %s", word, fx_error_message());
-    ok(world->ops->barrier(world));
 }
 
 static void what_cannot_be_made_is_refused(void **state)
@@ -252,6 +297,9 @@ static int write_samples(const char *into)
     c.generate_velocity = true;
     c.generate_reynolds = (fx_list){.count = 1, .value = {50}};
     if (status == FX_OK) status = fx_dns_generate_all(fx_comm_self(), &c);
+    c.generate_walls = true;
+    c.generate_reynolds.value[0] = 60;
+    if (status == FX_OK) status = fx_dns_generate_all(fx_comm_self(), &c);
     if (status != FX_OK) fprintf(stderr, "%s\n", fx_error_message());
     return status != FX_OK;
 }
@@ -268,6 +316,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_files_are_dealt_out),
         cmocka_unit_test(one_file_is_shared),
+        cmocka_unit_test(files_with_walls),
         cmocka_unit_test(a_blow_up_leaves_nothing),
         cmocka_unit_test(what_cannot_be_made_is_refused),
     };

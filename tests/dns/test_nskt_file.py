@@ -19,7 +19,7 @@ program = os.path.join(os.environ["FX_BINARY_DIR"], "tests", "test_dns_output")
 with tempfile.TemporaryDirectory() as folder:
     subprocess.run([program, folder], check=True, stdout=subprocess.DEVNULL)
     names = sorted(n for n in os.listdir(folder) if n.endswith(".h5"))
-    assert names == [f"{re}_32_32_seed_4.h5" for re in ("100", "250.5", "400", "50")], names
+    assert names == [f"{re}_32_32_seed_4.h5" for re in ("100", "250.5", "400", "50", "60")], names
 
     with h5py.File(os.path.join(folder, names[0]), "r", libver="latest", swmr=True) as f:
         w = f["w"]
@@ -41,4 +41,8 @@ with tempfile.TemporaryDirectory() as folder:
         rms = np.sqrt((w**2).mean())
         assert np.abs(dx(v) - dy(u) - w).max() < 1e-4 * rms
         assert np.abs(dx(u) + dy(v)).max() < 1e-4 * rms
+    with h5py.File(os.path.join(folder, names[4]), "r") as f:  # between walls: at cell centres
+        assert list(f.attrs["periodic"]) == [0, 0] and f["w"].shape == (3, 3, 32, 32)
+        u, v, w = f["w"][-1].astype(float)
+        assert abs(u[0]).max() < 0.5 * abs(u[8]).max() and abs(v[:, 0]).max() < 0.5 * abs(v[:, 8]).max()
 print("h5py and NumPy agree with", len(names), "files")
