@@ -25,7 +25,9 @@ static fx_status record(fx_exec *exec, fx_params *params, int64_t count, int sum
     fx_tensor *slab = fx_input(g, "slab", 1, FX_DIMS(sums * count));
     for (int i = 0; i < sums; i++) {
         const fx_attrs attrs = {.reduce = {.offset = i * count, .count = count, .bf16 = bf16}};
-        fx_record(g, FX_OP_all_reduce, "sum", attrs, &slab, 1);
+        const fx_node *sum = fx_record(g, FX_OP_all_reduce, "sum", attrs, &slab, 1);
+        if (sum)
+            fx_keep(g, sum->out[0]); /* in bf16: nobody reads it, but it is in flight until the join */
     }
     fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
     return fx_program_create(exec, &g, false, out);

@@ -3,7 +3,7 @@
 # so every op's time is what `launches` counts that it starts, and rates follow from sizes. On 2 ranks there is a sum as well.
 # Planted and caught: in clock.c an entry's event left out, entries not waited for; in profile.c shares of the host's time, all steps'
 # seconds for one's, an entry's two limits added; in limits.c a copy counted once, twice the time; in bench_gpu.c precisions
-# exchanged (by the line on the backend), the bus's factor upside down.
+# exchanged (by the line on the backend), the bus's factor upside down. Caught: bf16 sums of a queue in the same memory.
 # Run: standin only
 # Run: timeout 300
 set -euo pipefail
@@ -19,6 +19,9 @@ bench: {steps: 2, warmup: 0, matrix: 64, copy: 1}
 YAML
 "$FLEXHPC" bench gpu tiny.yaml --json one.json >one.txt
 mpiexec -n 2 "$FLEXHPC" bench gpu tiny.yaml --json two.json >two.txt
+# Sums in a queue, rounded: the stand-in ends a program in which one is rounded into what another still sends.
+mpiexec -n 2 "$FLEXHPC" bench comm tiny.yaml --set backend=cuda --set train.reduce_type=bf16 >comm.txt
+[ "$(wc -l <comm.txt)" -eq 9 ]
 # Matrices so large that some entries are bound by products and some by memory.
 "$FLEXHPC" profile tiny.yaml --backend cuda --set bench.matrix=256 --out trace.json >profile.txt
 "$FLEXHPC" plan tiny.yaml --set backend=cuda --out nodes.txt >plan.txt
