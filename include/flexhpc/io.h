@@ -119,7 +119,8 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
  * which become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */
 fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales);
 
-bool fx_h5_exists(fx_h5 *f, const char *name); /* a dataset or group, with no link on the way */
+/* A dataset or group of this name, or a link on the way, which is refused when it is read. Local. */
+bool fx_h5_exists(fx_h5 *f, const char *name);
 /* Type is the nearest of ours: a float of up to 4 bytes is FX_H5_F32. FX_EIO when it holds no numbers.
  * Local. */
 fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out);

@@ -62,6 +62,7 @@ static fx_status describe(fx_source *s, const fx_config *config)
                s->key, (long long)s->info.snapshots, (long long)s->channels, (long long)s->info.height,
                (long long)s->info.width);
     FX_TRY(fx_source_take_channel(s, config, s->channels - 1));
+    FX_TRY(fx_source_no_scalars(s, config));
     s->info.periodic[0] = s->info.periodic[1] = true;
     FX_TRY(read_attributes(s, &run));
     return fx_source_take_runs(s, run);

@@ -11,8 +11,9 @@
 #include "flexhpc/mem.h"
 #include "shape.h"
 
-/* In the order in which a file is tried. */
-static const fx_source_format *const formats[] = {&fx_format_nskt, &fx_format_well};
+/* In the order in which a file is tried, and of source.format. */
+static const fx_source_format *const formats[] = {&fx_format_nskt, &fx_format_well, &fx_format_pdebench,
+                                                  &fx_format_minflex, &fx_format_superbench};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* As source.format and source.periodic number their words. */
@@ -134,6 +135,15 @@ bool fx_is_number(const char *text, double *number)
     char *end = NULL;
     *number = strtod(text, &end);
     return end != text && *end == '\0';
+}
+
+fx_status fx_source_no_scalars(const fx_source *s, const fx_config *config)
+{
+    double number;
+    const char *wanted = config->source_condition;
+    FX_REQUIRE(!wanted[0] || fx_is_number(wanted, &number), FX_ECONFIG,
+               "source.condition: %s: the format has no scalars, so none named %s", s->path, wanted);
+    return FX_OK;
 }
 
 /* ---- Opening. */

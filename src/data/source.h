@@ -31,7 +31,8 @@ typedef struct fx_source_format {
     fx_status (*describe)(fx_source *source, const fx_config *config);
 } fx_source_format;
 
-extern const fx_source_format fx_format_nskt, fx_format_well;
+extern const fx_source_format fx_format_nskt, fx_format_well, fx_format_pdebench, fx_format_minflex,
+    fx_format_superbench;
 
 /* The dataset and its axes: `layouts` (NULL-terminated) holds one text a possible rank, "tcyx". Sets
  * snapshots, height, width, channels and runs; FX_EVALUE when none fits, or it holds no floats. */
@@ -49,6 +50,9 @@ fx_status fx_source_take_times(fx_source *source, const char *key);
 
 /* The condition that a scalar of the file gives: `value` of all runs, or one each. */
 void fx_source_set_condition(fx_source *source, const double *value, int64_t values);
+
+/* For formats without scalars: FX_ECONFIG when source.condition names one. */
+fx_status fx_source_no_scalars(const fx_source *source, const fx_config *config);
 
 /* Whether a text is a number, and which. */
 bool fx_is_number(const char *text, double *number);

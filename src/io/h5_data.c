@@ -99,8 +99,17 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
 
 bool fx_h5_exists(fx_h5 *f, const char *name)
 {
+    char part[FX_PATH_MAX];
+    bool exists = fx_path(part, "%s", name) == FX_OK;
     fx_h5_enter();
-    const bool exists = fx_h5_check_path(f, name) == FX_OK;
+    for (char *slash = strchr(part + 1, '/'); exists; slash = strchr(slash + 1, '/')) {
+        H5L_info_t info;
+        if (slash) *slash = '\0';
+        exists = H5Lexists(f->file, part, H5P_DEFAULT) > 0 &&
+                 H5Lget_info(f->file, part, &info, H5P_DEFAULT) >= 0;
+        if (!slash || !exists || info.type != H5L_TYPE_HARD) break;
+        *slash = '/';
+    }
     fx_error_clear();
     H5Eclear2(H5E_DEFAULT);
     fx_h5_leave();

@@ -39,10 +39,10 @@ def sets(keys):
     return [word for key, value in keys.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
 
 
-def pack(*files, out="pack", **keys):
+def pack(*files, out="pack", patch=PATCH, **keys):
     """Packs files, with keys such as source__channel=1; returns the manifest."""
     shutil.rmtree(out, ignore_errors=True)
-    run("pack", *files, "--out", out, "--patch", PATCH, *sets({"pack__strata": 4, "pack__shard_patches": 2, **keys}))
+    run("pack", *files, "--out", out, "--patch", patch, *sets({"pack__strata": 4, "pack__shard_patches": 2, **keys}))
     with open(f"{out}/manifest.json") as text:
         return json.load(text)
 
@@ -57,16 +57,16 @@ def patches(manifest, out="pack"):
 
 def compare(manifest, field, out="pack"):
     """Every patch is the tile of field(source), (T, H, W), that its number says; returns how many there are."""
-    count = 0
+    count, side = 0, manifest["patch"]
     for source, tile, got in patches(manifest, out):
         whole = field(source)
         T, H, W = whole.shape
         assert (source["snapshots"], source["height"], source["width"]) == (T, H, W), (source, whole.shape)
-        row, column = tile // (W // PATCH) * PATCH, tile % (W // PATCH) * PATCH
-        want = whole[:, row:row + PATCH, column:column + PATCH]
+        row, column = tile // (W // side) * side, tile % (W // side) * side
+        want = whole[:, row:row + side, column:column + side]
         assert got.shape == want.shape and (got == want).all(), (source, tile, np.abs(got - want).max())
         count += 1
-    tiles = sum(s["height"] // PATCH * (s["width"] // PATCH) for s in manifest["sources"])
+    tiles = sum(s["height"] // side * (s["width"] // side) for s in manifest["sources"])
     assert count == tiles > 0, (count, tiles)
     return count
 
@@ -76,7 +76,7 @@ def refused(text, *files, code=1, **keys):
     shutil.rmtree("refused", ignore_errors=True)
     done = run("pack", *files, "--out", "refused", "--patch", PATCH, *sets(keys), code=code)
     lines = [line for line in done.stderr.splitlines() if line.startswith("flexhpc: ")]
-    assert len(lines) == 1 and text in lines[0] and os.path.basename(str(files[0])) in lines[0], done.stderr
+    assert len(lines) == 1 and text in lines[0] and os.path.basename(str(files[0])) in lines[0], f"not \"{text}\": {done.stderr}"
     assert not os.path.exists("refused/manifest.json")
 
 

@@ -188,7 +188,7 @@ def leave(f):
     f["t0_fields"] = h5py.ExternalLink(os.path.abspath(path), "t0_fields")
 
 
-damage(path, [("no format that is known here", leave), ("t0_fields: is a link", leave, {"source__format": "well"})])
+damage(path, [("t0_fields: is a link, refused", leave), ("no format that is known here", lambda f: f.move("t0_fields", "t"))])
 with open("cut.hdf5", "wb") as cut, open(path, "rb") as whole:
     cut.write(whole.read()[:3000])
 refused("truncated", "cut.hdf5")
