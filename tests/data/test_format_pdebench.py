@@ -126,7 +126,7 @@ links(path, "velocity")
 with open(path, "rb") as file:
     whole = file.read()
 mine = struct.pack("<3I", 4, 0x105, bytes_)
-assert whole.count(mine) == 1
+assert mine in whole
 with open("lying.h5", "wb") as file:
     file.write(whole.replace(mine, struct.pack("<3I", 4, 0x105, bytes_ - 4)))
 refused("velocity: has LZF of another size than its chunks", "lying.h5")
