@@ -19,7 +19,7 @@ template <int WIDTH> struct blocks {
 
 template <int WIDTH, int CELL, typename T>
 FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::FORWARD)
-    normalise(view<T> v, work w, int *counters, float2 *parts, float *mean, float *rstd,
+    normalise(view<T> v, work w, int *counters, float2 *parts, float *mean, float *rstd, float *level,
               const fx_step *step, T *y)
 {
     FX_SHARED(bytes);
@@ -29,7 +29,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::FORWARD)
         moments<WIDTH>(v, w, i, (float *)bytes, parts);
         fx_block_raise(i.done);
     } else if (i.kind == FOLD) {
-        statistics(v, w, i, (double2 *)bytes, parts, mean, rstd);
+        statistics(v, w, i, (double2 *)bytes, parts, mean, rstd, level);
         fx_block_raise(i.done + 1);
     } else {
         write_y<WIDTH, CELL>(v, w, i, mean, rstd, fx_mask_of(v.masked, step), y);
@@ -39,7 +39,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::FORWARD)
 template <int WIDTH, int CELL, typename T>
 FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::BACKWARD)
     differentiate(view<T> v, work w, int *counters, scratch at, const float *mean, const float *rstd,
-                  const fx_step *step, const T *dy, gradients<T> to)
+                  const float *level, const fx_step *step, const T *dy, gradients<T> to)
 {
     FX_SHARED(bytes);
     const item i = take(v, w, counters, bytes);
@@ -54,7 +54,7 @@ FX_KERNEL void FX_BOUNDS(THREADS, blocks<WIDTH>::BACKWARD)
     } else if (i.kind == SECOND) {
         write_dx<WIDTH, CELL>(v, w, i, mean, rstd, at.terms, fx_mask_of(v.masked, step), dy, to);
     } else if (i.index < w.sums) {
-        parameter_gradients(v, (int64_t)i.index * THREADS + fx_thread(), at.sums, to);
+        parameter_gradients(v, (int64_t)i.index * THREADS + fx_thread(), at, rstd, level, to);
     } else {
         modulation_gradient(v, (int64_t)(i.index - w.sums) * THREADS + fx_thread(), at.sums, to);
     }
@@ -66,14 +66,15 @@ template <typename T, int WIDTH> static fx_status forward_by(fx_exec *exec, cons
     const work w = work_of(v, false, true);
     const unsigned grid = (unsigned)blocks_of(v, w);
     float2 *parts = scratch_of(exec, v, false).parts;
-    float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]);
+    float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]),
+          *level = fx_f32(n->saved[LEVEL]);
     T *y = fx_data<T>(n->out[0]);
     if (v.pool)
         FX_LAUNCH(exec, n, (normalise<WIDTH, SQUARE, T>), grid, THREADS, shared_bytes(v, w, WIDTH), v,
-                  w, fx_cuda_counters(exec), parts, mean, rstd, fx_cuda_step(exec), y);
+                  w, fx_cuda_counters(exec), parts, mean, rstd, level, fx_cuda_step(exec), y);
     else
         FX_LAUNCH(exec, n, (normalise<WIDTH, 1, T>), grid, THREADS, shared_bytes(v, w, WIDTH), v, w,
-                  fx_cuda_counters(exec), parts, mean, rstd, fx_cuda_step(exec), y);
+                  fx_cuda_counters(exec), parts, mean, rstd, level, fx_cuda_step(exec), y);
     return FX_OK;
 }
 
@@ -85,7 +86,7 @@ static bool wants(const fx_node *n, int input)
 template <typename T> static work backward_work(const fx_node *n, const view<T> &v)
 {
     work w = work_of(v, true, wants(n, X) || wants(n, X2));
-    if (wants(n, GAMMA) || wants(n, BETA)) w.sums = (int)fx_grid(v.C, THREADS);
+    if (wants(n, GAMMA) || wants(n, BETA) || wants(n, BIAS)) w.sums = (int)fx_grid(v.C, THREADS);
     if (wants(n, MOD)) w.modulations = (int)fx_grid((int64_t)v.M * v.C, THREADS);
     return w;
 }
@@ -97,22 +98,25 @@ template <typename T, int WIDTH> static fx_status backward_by(fx_exec *exec, con
     const unsigned grid = (unsigned)blocks_of(v, w);
     if (w.seconds + w.sums + w.modulations == 0) return FX_OK;
     const scratch at = scratch_of(exec, v, true);
-    const float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]);
+    const float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]),
+                *level = fx_f32(n->saved[LEVEL]);
     const T *dy = fx_data<T>(n->dout[0]);
     const gradients<T> to = {{fx_data<T>(n->din[X]), fx_data<T>(n->din[X2])},
                              fx_data<T>(n->din[MOD]),
                              fx_f32(n->din[GAMMA]),
                              fx_f32(n->din[BETA]),
+                             fx_f32(n->din[BIAS]),
                              {fx_adds(n, X), fx_adds(n, X2)},
                              fx_adds(n, MOD),
                              fx_adds(n, GAMMA),
-                             fx_adds(n, BETA)};
+                             fx_adds(n, BETA),
+                             fx_adds(n, BIAS)};
     if (v.pool)
         FX_LAUNCH(exec, n, (differentiate<WIDTH, SQUARE, T>), grid, THREADS, shared_bytes(v, w, WIDTH),
-                  v, w, fx_cuda_counters(exec), at, mean, rstd, fx_cuda_step(exec), dy, to);
+                  v, w, fx_cuda_counters(exec), at, mean, rstd, level, fx_cuda_step(exec), dy, to);
     else
         FX_LAUNCH(exec, n, (differentiate<WIDTH, 1, T>), grid, THREADS, shared_bytes(v, w, WIDTH), v, w,
-                  fx_cuda_counters(exec), at, mean, rstd, fx_cuda_step(exec), dy, to);
+                  fx_cuda_counters(exec), at, mean, rstd, level, fx_cuda_step(exec), dy, to);
     return FX_OK;
 }
 

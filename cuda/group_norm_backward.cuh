@@ -81,8 +81,8 @@ FX_DEVICE void group_terms(const view<T> &v, const work &w, const item &i, doubl
 
 template <typename T> struct gradients {
     T *dx[2], *dmod; /* NULL: not wanted, as below */
-    float *dgamma, *dbeta;
-    bool adds[2], adds_mod, adds_gamma, adds_beta;
+    float *dgamma, *dbeta, *dbias;
+    bool adds[2], adds_mod, adds_gamma, adds_beta, adds_bias;
 };
 
 template <int WIDTH, int CELL, typename T>
@@ -124,23 +124,31 @@ FX_DEVICE void write_dx(const view<T> &v, const work &w, const item &item, const
     }
 }
 
-/* dgamma = sum_b (1 + s) Q,  dbeta = sum_b (1 + s) S */
+/* dgamma = sum_b (1 + s) Q,  dbeta = sum_b (1 + s) S
+ * dbias = sum_b of the sums of dx, rstd A S - P rstd M1 - P rstd M2 LEVEL */
 template <typename T>
-FX_DEVICE void parameter_gradients(const view<T> &v, int64_t c, const double2 *sums,
-                                   const gradients<T> &to)
+FX_DEVICE void parameter_gradients(const view<T> &v, int64_t c, const scratch &at, const float *rstd,
+                                   const float *level, const gradients<T> &to)
 {
-    double gamma = 0, beta = 0;
+    double gamma = 0, beta = 0, bias = 0;
     if (c >= v.C) return;
     FX_UNROLL(8)
     for (int b = 0; b < v.B; b++) {
         const T *mod = modulation(v, b);
         const double scale = mod ? (double)(1.0f + fx_get(mod + c)) : 1.0;
-        const double2 own = sums[(int64_t)b * v.C + c];
+        const double2 own = at.sums[(int64_t)b * v.C + c];
         beta += scale * own.x;
         gamma += scale * own.y;
+        if (!to.dbias) continue;
+        const int64_t group = (int64_t)b * v.G + c / v.K;
+        const float2 term = at.terms[group];
+        const double r = (double)rstd[group], mean = (double)level[(int64_t)b * v.C + c];
+        bias += r * (double)fx_get(v.gamma + c) * scale * own.x -
+                v.P * ((double)term.x + (double)term.y * mean / r);
     }
     if (to.dgamma) fx_put(to.dgamma + c, (float)gamma, to.adds_gamma);
     if (to.dbeta) fx_put(to.dbeta + c, (float)beta, to.adds_beta);
+    if (to.dbias) fx_put(to.dbias + c, (float)bias, to.adds_bias);
 }
 
 /* ds = gamma Q + beta S and dt = S, summed over the samples that share a row of MOD. */

@@ -35,10 +35,10 @@ FX_DEVICE void moments(const view<T> &v, const work &w, const item &i, float *sh
         make_float2((float)(moved + all.x / count), (float)(all.y - all.x * all.x / count));
 }
 
-/* own: of each channel the mean, and the squares about it. */
+/* own: of each channel the mean, and the squares about it. level: NULL without BIAS. */
 template <typename T>
 FX_DEVICE void statistics(const view<T> &v, const work &w, const item &i, double2 *own,
-                          const float2 *parts, float *mean, float *rstd)
+                          const float2 *parts, float *mean, float *rstd, float *level)
 {
     const fold f = fold_of(v, w, i);
     const double P = v.P;
@@ -55,8 +55,9 @@ FX_DEVICE void statistics(const view<T> &v, const work &w, const item &i, double
         }
         sum = sum_of_team(f, sum);
         if (c < f.end && f.member == 0)
-            own[c - f.first] =
-                make_double2((double)x_at(v, i.b, 0, c) + sum.x / P, sum.y - sum.x * sum.x / P);
+            own[c - f.first] = make_double2((double)x_at(v, i.b, 0, c) +
+                                                (v.bias ? (double)fx_get(v.bias + c) : 0.0) + sum.x / P,
+                                            sum.y - sum.x * sum.x / P);
     }
     fx_sync();
     for (int c = f.first + fx_thread() * v.K; c < f.end; c += THREADS * v.K) {
@@ -67,8 +68,11 @@ FX_DEVICE void statistics(const view<T> &v, const work &w, const item &i, double
             m += of[k].x / v.K;
         for (int k = 0; k < v.K; k++)
             spread += of[k].y + P * (of[k].x - m) * (of[k].x - m);
+        const double r = 1 / sqrt(fmax(spread, 0.0) / (P * v.K) + (double)v.eps);
         mean[group] = (float)m;
-        rstd[group] = (float)(1 / sqrt(fmax(spread, 0.0) / (P * v.K) + (double)v.eps));
+        rstd[group] = (float)r;
+        for (int k = 0; level && k < v.K; k++)
+            level[(int64_t)i.b * v.C + c + k] = (float)((of[k].x - m) * r);
     }
 }
 

@@ -32,6 +32,9 @@ FX_DEVICE affine<WIDTH> affine_of(const view<T> &v, const place<T> &p, const flo
     float scale[WIDTH] = {0}, shift[WIDTH] = {0};
     int64_t group[WIDTH];
     groups_of<WIDTH>(v, p, group);
+    for (int k = 0; k < WIDTH; k++)
+        a.centre[k] = 0.0f;
+    if (v.bias) fx_get_all<WIDTH>(v.bias + p.c, a.centre);
     fx_get_all<WIDTH>(v.gamma + p.c, a.slope);
     fx_get_all<WIDTH>(v.beta + p.c, a.offset);
     if (const T *mod = modulation(v, p.b)) {
@@ -39,7 +42,7 @@ FX_DEVICE affine<WIDTH> affine_of(const view<T> &v, const place<T> &p, const flo
         fx_get_all<WIDTH>(mod + v.C + p.c, shift);
     }
     for (int k = 0; k < WIDTH; k++) {
-        a.centre[k] = mean[group[k]];
+        a.centre[k] = mean[group[k]] - a.centre[k];
         a.slope[k] = rstd[group[k]] * a.slope[k] * (1.0f + scale[k]);
         a.offset[k] = a.offset[k] * (1.0f + scale[k]) + shift[k];
     }

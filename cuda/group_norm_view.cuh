@@ -10,9 +10,9 @@
 #include "dropout.cuh"
 #include "launch.cuh"
 
-/* in[]: (B,H,W,C1), (C), (C), (M,2C): s then t, (B,H,W,C2). MOD and X2 may be NULL */
-enum { X, GAMMA, BETA, MOD, X2 };
-enum { MEAN, RSTD }; /* saved[]: (B,G) twice */
+/* in[]: (B,H,W,C1), (C), (C), (M,2C): s then t, (B,H,W,C2), (C). MOD, X2 and BIAS may be NULL */
+enum { X, GAMMA, BETA, MOD, X2, BIAS };
+enum { MEAN, RSTD, LEVEL }; /* saved[]: (B,G) twice; with BIAS (B,C), means of xhat */
 enum {
     THREADS = 128, /* of a block */
     COLUMNS = 16,  /* most of a block, as are the rows */
@@ -31,7 +31,7 @@ template <typename T> struct view {
     int width[2];             /* channels of the two sources */
     int band;                 /* channels that are worked on together: whole groups and vectors */
     int columns, rows, slabs; /* of a block; blocks that share a pixel */
-    const T *x[2], *gamma, *beta, *mod;
+    const T *x[2], *gamma, *beta, *mod, *bias;
     float eps;
     bool silu, pool;
     fx_masked masked;
@@ -74,8 +74,8 @@ template <typename T, int WIDTH> static view<T> view_of(const fx_node *n, bool b
     v.C = v.width[0] + v.width[1], v.G = (int)a->groups, v.K = v.C / v.G;
     v.M = n->in[MOD] ? (int)n->in[MOD]->dim[0] : 1;
     v.x[0] = fx_data<T>(n->in[X]), v.x[1] = fx_data<T>(n->in[X2]);
-    v.gamma = fx_data<T>(n->in[GAMMA]), v.beta = fx_data<T>(n->in[BETA]),
-    v.mod = fx_data<T>(n->in[MOD]);
+    v.gamma = fx_data<T>(n->in[GAMMA]), v.beta = fx_data<T>(n->in[BETA]);
+    v.mod = fx_data<T>(n->in[MOD]), v.bias = fx_data<T>(n->in[BIAS]);
     v.eps = a->eps, v.silu = a->silu, v.pool = a->pool, v.masked = fx_masked_of(n, a->dropout);
     v.band = band_of(v, WIDTH, backward);
     const int all = v.band / WIDTH;

@@ -18,18 +18,19 @@ static inline int64_t fx_channels(const fx_tensor *t)
 
 /* x (B, H, W, cin) -> (B, H', W', cout): 3x3, padding 1, bias. x2: a second source, whose channels
  * follow x's (the concatenation is never built). up: x and x2 are read doubled. residual: added; read
- * doubled where it has half the output's size. zero: weights and bias start at 0. */
+ * doubled where it has half the output's size. zero: weights and bias start at 0. bias: where given,
+ * the bias is not added but stored there, for the norm that alone reads the result. */
 typedef struct fx_conv_options {
-    fx_tensor *x2, *residual;
+    fx_tensor *x2, *residual, **bias;
     bool up, zero;
 } fx_conv_options;
 fx_tensor *fx_conv3x3(fx_builder *g, const char *name, fx_tensor *x, int64_t cout,
                       fx_conv_options options);
 
-/* GroupNorm32 over [x, x2], modulated by mod (M, 2C: scale then shift) where given, SiLU, dropout, 2x2
- * average. */
+/* GroupNorm32 over [x, x2] + bias (C) where given, modulated by mod (M, 2C: scale then shift) where
+ * given, SiLU, dropout, 2x2 average. */
 typedef struct fx_norm_options {
-    fx_tensor *x2, *mod;
+    fx_tensor *x2, *mod, *bias;
     float dropout;
     bool pool;
 } fx_norm_options;

@@ -34,8 +34,9 @@ fx_tensor *fx_conv3x3(fx_builder *g, const char *name, fx_tensor *x, int64_t cou
     const bool residual_up = options.residual && options.residual->dim[1] < height;
     const fx_attrs attrs = {
         .conv = {.stride = 1, .pad = 1, .upsample = options.up, .residual_upsample = residual_up}};
-    return record(g, FX_OP_conv, name, attrs, (fx_tensor *[]){x, w, b, options.residual, options.x2},
-                  5);
+    if (options.bias) *options.bias = b;
+    return record(g, FX_OP_conv, name, attrs,
+                  (fx_tensor *[]){x, w, options.bias ? NULL : b, options.residual, options.x2}, 5);
 }
 
 fx_tensor *fx_norm_silu(fx_builder *g, const char *name, fx_tensor *x, fx_norm_options options)
@@ -49,7 +50,7 @@ fx_tensor *fx_norm_silu(fx_builder *g, const char *name, fx_tensor *x, fx_norm_o
                                            .pool = options.pool,
                                            .dropout = options.dropout}};
     return record(g, FX_OP_group_norm, name, attrs,
-                  (fx_tensor *[]){x, gamma, beta, options.mod, options.x2}, 5);
+                  (fx_tensor *[]){x, gamma, beta, options.mod, options.x2, options.bias}, 6);
 }
 
 fx_tensor *fx_linear(fx_builder *g, const char *name, fx_tensor *x, int64_t cout,

@@ -8,12 +8,14 @@ fx_tensor *fx_resblock(fx_builder *g, fx_tensor *x, fx_tensor *skip, fx_tensor *
                        float dropout, fx_resample resample)
 {
     const bool up = resample == FX_UP, down = resample == FX_DOWN;
+    fx_tensor *bias = NULL; /* of in_layers.2, which only the norm reads: it adds it */
     fx_part(g);
     fx_tensor *h = fx_norm_silu(g, "in_layers.0", x, (fx_norm_options){.x2 = skip, .pool = down});
-    h = fx_conv3x3(g, "in_layers.2", h, cout, (fx_conv_options){.up = up});
+    h = fx_conv3x3(g, "in_layers.2", h, cout, (fx_conv_options){.up = up, .bias = &bias});
 
     fx_tensor *scale_shift = fx_linear(g, "emb_layers.1", silu_emb, 2 * cout, (fx_linear_options){0});
-    h = fx_norm_silu(g, "out_layers.0", h, (fx_norm_options){.mod = scale_shift, .dropout = dropout});
+    h = fx_norm_silu(g, "out_layers.0", h,
+                     (fx_norm_options){.mod = scale_shift, .bias = bias, .dropout = dropout});
 
     if (down) x = fx_apply(g, FX_OP_pool, "pool", x);
     if (down && skip) skip = fx_apply(g, FX_OP_pool, "pool_skip", skip);

@@ -1,17 +1,19 @@
 /* Group normalisation with all that follows it in a residual block (spec 2, ResBlock 1, 2 and 5): one
  * op, because the parts share their passes over memory.
- *   x = [X, X2] along channels, never built; groups may straddle the two
+ *   x = [X, X2] + BIAS along channels, never built; groups may straddle the two
  *   xhat = (x - mean) rstd         statistics over (H, W, C/G) of one sample and group
  *   u = A xhat + D                 A = gamma (1 + s), D = beta (1 + s) + t, per sample and channel
  *   y = pool(dropout(silu(u)))     each where the attributes ask for it
- * Work is cut into blocks of pixels whose size depends on shapes only, and their sums are combined in
- * order, so the result doesn't depend on the number of threads. Sums are per channel first, because
- * groups of 4, 6, 12 or 52 channels cut vectors; inside a chunk of pixels in fp32, then in double. */
+ * BIAS is that of a convolution whose result only this norm reads: here it is some arithmetic a
+ * channel, forward and backward, where the convolution would need a pass over dy for its gradient. Work
+ * is cut into blocks of pixels whose size depends on shapes only, and their sums are combined in order,
+ * so the result doesn't depend on the number of threads. Sums are per channel first, because groups of
+ * 4, 6, 12 or 52 channels cut vectors; inside a chunk of pixels in fp32, then in double. */
 #include "ops.h"
 
 #include <string.h>
 #include "group_norm_loops.h"
-#include "group_norm_view.h"
+#include "group_norm_terms.h"
 
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
 {
@@ -37,6 +39,8 @@ static fx_status shape(fx_node *n)
     FX_REQUIRE(fx_has_shape(n->in[GAMMA], 1, &C) && fx_has_shape(n->in[BETA], 1, &C), FX_EARG,
                "weight %s and bias %s are not of %lld channels", fx_shape_text(n->in[GAMMA]),
                fx_shape_text(n->in[BETA]), (long long)C);
+    FX_REQUIRE(!n->in[BIAS] || fx_has_shape(n->in[BIAS], 1, &C), FX_EARG,
+               "added bias %s is not of %lld channels", fx_shape_text(n->in[BIAS]), (long long)C);
     FX_REQUIRE(!mod || (mod->rank == 2 && mod->dim[1] == 2 * C && d[0] % mod->dim[0] == 0), FX_EARG,
                "modulation %s is not (M, %lld) with M dividing %lld", fx_shape_text(mod),
                (long long)(2 * C), (long long)d[0]);
@@ -47,30 +51,8 @@ static fx_status shape(fx_node *n)
     const int64_t half = a->pool ? 2 : 1;
     FX_TRY(fx_out_shape(n, 0, 4, FX_DIMS(d[0], d[1] / half, d[2] / half, C)));
     FX_TRY(fx_saved_shape(n, MEAN, 2, FX_DIMS(d[0], a->groups)));
+    if (n->in[BIAS]) FX_TRY(fx_saved_shape(n, LEVEL, 2, FX_DIMS(d[0], C)));
     return fx_saved_shape(n, RSTD, 2, FX_DIMS(d[0], a->groups));
-}
-
-static void affine(const view *v, int64_t b, const float *mean, const float *rstd)
-{
-    const float *s = modulation(v, b), *t = s ? s + v->C : NULL;
-    for (int64_t g = 0; g < v->G; g++)
-        for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
-            const float scale = s ? 1.0f + s[c] : 1.0f;
-            *coefficient(v, b, CENTRE, c) = mean[b * v->G + g];
-            *coefficient(v, b, SLOPE, c) = rstd[b * v->G + g] * v->gamma[c] * scale;
-            *coefficient(v, b, OFFSET, c) = v->beta[c] * scale + (t ? t[c] : 0.0f);
-        }
-}
-
-/* The blocks' sums become those of the sample, in the place of block 0. */
-static void combine_blocks(const view *v, int64_t b)
-{
-    double *restrict all = sum_of(v, b, 0, 0, 0);
-    for (int64_t block = 1; block < v->blocks; block++) {
-        const double *restrict one = sum_of(v, b, block, 0, 0);
-        for (int64_t i = 0; i < 2 * v->C; i++)
-            all[i] += one[i];
-    }
 }
 
 /* Sums of one block, about the sample's first pixel K. */
@@ -85,26 +67,6 @@ static void block_moments(const view *v, int64_t b, int64_t block)
             add_moments(K + p * C, pixels, C, K, sum_of(v, b, block, 0, v->first[s]),
                         sum_of(v, b, block, 1, v->first[s]));
         }
-}
-
-static void statistics(const view *v, int64_t b, double eps, float *mean, float *rstd)
-{
-    const double P = (double)v->P, *sum = sum_of(v, b, 0, 0, 0), *square = sum_of(v, b, 0, 1, 0);
-    for (int64_t g = 0; g < v->G; g++) {
-        double m = 0, spread = 0;
-        for (int pass = 0; pass < 2; pass++)
-            for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
-                const int s = c >= v->first[1];
-                const double K = (double)v->x[s][b * v->P * v->width[s] + c - v->first[s]],
-                             own = K + sum[c] / P;
-                if (pass == 0)
-                    m += own / (double)v->K;
-                else
-                    spread += square[c] - sum[c] * sum[c] / P + P * (own - m) * (own - m);
-            }
-        mean[b * v->G + g] = (float)m;
-        rstd[b * v->G + g] = (float)(1 / sqrt(fmax(spread, 0) / (P * (double)v->K) + eps));
-    }
 }
 
 static lines lines_of(const view *v, int64_t b, int source)
@@ -170,7 +132,8 @@ static void write_block(const view *v, int64_t b, int64_t block, float *piece, f
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(exec, n, false);
-    float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]);
+    float *mean = fx_f32(n->saved[MEAN]), *rstd = fx_f32(n->saved[RSTD]),
+          *level = fx_f32(n->saved[LEVEL]);
 #pragma omp parallel num_threads(v.threads)
     {
         const worker w = join(&v);
@@ -181,7 +144,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
             meet(&w);
             if (w.me == 0) {
                 combine_blocks(&v, b);
-                statistics(&v, b, (double)n->attrs.group_norm.eps, mean, rstd);
+                statistics(&v, b, (double)n->attrs.group_norm.eps, mean, rstd, level);
                 affine(&v, b, mean, rstd);
             }
             meet(&w);
@@ -248,29 +211,6 @@ static void block_sums(const view *v, const fx_node *n, const worker *w, int64_t
     }
 }
 
-/* With S = sum du and Q = sum du xhat per sample and channel, M1 and M2 the group means of A S and A Q:
- *   dx = rstd (A du - M1 - xhat M2), so CONSTANT = rstd M1 and TILT = rstd^2 M2 */
-static void group_terms(const view *v, int64_t b, const float *rstd)
-{
-    const double *S = sum_of(v, b, 0, 0, 0);
-    const float *mod = modulation(v, b);
-    double *Q = sum_of(v, b, 0, 1, 0);
-    for (int64_t g = 0; g < v->G; g++) {
-        const double r = (double)rstd[b * v->G + g], size = (double)(v->P * v->K);
-        double m1 = 0, m2 = 0;
-        for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
-            const double A = (double)v->gamma[c] * (mod ? (double)(1.0f + mod[c]) : 1.0) / size;
-            Q[c] *= r;
-            m1 += A * S[c];
-            m2 += A * Q[c];
-        }
-        for (int64_t c = g * v->K; c < (g + 1) * v->K; c++) {
-            *coefficient(v, b, CONSTANT, c) = (float)(r * m1);
-            *coefficient(v, b, TILT, c) = (float)(r * r * m2);
-        }
-    }
-}
-
 static void block_gradients(const view *v, const fx_node *n, const worker *w, int64_t b, int64_t block)
 {
     const span own = pixels_of(v, block);
@@ -297,27 +237,6 @@ static void block_gradients(const view *v, const fx_node *n, const worker *w, in
                 write_dx(x, upper + v->first[s], pixels, C, v->C, l, false, adds, dx);
         }
     }
-}
-
-/* dgamma = sum_b (1 + s) Q,  dbeta = sum_b (1 + s) S
- * ds = gamma Q + beta S and dt = S, summed over the samples that share a row of MOD */
-static void parameter_gradients(const view *v, const fx_node *n, int64_t c)
-{
-    double gamma = 0, beta = 0;
-    for (int64_t b = 0; b < v->B; b++) {
-        const float *mod = modulation(v, b);
-        const double S = *sum_of(v, b, 0, 0, c), Q = *sum_of(v, b, 0, 1, c),
-                     scale = mod ? (double)(1.0f + mod[c]) : 1.0;
-        gamma += scale * Q;
-        beta += scale * S;
-        if (!n->din[MOD]) continue;
-        float *ds = fx_f32(n->din[MOD]) + b % v->M * 2 * v->C + c;
-        const unsigned adds = b >= v->M || fx_adds(n, MOD);
-        fx_put(ds, (float)((double)v->gamma[c] * Q + (double)v->beta[c] * S), adds);
-        fx_put(ds + v->C, (float)S, adds);
-    }
-    if (n->din[GAMMA]) fx_put(fx_f32(n->din[GAMMA]) + c, (float)gamma, fx_adds(n, GAMMA));
-    if (n->din[BETA]) fx_put(fx_f32(n->din[BETA]) + c, (float)beta, fx_adds(n, BETA));
 }
 
 /* The activation's gradient costs more than memory traffic: it is computed once where there is room. */
@@ -371,6 +290,15 @@ static const fx_op_case cases[] = {
     {.name = "several blocks",
      .attrs = {.group_norm = {2, 1e-5f, .silu = true, .dropout = 0.1f}},
      .dim = {{1, 50, 45, 4}, {4}, {4}}},
+    {.name = "bias before, modulated, dropout",
+     .attrs = {.group_norm = {4, 1e-5f, .silu = true, .dropout = 0.2f}},
+     .dim = {{4, 4, 3, 16}, {16}, {16}, {2, 32}, {0}, {16}}},
+    {.name = "bias before, several blocks",
+     .attrs = {.group_norm = {2, 1e-5f, .silu = true}},
+     .dim = {{2, 50, 45, 3}, {6}, {6}, {0}, {2, 50, 45, 3}, {6}}},
+    {.name = "bias before, pooled",
+     .attrs = {.group_norm = {4, 1e-5f, .silu = true, .pool = true}},
+     .dim = {{2, 6, 4, 16}, {24}, {24}, {0}, {2, 6, 4, 8}, {24}}},
     {.name = "many channels",
      .attrs = {.group_norm = {2, 1e-5f, .silu = true}},
      .dim = {{1, 3, 2, 88}, {136}, {136}, {0}, {1, 3, 2, 48}}},
@@ -393,11 +321,11 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_group_norm = {
     .name = "group_norm",
     .shape = shape,
-    .parameters = FX_IN(GAMMA) | FX_IN(BETA),
-    .fp32 = FX_SAVED(MEAN) | FX_SAVED(RSTD),
-    .gradients = FX_IN(X) | FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(MOD) | FX_IN(X2),
-    .backward_reads = FX_IN(X) | FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(MOD) | FX_IN(X2) | FX_SAVED(MEAN) |
-                      FX_SAVED(RSTD),
+    .parameters = FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(BIAS),
+    .fp32 = FX_SAVED(MEAN) | FX_SAVED(RSTD) | FX_SAVED(LEVEL),
+    .gradients = FX_IN(X) | FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(MOD) | FX_IN(X2) | FX_IN(BIAS),
+    .backward_reads = FX_IN(X) | FX_IN(GAMMA) | FX_IN(BETA) | FX_IN(MOD) | FX_IN(X2) | FX_IN(BIAS) |
+                      FX_SAVED(MEAN) | FX_SAVED(RSTD) | FX_SAVED(LEVEL),
     .cheap = true,
     .cases = cases,
 };

@@ -10,9 +10,9 @@
 #include "dropout.h"
 #include "ops.h"
 
-/* in[]: (B,H,W,C1), (C), (C), (M,2C): s then t, (B,H,W,C2). MOD and X2 may be NULL */
-enum { X, GAMMA, BETA, MOD, X2 };
-enum { MEAN, RSTD }; /* saved[]: (B,G) twice */
+/* in[]: (B,H,W,C1), (C), (C), (M,2C): s then t, (B,H,W,C2), (C). MOD, X2 and BIAS may be NULL */
+enum { X, GAMMA, BETA, MOD, X2, BIAS };
+enum { MEAN, RSTD, LEVEL }; /* saved[]: (B,G) twice; with BIAS (B,C), means of xhat */
 
 enum {
     MOST_BLOCKS = 64,  /* of a sample */
@@ -32,7 +32,7 @@ typedef struct view {
     int64_t block, blocks;          /* pixels in a block, blocks in a sample */
     int64_t width[2], first[2];     /* channels of the two sources, and where they start among all */
     int threads;
-    const float *x[2], *gamma, *beta, *mod;
+    const float *x[2], *gamma, *beta, *mod, *bias;
     bool silu, pool, small;
     fx_dropout dropout;
     double *sums;
@@ -82,6 +82,7 @@ static inline view view_of(const fx_exec *exec, const fx_node *n, bool backward)
     v.gamma = fx_f32(n->in[GAMMA]);
     v.beta = fx_f32(n->in[BETA]);
     v.mod = fx_f32(n->in[MOD]);
+    v.bias = fx_f32(n->in[BIAS]);
     v.dropout = fx_dropout_of(exec, n, n->attrs.group_norm.dropout);
     v.sums = fx_scratch(exec);
     v.coefficients = (float *)(v.sums + v.B * v.blocks * 2 * v.C);
