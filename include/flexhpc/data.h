@@ -81,6 +81,16 @@ fx_status fx_source_read(fx_source *source, const fx_source_box *box, float *out
 fx_status fx_source_read_finite(fx_source *source, const fx_source_box *box, float *out);
 void fx_source_close(fx_source **source);
 
+/* How the field lies in its file. */
+typedef struct fx_source_layout {
+    bool chunked;
+    int64_t chunk[5]; /* along run, time, channel, y and x; contiguous: one value */
+    int64_t channel, value_bytes, stored_bytes;
+    double all_bytes; /* of the dataset's values, all channels */
+    char filters[128];
+} fx_source_layout;
+fx_status fx_source_layout_of(fx_source *source, fx_source_layout *out); /* Local */
+
 /* ---- A pack: manifest.json and shards `shard-NNNN.h5`, each holding patches of one source. */
 
 typedef struct fx_pack_source {

@@ -136,6 +136,15 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
 /* String number i of a one-dimensional dataset of strings. Local. */
 fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size);
 
+/* How a dataset lies in its file: chunks (rank 0: it has none), the names of its filters, "shuffle
+ * lzf", and the bytes that it takes. Local. */
+typedef struct fx_h5_storage {
+    int rank;
+    int64_t chunk[8], bytes;
+    char filters[128];
+} fx_h5_storage;
+fx_status fx_h5_describe_storage(fx_h5 *f, const char *name, fx_h5_storage *out);
+
 /* Of foreign files: truth values as h5py writes them, and lists of names, of which any may be empty.
  * FX_EIO when it is neither, or longer. Local. */
 enum { FX_H5_NAMES = 64 };

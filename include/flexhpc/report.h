@@ -73,6 +73,10 @@ typedef struct fx_panel {
         zoom_side; /* a square of the truth, in pixels, shown larger; zoom_side 0: none */
 } fx_panel;
 
+/* Writes a field (height, width) as a PNG in these colours, from -end to end, the 99.8th percentile of
+ * its absolute values; what is not finite is black. Local. */
+fx_status fx_field_png(const char *path, const float *field, int64_t height, int64_t width);
+
 typedef struct fx_report {
     const char *title;
     const char *summary; /* one or two sentences: what was trained on what, and whether it finished */

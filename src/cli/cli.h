@@ -75,6 +75,7 @@ typedef struct fx_command {
 #define FX_COMMANDS(X)                                                                             \
     X(generate)                                                                                    \
     X(data_info)                                                                                   \
+    X(data_check)                                                                                  \
     X(data_stage)                                                                                  \
     X(pack)                                                                                        \
     X(train)                                                                                       \

@@ -3,8 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli.h"
-#include "flexhpc/data.h"
+#include "data.h"
 #include "flexhpc/io.h"
 
 /* Of one dataset: statistics of its finite values, and how many are not. */
@@ -27,26 +26,38 @@ static int64_t keep_finite(values *v, float *x, int64_t at, int64_t count)
     return kept;
 }
 
-/* Reads slice by slice along the first dimension, a vector at once. */
+/* Reads pieces along the first dimension whose own values are few enough, one place of those before it
+ * at a time, so that memory is bounded; a vector at once where it is small. */
 static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, values *out)
 {
-    int64_t offset[8] = {0}, count[8] = {1}, slice = 1;
+    enum { MOST = 1 << 22 };
+    int64_t offset[8] = {0}, count[8], slice = 1, total = 1;
+    int split = shape->rank; /* dimensions [split, rank) are read whole */
     float *x = NULL;
     fx_status status = FX_OK;
-    for (int i = shape->rank > 1; i < shape->rank; i++)
-        slice *= count[i] = shape->dim[i];
+    while (split > 0 && slice * shape->dim[split - 1] <= MOST)
+        slice *= shape->dim[--split];
+    for (int i = 0; i < shape->rank; i++) {
+        total *= shape->dim[i];
+        count[i] = i < split ? 1 : shape->dim[i];
+    }
     *out = (values){0};
+    if (total == 0) return FX_OK;
     FX_TRY(FX_ALLOC(x, slice));
-    for (int64_t t = 0; t < shape->dim[0] && status == FX_OK; t += count[0]) {
-        offset[0] = t;
+    for (int64_t at = 0; at < total && status == FX_OK; at += slice) {
+        int64_t rest = at / slice;
+        for (int i = split - 1; i >= 0; i--) {
+            offset[i] = rest % shape->dim[i];
+            rest /= shape->dim[i];
+        }
         status = fx_h5_read(f, name, offset, count, FX_H5_F32, x);
-        if (status == FX_OK) fx_stats_add(&out->stats, x, keep_finite(out, x, t * slice, slice));
+        if (status == FX_OK) fx_stats_add(&out->stats, x, keep_finite(out, x, at, slice));
     }
     fx_free(x);
     return status;
 }
 
-static void print_stats(const fx_stats *s)
+void fx_print_stats(const fx_stats *s)
 {
     printf("%lld values from %.6g to %.6g, mean %.6g, std %.6g\n", (long long)s->count, s->least,
            s->largest, s->mean, fx_stats_std(s));
@@ -79,7 +90,7 @@ static fx_status print_dataset(void *self, fx_h5 *f, const char *name)
     }
     printf(": ");
     FX_TRY(scan(f, name, &shape, &v));
-    print_stats(&v.stats);
+    fx_print_stats(&v.stats);
     printf("%-12s %lld not finite", "", (long long)v.not_finite);
     if (v.not_finite > 0) {
         int64_t place[8], rest = v.first;
@@ -110,25 +121,12 @@ static fx_status print_series(fx_h5 *f, const char *name)
     return FX_OK;
 }
 
-static fx_status print_fields(const char *path, const fx_config *config)
+/* What our solver writes beside the fields. */
+static fx_status print_all_series(const char *path)
 {
-    fx_source *file = NULL;
     fx_h5 *f = NULL;
-    FX_TRY(fx_source_open(path, config, &file));
-    const fx_source_info i = *fx_source_describe(file);
-    const fx_source_run run = fx_source_run_of(file, 0);
-    fx_source_close(&file);
-    printf("format       NSKT: vorticity w (time, y, x) = (%lld, %lld, %lld)\n", (long long)i.snapshots,
-           (long long)i.height, (long long)i.width);
-    printf("Re           %.10g\nseed         %lld\n", run.condition, (long long)i.seed);
-    if (run.interval > 0)
-        printf("time         %g to %g every %g\n", run.start,
-               run.start + (double)(i.snapshots - 1) * run.interval, run.interval);
-    else
-        printf("time         the file does not say\n");
     FX_TRY(fx_h5_open(path, FX_H5_FOREIGN, &f));
-    fx_status status = print_dataset(NULL, f, "w");
-    if (status == FX_OK) status = print_series(f, "energy");
+    fx_status status = print_series(f, "energy");
     if (status == FX_OK) status = print_series(f, "enstrophy");
     fx_h5_abandon(&f);
     return status;
@@ -163,7 +161,7 @@ static fx_status print_pack(const char *folder)
     }
     for (int i = 0; i < m.reynolds_count; i++) {
         printf("Re %-9.10g %lld patches: ", m.reynolds[i].reynolds, (long long)m.reynolds[i].patches);
-        print_stats(&m.reynolds[i].stats);
+        fx_print_stats(&m.reynolds[i].stats);
     }
     fx_manifest_free(&m);
     return FX_OK;
@@ -174,19 +172,24 @@ static fx_status info(fx_cli *cli)
     const char *path = cli->argument[0];
     char manifest[FX_PATH_MAX];
     fx_config config;
-    double reynolds;
-    int64_t seed;
+    bool known = false;
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_path(manifest, "%s/manifest.json", path));
     if (fx_file_exists(manifest)) return print_pack(path);
-    return fx_nskt_parse_name(path, &reynolds, &seed) ? print_fields(path, &config) : print_hdf5(path);
+    FX_TRY(fx_source_known(path, &config, &known));
+    if (!known) return print_hdf5(path);
+    FX_TRY(fx_print_source(path, &config, cli->plot));
+    return print_all_series(path);
 }
 
 const fx_command fx_command_data_info = {
     .name = "data info",
-    .arguments = "PATH",
+    .arguments = "[CONFIG] PATH",
     .help = "what a file of fields, the folder of a pack, or another HDF5 file holds",
     .example = "flexhpc data info fields/500_512_512_seed_2150.h5",
+    .options = FX_OPTIONS(FX_SOURCE_OPTIONS, FX_OPTION_TEXT("--preview", "FILE", plot,
+                                                            "a picture of the last snapshot, PNG")),
+    .config = FX_MAY_HAVE_CONFIG,
     .least = 1,
     .most = 1,
     .run = info,

@@ -1,6 +1,5 @@
 /* flexhpc pack [CONFIG] [FILE...]: files of fields to shards of patches. Collective. */
-#include "cli.h"
-#include "flexhpc/data.h"
+#include "data.h"
 
 static fx_status run(fx_cli *cli)
 {
@@ -22,7 +21,7 @@ const fx_command fx_command_pack = {
     .example = "flexhpc pack fields/*.h5 --out pack --patch 64",
     .options = FX_OPTIONS(FX_OPTION_KEY("--out", "DIR", "pack.path"),
                           FX_OPTION_KEY("--patch", "PIXELS", "pack.patch"),
-                          FX_OPTION_KEY("--re", "RE,...", "pack.reynolds")),
+                          FX_OPTION_KEY("--re", "RE,...", "pack.reynolds"), FX_SOURCE_OPTIONS),
     .config = FX_MAY_HAVE_CONFIG,
     .most = -1,
     .ranks = true,

@@ -289,6 +289,26 @@ fx_status fx_source_read(fx_source *s, const fx_source_box *b, float *out)
     return FX_OK;
 }
 
+fx_status fx_source_layout_of(fx_source *s, fx_source_layout *out)
+{
+    fx_h5_storage storage;
+    fx_h5_shape shape;
+    FX_TRY(fx_h5_describe(s->file, s->key, &shape));
+    FX_TRY(fx_h5_describe_storage(s->file, s->key, &storage));
+    *out = (fx_source_layout){.chunked = storage.rank > 0,
+                              .chunk = {1, 1, 1, 1, 1},
+                              .channel = s->channel,
+                              .value_bytes = shape.type == FX_H5_F32 ? 4 : 8,
+                              .stored_bytes = storage.bytes};
+    FX_TRY(fx_print(out->filters, sizeof out->filters, "%s", storage.filters));
+    out->all_bytes = (double)out->value_bytes;
+    for (int i = 0; i < shape.rank; i++) {
+        out->all_bytes *= (double)shape.dim[i];
+        if (out->chunked) out->chunk[strchr("btcyx", s->axes[i]) - "btcyx"] = storage.chunk[i];
+    }
+    return FX_OK;
+}
+
 fx_status fx_source_read_finite(fx_source *s, const fx_source_box *b, float *out)
 {
     char run[32] = "";

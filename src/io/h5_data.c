@@ -5,7 +5,7 @@
 #include "flexhpc/mem.h"
 #include "h5_file.h"
 
-enum { MAX_DIMS = 8 };
+enum { MAX_DIMS = 8, LZF = 32000 };
 static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
 
 static hid_t stored_type(fx_h5_type type)
@@ -138,7 +138,6 @@ static double chunk_bytes(hid_t dataset, hid_t list)
  */
 static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chunk, char text[80])
 {
-    enum { LZF = 32000 };
     unsigned flags = 0, what = 0, value[3] = {0};
     size_t values = 3;
     char name[40] = "";
@@ -218,6 +217,39 @@ fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out)
     out->type = class == H5T_FLOAT ? (size <= 4 ? FX_H5_F32 : FX_H5_F64)
                 : is_signed        ? FX_H5_I64
                                    : FX_H5_U64;
+    return FX_OK;
+}
+
+fx_status fx_h5_describe_storage(fx_h5 *f, const char *name, fx_h5_storage *out)
+{
+    static const struct {
+        H5Z_filter_t id;
+        const char *name;
+    } names[] = {{H5Z_FILTER_SHUFFLE, "shuffle"},
+                 {H5Z_FILTER_DEFLATE, "deflate"},
+                 {H5Z_FILTER_FLETCHER32, "fletcher32"},
+                 {LZF, "lzf"}};
+    hid_t d;
+    FX_TRY(open_dataset(f, name, &d)); /* refuses other filters */
+    const hid_t list = H5Dget_create_plist(d);
+    hsize_t chunk[MAX_DIMS];
+    size_t used = 0;
+    *out = (fx_h5_storage){.bytes = (int64_t)H5Dget_storage_size(d)};
+    if (H5Pget_layout(list) == H5D_CHUNKED) out->rank = H5Pget_chunk(list, MAX_DIMS, chunk);
+    for (int i = 0; i < out->rank && i < MAX_DIMS; i++)
+        out->chunk[i] = (int64_t)chunk[i];
+    for (int i = 0; i < H5Pget_nfilters(list); i++) {
+        unsigned flags = 0;
+        size_t values = 0;
+        const H5Z_filter_t id = H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL);
+        for (size_t k = 0; k < sizeof names / sizeof *names && used < sizeof out->filters; k++)
+            if (names[k].id == id)
+                used += (size_t)snprintf(out->filters + used, sizeof out->filters - used, "%s%s",
+                                         used ? " " : "", names[k].name);
+    }
+    H5Pclose(list);
+    H5Dclose(d);
+    fx_h5_leave();
     return FX_OK;
 }
 

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "flexhpc/mem.h"
 #include "flexhpc/png.h"
@@ -43,21 +44,48 @@ static int by_value(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* The end of the scale: the 99.8th percentile of |truth|, up to the next number of two digits; 1 for a
- * truth that is 0. */
-static fx_status scale_of(const fx_panel *p, double *scale)
+/* The end of the scale: the 99.8th percentile of the absolute values that are finite, up to the next
+ * number of two digits; 1 for a field that is 0. */
+static fx_status scale_of(const float *field, int64_t count, double *scale)
 {
-    const int64_t count = p->side * p->side;
     float *size = NULL;
+    int64_t finite = 0;
     FX_TRY(FX_ALLOC(size, count));
     for (int64_t i = 0; i < count; i++)
-        size[i] = fabsf(p->truth[i]);
-    qsort(size, (size_t)count, sizeof *size, by_value);
-    const double end = size[(int64_t)(CEILING * (double)(count - 1))];
+        if (isfinite(field[i])) size[finite++] = fabsf(field[i]);
+    qsort(size, (size_t)finite, sizeof *size, by_value);
+    const double end = finite ? size[(int64_t)(CEILING * (double)(finite - 1))] : 0;
     fx_free(size);
     const double unit = end > 0 ? pow(10, floor(log10(end)) - 1) : 1;
     *scale = end > 0 ? ceil(end / unit - 1e-9) * unit : 1;
     return FX_OK;
+}
+
+static void make_map(uint8_t map[COLOURS][3])
+{
+    for (int i = 0; i < COLOURS; i++)
+        fx_colour_of(2.0 * i / (COLOURS - 1) - 1, map[i]);
+}
+
+/* The colour of a value that is not NaN, in units of the scale. */
+static const uint8_t *colour_in(uint8_t map[COLOURS][3], double v)
+{
+    return map[lround((fmin(fmax(v, -1), 1) + 1) / 2 * (COLOURS - 1))];
+}
+
+fx_status fx_field_png(const char *path, const float *field, int64_t height, int64_t width)
+{
+    uint8_t *rgb = NULL, map[COLOURS][3];
+    double scale = 1;
+    fx_status status = FX_OK;
+    make_map(map);
+    FX_TRY(scale_of(field, height * width, &scale));
+    FX_TRY(FX_ALLOC(rgb, 3 * height * width));
+    for (int64_t i = 0; i < height * width; i++)
+        if (isfinite(field[i])) memcpy(rgb + 3 * i, colour_in(map, (double)field[i] / scale), 3);
+    status = fx_png_write(path, rgb, width, height, NULL, 0);
+    fx_free(rgb);
+    return status;
 }
 
 /* A data URI of `field`, or of `field - minus`, in colours from -scale to scale. */
@@ -66,14 +94,13 @@ static fx_status encode(text *t, const float *field, const float *minus, int64_t
     fx_status status = FX_OK;
     uint8_t *rgb = NULL, *png = NULL, map[COLOURS][3];
     size_t bytes = 0;
-    for (int i = 0; i < COLOURS; i++)
-        fx_colour_of(2.0 * i / (COLOURS - 1) - 1, map[i]);
+    make_map(map);
     FX_TRY_DONE(FX_ALLOC(rgb, 3 * side * side));
     for (int64_t i = 0; i < side * side; i++) {
         const double v = ((double)field[i] - (minus ? (double)minus[i] : 0)) / scale;
         FX_REQUIRE_DONE(!isnan(v), FX_EVALUE, "pixel (%lld, %lld) of a picture is NaN",
                         (long long)(i / side), (long long)(i % side));
-        const uint8_t *colour = map[lround((fmin(fmax(v, -1), 1) + 1) / 2 * (COLOURS - 1))];
+        const uint8_t *colour = colour_in(map, v);
         for (int c = 0; c < 3; c++)
             rgb[3 * i + c] = colour[c];
     }
@@ -166,7 +193,7 @@ void panel_write(text *t, const fx_panel *p, int id)
 {
     double scale = 1;
     if (t->status == FX_OK) t->status = check(p);
-    if (t->status == FX_OK) t->status = scale_of(p, &scale);
+    if (t->status == FX_OK) t->status = scale_of(p->truth, p->side * p->side, &scale);
     if (t->status != FX_OK) return;
 
     char error[64], name[32];

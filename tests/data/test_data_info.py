@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""flexhpc data info and data check: what they say of files whose content is known.
+
+Planted in the code, caught here, removed:
+Run: label quick"""
+import re
+
+import numpy as np
+import h5py
+
+import formats
+from formats import pack, run
+
+X = np.arange(64) * 2 * np.pi / 64
+
+
+def info(*words):
+    return run("data", "info", *words).stdout
+
+
+def said(text, pattern):
+    found = re.search(pattern, text, re.M)
+    assert found, f"no {pattern} in:\n{text}"
+    return found
+
+
+# A wave of 5 lengths a side: all of its variance lies in the octave 4-7, the domain being periodic.
+wave = np.tile(3 * np.sin(5 * X).astype(np.float32), (4, 64, 1))
+with h5py.File("500_64_64_seed_7.h5", "w") as f:
+    f["w"] = wave
+text = info("500_64_64_seed_7.h5", "--preview", "wave.png")
+said(text, r"^format +nskt: w \(time, y, x\) = \(4, 64, 64\)$")
+said(text, r"^Re +500$")
+said(text, r"^seed +7$")
+said(text, r"^time +the file does not say")
+said(text, r"^periodic +along y and x$")
+said(text, r"^spectrum .* the domain's 64 pixels, 4 snapshots$")
+shares = dict((low, float(share)) for low, share in re.findall(r"(\d+)(?:-\d+)?: (\S+) %", text))
+assert set(shares) == {"1", "2", "4", "8", "16", "32"} and shares["4"] == 100 and sum(shares.values()) < 100.001, shares
+with open("wave.png", "rb") as file:
+    png = file.read()
+assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[16:24] == bytes([0, 0, 0, 64, 0, 0, 0, 64]), png[:24]
+said(info("500_64_64_seed_7.h5", "--set", "source.periodic=neither"), r"of the middle 64 pixels, windowed, 4 snapshots")
+
+# Runs, a rectangle, and numbers that are none: counted, first named, left out of statistics and spectrum.
+fields = np.random.default_rng(4).standard_normal((3, 5, 40, 1100, 2)).astype(np.float32)  # (b, t, x, y, v)
+fields[1, 2, 30, 20, 1] = np.nan
+fields[2, 0, 0, 0, 1] = np.inf
+with h5py.File("ns.h5", "w") as f:
+    f.create_dataset("velocity", data=fields, chunks=(1, 2, 40, 64, 2), compression="lzf", shuffle=True)
+    f["t"] = np.tile(0.5 + 0.25 * np.arange(5), (3, 1))
+    f.attrs["config"] = "NU: 0.01"
+text = info("ns.h5", "--channel", 1, "--preview", "ns.png")
+good = fields[..., 1][np.isfinite(fields[..., 1])].astype(float)
+said(text, r"^format +pdebench: velocity\[1\] \(run, time, y, x\) = \(3, 5, 1100, 40\)$")
+said(text, r"^condition +100$")
+said(text, r"^time +0\.5 to 1\.5 every 0\.25$")
+said(text, r"^periodic +along neither axis$")
+said(text, r"^ +2 not finite, in run 1, the first at \(2, 20, 30\)$")
+said(text, r"of the middle 40 pixels, windowed, 15 snapshots$")
+said(text, r"preview .* one pixel in 2 x 2$")
+numbers = said(text, r"(\d+) values from (\S+) to (\S+), mean (\S+), std (\S+)")
+wanted = [good.size, good.min(), good.max(), good.mean(), good.std()]
+assert np.allclose([float(x) for x in numbers.groups()], wanted, rtol=1e-4, atol=1e-5), (numbers.groups(), wanted)
+fields[...] = 7
+with h5py.File("ns.h5", "r+") as f:
+    f["velocity"][...] = fields
+said(info("ns.h5"), r"^spectrum +constant$")
+
+# What a sample costs: 3 snapshots of 16 x 16, out of chunks of 2 snapshots, 40 columns, 64 rows, both components.
+check = run("data", "check", "ns.h5", "--patch", 16).stdout
+said(check, r"^velocity\[0\] +chunks of 2 time x 2 channel x 64 y x 40 x, filters: shuffle lzf; ")
+needed = 3 * 16 * 16 * 4
+read, fewer = float(said(check, r"MiB: (\S+) MiB are read and expanded for it$")[1]), float(said(check, r"(\S+) times less$")[1])
+chunk = 2 * 2 * 64 * 40 * 4
+assert 2 * chunk <= read * 2**20 * 1.01 and read * 2**20 <= 4 * chunk * 1.01, read  # 2 chunks in time, 1 or 2 along y
+assert abs(fewer - read * 2**20 / needed) < 0.01 * fewer
+assert float(said(check, r" (\S+) ms, ")[1]) > 0 and float(said(check, r"(\S+) MiB/s of samples")[1]) > 0
+check = run("data", "check", "500_64_64_seed_7.h5", "--patch", 16).stdout
+said(check, r"^w +contiguous, filters: none; 0\.1 MiB in the file")
+said(check, r"0\.00293 MiB are read for it$")
+said(check, r" 1 times less$")
+pack("500_64_64_seed_7.h5")
+said(run("data", "check", "pack").stdout, r"^one sample +3 snapshots of 16 x 16 pixels, 0\.00293 MiB, and as much is read$")
+assert "pack.patch: 256 pixels do not fit" in run("data", "check", "500_64_64_seed_7.h5", code=2).stderr
+assert "no patch has the 5 snapshots" in run("data", "check", "pack", "--set", "model.cond=4", code=2).stderr
+formats.end()
