@@ -1,6 +1,6 @@
-/* attention_view.cuh: where attention finds things. QKV and its gradient are (B, T, 3D), a row being
- * (query, key, value) of all heads; the output and its gradient (B, T, D), D = heads d; LSE and delta
- * (B, heads, T). */
+/* attention_view.cuh: where attention finds things. QKV and its gradient are (B, T, 3D), or images of T
+ * pixels, a row being (query, key, value) of all heads; the output and its gradient (B, T, D), D =
+ * heads d; LSE and delta (B, heads, T). */
 #ifndef FX_CUDA_ATTENTION_VIEW_CUH
 #define FX_CUDA_ATTENTION_VIEW_CUH
 
@@ -18,8 +18,9 @@ typedef struct view {
 
 static view view_of(const fx_node *n)
 {
-    const int64_t *x = n->in[QKV]->dim, D = x[2] / 3, d = D / n->attrs.attention.heads;
-    return view{x[1], d, D, (int)(D / d), 1.0f / sqrtf((float)d)};
+    const fx_tensor *x = n->in[QKV];
+    const int64_t row = x->dim[x->rank - 1], D = row / 3, d = D / n->attrs.attention.heads;
+    return view{fx_count(x) / x->dim[0] / row, d, D, (int)(D / d), 1.0f / sqrtf((float)d)};
 }
 
 /* Feature 0 of token 0 in head `bh` of all B heads. */

@@ -24,7 +24,7 @@ template <typename T> struct view {
 template <typename T> static view<T> view_of(const fx_exec *exec, const fx_node *n)
 {
     const fx_contrast_attrs *a = &n->attrs.contrast;
-    const int64_t *d = n->in[E]->dim, size = d[1] * d[2];
+    const int64_t *d = n->in[E]->dim, size = fx_count(n->in[E]) / d[0];
     return view<T>{d[0] / 2,
                    n->in[ALL]->dim[0],
                    size,

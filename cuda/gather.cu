@@ -5,7 +5,7 @@
 #include "comm_nccl.h"
 #include "launch.cuh"
 
-enum { E };   /* in[]: (2B,T,D), SR rows then FC rows */
+enum { E };   /* in[]: (2B,T,D) or images (2B,h,w,D), T = h w; SR rows then FC rows */
 enum { ALL }; /* out[]: (G,2,T,D), G = ranks * stride */
 enum { THREADS = 256 };
 
@@ -17,7 +17,7 @@ static view view_of(const fx_node *n)
 {
     const int64_t *d = n->in[E]->dim;
     const fx_gather_attrs *a = &n->attrs.gather;
-    return view{d[0] / 2, a->stride, a->offset, a->ranks, d[1] * d[2]};
+    return view{d[0] / 2, a->stride, a->offset, a->ranks, fx_count(n->in[E]) / d[0]};
 }
 
 static int64_t block_elements(const view &v)

@@ -36,6 +36,9 @@ typedef struct fx_attention_attrs {
 typedef struct fx_add_attrs {
     float scale; /* of A and B */
 } fx_add_attrs;
+typedef struct fx_drop_rows_attrs {
+    float p; /* that a row is dropped */
+} fx_drop_rows_attrs;
 typedef struct fx_patch_attrs {
     int64_t size;
     bool inverse; /* channels to space */
@@ -98,6 +101,7 @@ typedef union fx_attrs {
     fx_linear_attrs linear;
     fx_attention_attrs attention;
     fx_add_attrs add;
+    fx_drop_rows_attrs drop_rows;
     fx_patch_attrs patch;
     fx_untoken_attrs untoken;
     fx_bicubic_attrs bicubic;

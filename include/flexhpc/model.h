@@ -1,6 +1,6 @@
-/* model.h: the FLEX model as a description and the functions that record it on a tape (spec: arXiv
- * 2505.17351 and its published code). Names of parameters are the published ones. Includes config.h,
- * tape.h. */
+/* model.h: FLEX, or one of its baselines U-Net and UViT, as a description and the functions that record
+ * it on a tape (spec: arXiv 2505.17351 and its published code). Names of parameters are the published
+ * ones. Includes config.h, tape.h. */
 #ifndef FLEXHPC_MODEL_H
 #define FLEXHPC_MODEL_H
 
@@ -15,18 +15,29 @@ enum { FX_MAX_LEVELS = 8, FX_MAX_SKIPS = 128 };
 typedef enum fx_task { FX_SR, FX_FC } fx_task;
 enum { FX_TASK_SR = 1, FX_TASK_FC = 2 }; /* bits of fx_model.tasks */
 
+typedef enum fx_arch { FX_FLEX, FX_UNET, FX_UVIT } fx_arch; /* in the order of model.arch */
+
 typedef struct fx_model {
-    int64_t image;                   /* side S of a patch */
-    int64_t cond;                    /* past snapshots the forecast encoder sees */
+    fx_arch arch;
+    unsigned tasks; /* FX_TASK bits */
+    int64_t image;  /* side S of a patch */
+    int64_t cond;   /* past snapshots the forecast encoder sees */
+    int64_t heads;  /* H */
+    float strong_scale, dropout;
+    /* FLEX and U-Net */
     int levels;                      /* L */
     int64_t channels[FX_MAX_LEVELS]; /* C, multiples of 32 */
-    int64_t decoder_channels[FX_MAX_LEVELS];
     int64_t blocks[FX_MAX_LEVELS];   /* N */
-    int64_t depth, heads, mlp_ratio; /* d (odd), H, r */
-    unsigned tasks;                  /* FX_TASK bits */
+    /* FLEX and UViT */
+    int64_t depth, mlp_ratio; /* d (odd), r */
+    /* FLEX */
+    int64_t decoder_channels[FX_MAX_LEVELS], latent_patch;
     int weak_levels;
-    int64_t latent_patch;
-    float strong_scale, dropout;
+    /* U-Net */
+    unsigned attention; /* bit l: attention at level l */
+    /* UViT */
+    int64_t embed_dim, patch; /* D, p */
+    float condition_drop;
 } fx_model;
 
 /* From the configuration; FX_ECONFIG names the key that can't be. Local. */
@@ -38,10 +49,11 @@ fx_status fx_model_check(const fx_model *model);
 
 /* What an encoder gives: its output and the skips, in order. */
 typedef struct fx_features {
-    fx_tensor *out; /* task encoder: (B, s, s, D); shared encoder: tokens (R, 1 + T, D) */
+    fx_tensor *out; /* FLEX: task encoder: (B, s, s, D), shared encoder: tokens (R, 1 + T, D);
+                       U-Net: (., s, s, C); UViT: tokens */
     fx_tensor *skip[FX_MAX_SKIPS];
     int skips;
-    fx_tensor *token_skip[64]; /* the transformer's, shared encoder only */
+    fx_tensor *token_skip[64]; /* the transformer's in FLEX's shared encoder */
     int token_skips;
 } fx_features;
 
@@ -50,14 +62,14 @@ typedef struct fx_features {
 typedef struct fx_conditions {
     fx_features task[2];
 } fx_conditions;
-void fx_flex_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres, fx_tensor *snapshots,
-                        fx_tensor *re, fx_conditions *out);
+void fx_model_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres, fx_tensor *snapshots,
+                         fx_tensor *re, fx_conditions *out);
 
 /* Shared encoder and decoder over both tasks in one batch: z (R, S, S, 1), R = tasks * B, SR rows
- * first; t (B), re (B, 1). Returns the velocity (R, S, S, 1); *latent, where not NULL, gets the
- * mid_block output (R, 1 + T, D). */
-fx_tensor *fx_flex_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
-                            fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_tensor **latent);
+ * first; t (B), re (B, 1). Returns the velocity (R, S, S, 1); *latent, where not NULL, gets
+ * the encoder's output. */
+fx_tensor *fx_model_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
+                             fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_tensor **latent);
 
 #ifdef __cplusplus
 }

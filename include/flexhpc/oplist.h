@@ -2,6 +2,7 @@
  * fails to link. Include with FX_OP(name) defined. No include guard: it is a list. */
 FX_OP(add)
 FX_OP(silu)
+FX_OP(drop_rows)
 FX_OP(fill)
 FX_OP(pool)
 FX_OP(fourier)

@@ -21,9 +21,9 @@ void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objectiv
 {
     fx_conditions conditions;
     *out = (fx_objective_nodes){0};
-    fx_flex_conditions(g, model, b->lowres, b->snapshots, b->re, &conditions);
+    fx_model_conditions(g, model, b->lowres, b->snapshots, b->re, &conditions);
     record_noise(g, o, b, model->tasks, out);
-    out->velocity = fx_flex_velocity(g, model, &conditions, out->z, b->t, b->re, &out->latent);
+    out->velocity = fx_model_velocity(g, model, &conditions, out->z, b->t, b->re, &out->latent);
     const fx_attrs attrs = {.loss = {.criterion = o->criterion, .predict = o->schedule.predict}};
     const fx_node *loss =
         fx_record(g, FX_OP_loss, "loss", attrs,

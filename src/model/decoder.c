@@ -1,5 +1,5 @@
-/* decoder.c: the second half of the transformer, then the convolutional decoder with strong
- * conditioning: every skip is the encoder's plus the task encoder's. */
+/* decoder.c: FLEX's decoder: the second half of the transformer, then the convolutional decoder with
+ * strong conditioning: every skip is the encoder's plus the task encoder's. */
 #include "flex.h"
 
 static const float NORM_EPS = 1e-5f; /* of the decoder's own norm; the blocks' is 1e-6 */
@@ -9,25 +9,20 @@ static fx_tensor *to_image(fx_builder *g, const fx_model *model, fx_tensor *x)
 {
     const int64_t side = (model->image >> model->levels) / model->latent_patch, p = model->latent_patch;
     const int64_t d = fx_channels(x);
-    fx_attrs attrs = {.untoken = {.height = side}};
-    const fx_node *node = fx_record(g, FX_OP_untoken, "untoken", attrs, &x, 1);
-    if (!node || p == 1) return node ? node->out[0] : NULL;
-    x = fx_linear(g, "patch_unembed", node->out[0], p * p * d, (fx_linear_options){0});
-    attrs = (fx_attrs){.patch = {.size = p, .inverse = true}};
-    node = fx_record(g, FX_OP_patch, "patches", attrs, &x, 1);
-    return node ? node->out[0] : NULL;
+    x = fx_untoken(g, x, side);
+    if (p == 1) return x;
+    x = fx_linear(g, "patch_unembed", x, p * p * d, (fx_linear_options){0});
+    return fx_unpatch(g, x, p);
 }
 
 static fx_tensor *transform(fx_builder *g, const fx_model *model, const fx_features *features,
                             fx_tensor *emb)
 {
-    const fx_node *node =
-        fx_record(g, FX_OP_add_token, "token0", (fx_attrs){0}, (fx_tensor *[]){features->out, emb}, 2);
-    fx_tensor *x = node ? node->out[0] : NULL;
+    fx_tensor *x = fx_add_token(g, features->out, emb);
     for (int j = 0; j < features->token_skips; j++) {
         fx_scope_push(g, "tr_blocks.%d", j);
         x = fx_transformer_block(g, x, features->token_skip[features->token_skips - 1 - j],
-                                 model->heads, model->mlp_ratio, model->dropout);
+                                 fx_flex_transformer(model));
         fx_scope_pop(g);
     }
     return to_image(g, model, fx_layer_norm(g, "norm", x, NORM_EPS));
@@ -53,11 +48,13 @@ static fx_tensor *entry(decoder *d, fx_tensor *x, int level, fx_resample resampl
     fx_tensor *skip =
         fx_add_conditions(g, "strong", d->features->skip[k], d->conditions, k, d->model->strong_scale);
     fx_scope_push(g, "0");
-    x = fx_resblock(g, x, skip, d->silu_emb, cout, d->model->dropout, resample);
+    x = fx_resblock(g, x, skip, d->silu_emb, cout,
+                    (fx_resblock_options){.dropout = d->model->dropout, .resample = resample});
     fx_scope_pop(g);
     if (up_after) {
         fx_scope_push(g, "1");
-        x = fx_resblock(g, x, NULL, d->silu_emb, cout, d->model->dropout, FX_UP);
+        x = fx_resblock(g, x, NULL, d->silu_emb, cout,
+                        (fx_resblock_options){.dropout = d->model->dropout, .resample = FX_UP});
         fx_scope_pop(g);
     }
     fx_scope_pop(g);
@@ -68,7 +65,6 @@ fx_tensor *fx_decoder(fx_builder *g, const fx_model *model, const fx_conditions 
                       const fx_features *features, fx_tensor *t, fx_tensor *re)
 {
     const int last = model->levels - 1;
-    fx_scope_push(g, "decoder");
     fx_tensor *emb = fx_time_condition(g, model->channels[last], t, re);
     decoder d = {g, model, conditions, features, NULL, 0, features->skips - 1};
     d.silu_emb = fx_apply(g, FX_OP_silu, "silu", emb);
@@ -83,7 +79,5 @@ fx_tensor *fx_decoder(fx_builder *g, const fx_model *model, const fx_conditions 
     }
     fx_section(g);
     x = fx_norm_silu(g, "final_layer.0", x, (fx_norm_options){0});
-    x = fx_conv3x3(g, "final_layer.2", x, 1, (fx_conv_options){.zero = true});
-    fx_scope_pop(g);
-    return x;
+    return fx_conv3x3(g, "final_layer.2", x, 1, (fx_conv_options){.zero = true});
 }

@@ -2,8 +2,7 @@
 #ifndef FX_FLEX_H
 #define FX_FLEX_H
 
-#include "flexhpc/layers.h"
-#include "flexhpc/model.h"
+#include "network.h"
 
 /* Input convolution, then a level's residual blocks and the block that halves the side, for every
  * level. `weak`: the task encoders' skips are added at the first model->weak_levels levels; NULL: no
@@ -11,14 +10,18 @@
 void fx_encoder_blocks(fx_builder *g, const fx_model *model, fx_tensor *x, fx_tensor *silu_emb,
                        const fx_conditions *weak, fx_features *out);
 
-/* x + scale [SR; FC]: the task features number k of whichever tasks there are. */
-fx_tensor *fx_add_conditions(fx_builder *g, const char *name, fx_tensor *x,
-                             const fx_conditions *conditions, int k, float scale);
-
 /* emb = time_embed(F(t)) + cond_embed(re): (B, D). */
 fx_tensor *fx_time_condition(fx_builder *g, int64_t width, fx_tensor *t, fx_tensor *re);
 
-/* The shared encoder and the decoder, each under its own scope. */
+static inline fx_transformer_options fx_flex_transformer(const fx_model *model)
+{
+    return (fx_transformer_options){.heads = model->heads,
+                                    .mlp_ratio = model->mlp_ratio,
+                                    .dropout = model->dropout,
+                                    .act = FX_GELU_TANH};
+}
+
+/* The shared encoder and the decoder. */
 void fx_shared_encoder(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
                        fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_features *out);
 fx_tensor *fx_decoder(fx_builder *g, const fx_model *model, const fx_conditions *conditions,

@@ -8,8 +8,8 @@
 #include "ops.h"
 #include "vecmath.h"
 
-enum { QKV };                                           /* in[]: (B, T, 3D), a row is (3, heads, d) */
-enum { LSE };                                           /* saved[]: (B, heads, T) */
+enum { QKV }; /* in[]: (B, T, 3D) or an image (B, h, w, 3D), T = h w; a row is (3, heads, d) */
+enum { LSE }; /* saved[]: (B, heads, T) */
 enum { QUERIES = 32, KEYS = 64, HEAD = 256, ROWS = 6 }; /* block, chunk, largest d, rows of a tile */
 
 typedef float lanes __attribute__((vector_size(32), aligned(4), may_alias));
@@ -22,8 +22,10 @@ typedef struct view {
 
 static view view_of(const fx_node *n)
 {
-    const int64_t *x = n->in[QKV]->dim;
-    view v = {.B = x[0], .T = x[1], .heads = n->attrs.attention.heads, .D = x[2] / 3, .row = x[2]};
+    const fx_tensor *x = n->in[QKV];
+    view v = {.B = x->dim[0], .heads = n->attrs.attention.heads, .row = x->dim[x->rank - 1]};
+    v.T = fx_count(x) / v.B / v.row;
+    v.D = v.row / 3;
     v.d = v.D / v.heads;
     v.scale = 1.0f / sqrtf((float)v.d);
     return v;
@@ -33,17 +35,21 @@ static fx_status shape(fx_node *n)
 {
     const fx_tensor *x = n->in[QKV];
     const int64_t heads = n->attrs.attention.heads;
-    FX_REQUIRE(x && x->rank == 3 && x->dim[2] % 3 == 0, FX_EARG, "%s: needs (batch, tokens, 3 D)",
-               n->name);
-    FX_REQUIRE(heads > 0 && x->dim[2] % (3 * heads) == 0, FX_EARG,
-               "%s: width %lld does not divide into %lld heads", n->name, (long long)(x->dim[2] / 3),
+    FX_REQUIRE(x && (x->rank == 3 || x->rank == 4) && x->dim[x->rank - 1] % 3 == 0, FX_EARG,
+               "%s: needs (batch, tokens, 3 D) or an image of 3 D channels", n->name);
+    const int64_t width = x->dim[x->rank - 1] / 3;
+    FX_REQUIRE(heads > 0 && width % heads == 0, FX_EARG,
+               "%s: width %lld does not divide into %lld heads", n->name, (long long)width,
                (long long)heads);
-    const int64_t d = x->dim[2] / 3 / heads;
+    const int64_t d = width / heads, tokens = fx_count(x) / x->dim[0] / (3 * width);
     FX_REQUIRE(d % LANES == 0 && d <= HEAD, FX_EARG,
                "%s: a head of %lld is not a multiple of %d up to %d", n->name, (long long)d, LANES,
                HEAD);
-    FX_TRY(fx_out_shape(n, 0, 3, FX_DIMS(x->dim[0], x->dim[1], x->dim[2] / 3)));
-    return fx_saved_shape(n, LSE, 3, FX_DIMS(x->dim[0], heads, x->dim[1]));
+    int64_t dim[FX_MAX_RANK];
+    memcpy(dim, x->dim, sizeof dim);
+    dim[x->rank - 1] = width;
+    FX_TRY(fx_out_shape(n, 0, x->rank, dim));
+    return fx_saved_shape(n, LSE, 3, FX_DIMS(x->dim[0], heads, tokens));
 }
 
 /* One tile of C += A B: `rows` <= ROWS of A and C, `vectors` vectors of columns, whose sums stay in
@@ -281,6 +287,7 @@ static const fx_op_case cases[] = {
     {.name = "5 tokens, 2 heads of 8", .attrs.attention = {2}, .dim = {{2, 5, 48}}},
     {.name = "65 tokens, a head of 24", .attrs.attention = {1}, .dim = {{1, 65, 72}}, .scale = 0.5f},
     {.name = "161 tokens, 2 heads of 16", .attrs.attention = {2}, .dim = {{1, 161, 96}}},
+    {.name = "an image", .attrs.attention = {2}, .dim = {{2, 3, 5, 48}}},
     {.name = "large scores", .attrs.attention = {1}, .dim = {{1, 70, 48}}, .scale = 2.0f},
     {0},
 };

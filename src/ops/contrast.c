@@ -13,7 +13,8 @@
 
 #include "vecmath.h"
 
-enum { E, ALL };                 /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
+/* in[]: (2B,T,D) or images (2B,h,w,D), SR rows then FC rows; (G,2,T,D) as of gather */
+enum { E, ALL };
 enum { WEIGHT, INVERSE, ALONG }; /* saved[]: (G,G) W; (2,G) 1 / norm; (2,G) a_i . u_i, b_j . u_j */
 enum { CHUNK = 512 };            /* numbers of a latent that backward has at a time */
 
@@ -30,7 +31,7 @@ static view view_of(const fx_exec *exec, const fx_node *n)
     const int64_t *d = n->in[E]->dim;
     return (view){.B = d[0] / 2,
                   .G = n->in[ALL]->dim[0],
-                  .size = d[1] * d[2],
+                  .size = fx_count(n->in[E]) / d[0],
                   .first = fx_group(exec)->rank * a->stride + a->offset,
                   .e = fx_f32(n->in[E]),
                   .all = fx_f32(n->in[ALL])};
@@ -47,8 +48,8 @@ static fx_status shape(fx_node *n)
 {
     const fx_tensor *e = n->in[E], *all = n->in[ALL];
     const fx_contrast_attrs *a = &n->attrs.contrast;
-    FX_REQUIRE(e && all && e->rank == 3 && e->dim[0] % 2 == 0 && all->rank == 4 &&
-                   fx_has_shape(all, 4, FX_DIMS(all->dim[0], 2, e->dim[1], e->dim[2])),
+    FX_REQUIRE(e && all && e->rank >= 3 && e->dim[0] % 2 == 0 && all->rank == 4 && all->dim[1] == 2 &&
+                   fx_count(all) / all->dim[0] / 2 == fx_count(e) / e->dim[0],
                FX_EARG, "own latents %s do not fit all latents %s", fx_shape_text(e),
                fx_shape_text(all));
     FX_REQUIRE(a->temperature > 0 && a->offset >= 0 && a->offset <= a->stride - e->dim[0] / 2 &&
@@ -157,6 +158,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
 static const fx_op_case cases[] = {
     {.name = "all own", .attrs = {.contrast = {0.5f, 3, 0}}, .dim = {{6, 2, 4}, {3, 2, 2, 4}}},
     {.name = "some own", .attrs = {.contrast = {0.2f, 4, 1}}, .dim = {{4, 3, 5}, {8, 2, 3, 5}}},
+    {.name = "images", .attrs = {.contrast = {0.4f, 2, 0}}, .dim = {{4, 2, 3, 4}, {4, 2, 6, 4}}},
     {.name = "one sample", .attrs = {.contrast = {0.01f, 1, 0}}, .dim = {{2, 2, 4}, {1, 2, 2, 4}}},
     {.name = "many", .attrs = {.contrast = {0.1f, 70, 3}}, .dim = {{20, 3, 100}, {70, 2, 3, 100}}},
     {0},

@@ -25,8 +25,9 @@ static double layer_products(const fx_node *n, fx_pass pass)
 /* Forward: scores and values; backward: the gradients of scores, values, queries and keys. */
 static double attention_products(const fx_node *n, fx_pass pass)
 {
-    const int64_t *qkv = n->in[X]->dim; /* (B, T, 3D) */
-    return (pass == FX_FORWARD ? 2 : 4) * (double)(qkv[0] * qkv[1] * qkv[1]) * (double)(qkv[2] / 3);
+    const fx_tensor *qkv = n->in[X]; /* (B, T, 3D), T in one or two dimensions */
+    const int64_t B = qkv->dim[0], row = qkv->dim[qkv->rank - 1], T = fx_count(qkv) / B / row;
+    return (pass == FX_FORWARD ? 2 : 4) * (double)(B * T * T) * (double)(row / 3);
 }
 
 double fx_node_flops(const fx_node *node, fx_pass pass)

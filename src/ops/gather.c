@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { E };   /* in[]: (2B,T,D), SR rows then FC rows */
+enum { E };   /* in[]: (2B,T,D) or images (2B,h,w,D), T = h w; SR rows then FC rows */
 enum { ALL }; /* out[]: (G,2,T,D), G = ranks * stride */
 
 typedef struct view {
@@ -21,18 +21,20 @@ static view view_of(const fx_node *n)
                   .stride = a->stride,
                   .offset = a->offset,
                   .ranks = a->ranks,
-                  .size = d[1] * d[2]};
+                  .size = fx_count(n->in[E]) / d[0]};
 }
 
 static fx_status shape(fx_node *n)
 {
-    FX_REQUIRE(n->in[E] && n->in[E]->rank == 3 && n->in[E]->dim[0] % 2 == 0, FX_EARG,
-               "%s does not hold the latents of two tasks", fx_shape_text(n->in[E]));
+    const fx_tensor *e = n->in[E];
+    FX_REQUIRE(e && e->rank >= 3 && e->dim[0] % 2 == 0, FX_EARG,
+               "%s does not hold the latents of two tasks", fx_shape_text(e));
     const view v = view_of(n);
     FX_REQUIRE(v.ranks > 0 && v.offset >= 0 && v.offset <= v.stride - v.B, FX_EARG,
                "%lld samples at %lld do not fit in %lld a rank", (long long)v.B, (long long)v.offset,
                (long long)v.stride);
-    return fx_out_shape(n, ALL, 4, FX_DIMS(v.ranks * v.stride, 2, n->in[E]->dim[1], n->in[E]->dim[2]));
+    const int64_t D = e->dim[e->rank - 1];
+    return fx_out_shape(n, ALL, 4, FX_DIMS(v.ranks * v.stride, 2, v.size / D, D));
 }
 
 static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t *scratch_bytes)
@@ -64,6 +66,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "one rank", .attrs = {.gather = {3, 0, 1}}, .dim = {{6, 2, 4}}},
+    {.name = "images", .attrs = {.gather = {3, 1, 1}}, .dim = {{4, 2, 3, 4}}},
     {0},
 };
 

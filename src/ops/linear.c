@@ -11,9 +11,10 @@
 
 #include <string.h>
 
-enum { X, W, BIAS, RESIDUAL, X2 }; /* in[]: (..., K), (N, K + K2), (N), (..., N), (..., K2) */
-enum { PRE };                      /* saved[]: (..., N) */
-enum { PIECE = 256 };              /* elements of a row worked on at once */
+/* in[]: (..., K), (N, K + K2), which may go on (..., 1, 1), (N), (..., N), (..., K2) */
+enum { X, W, BIAS, RESIDUAL, X2 };
+enum { PRE };         /* saved[]: (..., N) */
+enum { PIECE = 256 }; /* elements of a row worked on at once */
 
 static const int SOURCE[2] = {X, X2};
 
@@ -45,7 +46,8 @@ static fx_status shape(fx_node *n)
 {
     const fx_tensor *x = n->in[X], *w = n->in[W], *x2 = n->in[X2], *r = n->in[RESIDUAL];
     const float p = n->attrs.linear.dropout;
-    FX_REQUIRE(x && w && w->rank == 2, FX_EARG, "%s: needs x and 2-dimensional weights", n->name);
+    FX_REQUIRE(x && w && w->rank >= 2 && fx_count(w) == w->dim[0] * w->dim[1], FX_EARG,
+               "%s: needs x and weights of 2 dimensions above 1", n->name);
     FX_REQUIRE(!x2 || same_rows(x, x2), FX_EARG, "%s: sources %s and %s have different rows", n->name,
                fx_shape_text(x), fx_shape_text(x2));
     const int64_t width = x->dim[x->rank - 1] + (x2 ? x2->dim[x->rank - 1] : 0), N = w->dim[0];
@@ -241,6 +243,9 @@ static const fx_op_case cases[] = {
      .attrs.linear = {FX_GELU_TANH, 0.3f},
      .dim = {{4, 3, 8}, {33, 8}, {33}},
      .rows = {2, 1, 0, 0},
+     .scale = 0.3f},
+    {.name = "a 1x1 convolution's weights",
+     .dim = {{2, 3, 5, 8}, {6, 13, 1, 1}, {6}, {0}, {2, 3, 5, 5}},
      .scale = 0.3f},
     {.name = "gelu (erf)", .attrs.linear = {FX_GELU_ERF, 0.0f}, .dim = {{6, 8}, {10, 8}, {10}}},
     {.name = "dropout, residual",

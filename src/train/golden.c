@@ -68,26 +68,36 @@ static fx_status levels(const fx_golden *g, const char *name, int *count, int64_
     return FX_OK;
 }
 
-static fx_status read_model(fx_golden *g)
+static fx_status read_levels(fx_golden *g)
 {
-    static const char *const archs[] = {"flex"}, *const tasks[] = {"both", "sr", "fc"};
-    static const unsigned bits[] = {FX_TASK_SR | FX_TASK_FC, FX_TASK_SR, FX_TASK_FC};
     fx_model *m = &g->options.model;
-    int arch = 0, task = 0, count = 0;
-    double ratio = 2, patch = 1, scale = 1, weak = 4;
-    FX_TRY(word_or(g, "arch", archs, 1, &arch));
-    FX_TRY(word_or(g, "tasks", tasks, 3, &task));
-    FX_TRY(integer(g, "image_size", &m->image));
-    FX_TRY(integer(g, "cond_snapshots", &m->cond));
-    FX_TRY(integer(g, "depth", &m->depth));
-    FX_TRY(integer(g, "heads", &m->heads));
-    FX_TRY(real(g, "mlp_ratio", &ratio));
-    FX_TRY(real_or(g, "latent_patch", &patch));
-    FX_TRY(real_or(g, "strong_scale", &scale));
+    int count = 0;
     FX_TRY(levels(g, "channels", &m->levels, m->channels));
     FX_TRY(levels(g, "res_blocks", &count, m->blocks));
     FX_REQUIRE(count == m->levels, FX_EVALUE, "%s: attribute res_blocks: %d levels, channels has %d",
                g->path, count, m->levels);
+    return FX_OK;
+}
+
+static fx_status read_transformer(fx_golden *g)
+{
+    fx_model *m = &g->options.model;
+    double ratio = 2;
+    FX_TRY(integer(g, "depth", &m->depth));
+    FX_TRY(real(g, "mlp_ratio", &ratio));
+    m->mlp_ratio = (int64_t)ratio;
+    return FX_OK;
+}
+
+static fx_status read_flex(fx_golden *g)
+{
+    fx_model *m = &g->options.model;
+    int count = 0;
+    double patch = 1, weak = 4;
+    FX_TRY(read_levels(g));
+    FX_TRY(read_transformer(g));
+    FX_TRY(real_or(g, "latent_patch", &patch));
+    count = m->levels;
     memcpy(m->decoder_channels, m->channels, sizeof m->channels);
     if (fx_h5_has_attribute(g->file, "/", "decoder_channels"))
         FX_TRY(levels(g, "decoder_channels", &count, m->decoder_channels));
@@ -96,11 +106,54 @@ static fx_status read_model(fx_golden *g)
     weak = m->levels < 4 ? m->levels : 4;
     FX_TRY(real_or(g, "weak_levels", &weak));
     m->weak_levels = (int)weak;
-    m->tasks = bits[task];
-    m->mlp_ratio = (int64_t)ratio;
     m->latent_patch = (int64_t)patch;
+    return FX_OK;
+}
+
+/* Attention is given by how often the maps are halved before it: 1, 2, 4... */
+static fx_status read_unet(fx_golden *g)
+{
+    double halvings[FX_MAX_LEVELS];
+    int count = 0;
+    fx_model *m = &g->options.model;
+    FX_TRY(read_levels(g));
+    FX_TRY(fx_h5_get_reals(g->file, "/", "attention_downsampling", halvings, FX_MAX_LEVELS, &count));
+    for (int i = 0; i < count; i++) {
+        const unsigned bit =
+            halvings[i] >= 1 && halvings[i] < 1 << FX_MAX_LEVELS ? (unsigned)halvings[i] : 0;
+        FX_REQUIRE(bit && (bit & (bit - 1)) == 0 && (double)bit == halvings[i], FX_EVALUE,
+                   "%s: attribute attention_downsampling: %g is no power of two below %d", g->path,
+                   halvings[i], 1 << FX_MAX_LEVELS);
+        m->attention |= bit;
+    }
+    return FX_OK;
+}
+
+static fx_status read_uvit(fx_golden *g)
+{
+    FX_TRY(integer(g, "embed_dim", &g->options.model.embed_dim));
+    FX_TRY(integer(g, "patch_size", &g->options.model.patch));
+    return read_transformer(g);
+}
+
+static fx_status read_model(fx_golden *g)
+{
+    static const char *const archs[] = {"flex", "unet", "uvit"}, *const tasks[] = {"both", "sr", "fc"};
+    static const unsigned bits[] = {FX_TASK_SR | FX_TASK_FC, FX_TASK_SR, FX_TASK_FC};
+    static fx_status (*const read[])(fx_golden *) = {read_flex, read_unet, read_uvit};
+    fx_model *m = &g->options.model;
+    int arch = 0, task = 0;
+    double scale = 1;
+    FX_TRY(word_or(g, "arch", archs, 3, &arch));
+    FX_TRY(word_or(g, "tasks", tasks, 3, &task));
+    FX_TRY(integer(g, "image_size", &m->image));
+    FX_TRY(integer(g, "cond_snapshots", &m->cond));
+    FX_TRY(integer(g, "heads", &m->heads));
+    FX_TRY(real_or(g, "strong_scale", &scale));
+    m->arch = (fx_arch)arch;
+    m->tasks = bits[task];
     m->strong_scale = (float)scale;
-    m->dropout = 0;
+    FX_TRY(read[arch](g));
     return fx_model_check(m);
 }
 

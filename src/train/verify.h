@@ -32,10 +32,11 @@ fx_status fx_check_values(fx_check *check, const char *dataset, const double *ou
                           double limit);
 
 /* `count` values of a kept tensor from element `first`, every stride-th, plus the last channel of
- * `base`, of base_stride channels, where given. */
+ * `base`, of base_stride channels, where given. With `channels` above 1 the values are images of so
+ * many `pixels`. */
 typedef struct fx_check_part {
     const fx_tensor *tensor, *base;
-    int64_t first, count, stride, base_stride;
+    int64_t first, count, stride, base_stride, channels, pixels;
 } fx_check_part;
 fx_status fx_check_tensor(fx_check *check, const char *dataset, fx_program *program, fx_check_part part,
                           double limit);
@@ -45,7 +46,7 @@ fx_status fx_check_whole(fx_check *check, const char *dataset, fx_program *progr
 /* Every gradient of the last step: names, shapes, norms and projections, each parameter once. */
 fx_status fx_check_gradients(fx_check *check, fx_params *params);
 
-/* Outputs, gradients, samples and, where the file has one, the training trajectory of a FLEX model. */
+/* Outputs, gradients, samples and, where the file has one, the training trajectory of a model. */
 fx_status fx_check_model(fx_check *check);
 
 #endif

@@ -60,6 +60,14 @@ fx_status fx_check_values(fx_check *c, const char *dataset, const double *ours, 
     return status;
 }
 
+/* Where element i of the file's order, channel before pixel, is in ours. */
+static int64_t image_index(const fx_check_part *p, int64_t i)
+{
+    const int64_t size = p->channels * p->pixels, sample = i / size, channel = i % size / p->pixels,
+                  pixel = i % p->pixels;
+    return sample * size + pixel * p->channels + channel;
+}
+
 fx_status fx_check_tensor(fx_check *c, const char *dataset, fx_program *program, fx_check_part p,
                           double limit)
 {
@@ -74,7 +82,7 @@ fx_status fx_check_tensor(fx_check *c, const char *dataset, fx_program *program,
     }
     FX_TRY_DONE(FX_ALLOC(ours, p.count));
     for (int64_t i = 0; i < p.count; i++) {
-        ours[i] = (double)x[p.first + i * p.stride];
+        ours[i] = (double)x[p.first + (p.channels > 1 ? image_index(&p, i) : i * p.stride)];
         if (base) ours[i] += (double)base[(i + 1) * p.base_stride - 1]; /* the last channel */
     }
     FX_TRY_DONE(fx_check_values(c, dataset, ours, p.count, limit));
@@ -88,6 +96,11 @@ done:
 fx_status fx_check_whole(fx_check *c, const char *dataset, fx_program *program, const fx_tensor *t,
                          double limit)
 {
-    return fx_check_tensor(c, dataset, program,
-                           (fx_check_part){.tensor = t, .count = fx_count(t), .stride = 1}, limit);
+    const bool image = t->rank == 4;
+    const fx_check_part part = {.tensor = t,
+                                .count = fx_count(t),
+                                .stride = 1,
+                                .channels = image ? t->dim[3] : 1,
+                                .pixels = image ? t->dim[1] * t->dim[2] : 1};
+    return fx_check_tensor(c, dataset, program, part, limit);
 }

@@ -1,4 +1,4 @@
-/* verify_model.c: a FLEX model against a golden file: outputs of one step, its gradients, samples, and
+/* verify_model.c: a model against a golden file: outputs of one step, its gradients, samples, and
  * a training trajectory. */
 #include <math.h>
 #include <stdio.h>

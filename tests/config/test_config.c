@@ -39,7 +39,7 @@ static void other_value(const fx_key *key, char *out, size_t size)
         {"generate.output_grid", "64"}, {"generate.grid", "96"},
         {"generate.start", "2"},        {"generate.interval", "0.25"},
         {"generate.end", "2.5"},        {"generate.snapshots", "3"},
-        {"model.arch", "flex"},         {"model.preset", "custom"}};
+        {"model.embed_dim", "96"},      {"model.preset", "custom"}};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         if (strcmp(key->name, special[i][0]) == 0) {
             snprintf(out, size, "%s", special[i][1]);
@@ -67,23 +67,46 @@ static void other_value(const fx_key *key, char *out, size_t size)
     }
 }
 
-static void every_key_comes_back(void **state)
+/* Architectures, and the keys that they have not. */
+static const struct {
+    const char *name, *keys[10];
+} ARCHS[] = {
+    {"flex", {"model.embed_dim", "model.attention_sides", "model.patch", "model.condition_drop"}},
+    {"unet",
+     {"model.embed_dim", "model.depth", "model.mlp_ratio", "model.weak_levels", "model.latent_patch",
+      "model.decoder_channels", "model.patch", "model.condition_drop"}},
+    {"uvit",
+     {"model.channels", "model.blocks", "model.weak_levels", "model.latent_patch",
+      "model.decoder_channels", "model.attention_sides"}}};
+
+static bool lacks(int arch, const char *key)
 {
-    (void)state;
-    char *overrides[256] = {NULL}, *text = NULL, difference[4096];
+    bool found = false;
+    for (int i = 0; ARCHS[arch].keys[i]; i++)
+        found = found || strcmp(ARCHS[arch].keys[i], key) == 0;
+    return found;
+}
+
+static void every_key_comes_back_with(int arch)
+{
+    char *overrides[256] = {NULL}, *text = NULL, difference[4096], of_arch[64];
     size_t size = 0;
+    int count = 0;
     fx_config defaults, changed, again;
     assert_true(fx_key_count < 255);
     for (int i = 0; i < fx_key_count; i++) {
         char value[256];
+        if (lacks(arch, fx_keys[i].name)) continue;
         other_value(&fx_keys[i], value, sizeof value);
-        assert_true(asprintf(&overrides[i], "%s=%s", fx_keys[i].name, value) > 0);
+        if (strcmp(fx_keys[i].name, "model.arch") == 0)
+            snprintf(value, sizeof value, "%s", ARCHS[arch].name);
+        assert_true(asprintf(&overrides[count++], "%s=%s", fx_keys[i].name, value) > 0);
     }
-    assert_int_equal(parse(&defaults, ""), FX_OK);
+    snprintf(of_arch, sizeof of_arch, "model: {arch: %s}\n", ARCHS[arch].name);
+    assert_int_equal(parse(&defaults, of_arch), FX_OK);
     if (fx_config_parse(&changed, "x.yaml", "", 0, (const char *const *)overrides) != FX_OK)
         fail_msg("%s", fx_error_message());
-    assert_int_equal(fx_config_diff(&defaults, &changed, difference, sizeof difference),
-                     fx_key_count - 1);
+    assert_int_equal(fx_config_diff(&defaults, &changed, difference, sizeof difference), count - 1);
 
     FILE *out = open_memstream(&text, &size);
     assert_int_equal(fx_config_print(&changed, out), FX_OK);
@@ -91,8 +114,35 @@ static void every_key_comes_back(void **state)
     assert_int_equal(parse(&again, text), FX_OK);
     assert_memory_equal(&changed, &again, sizeof again);
     free(text);
-    for (int i = 0; i < fx_key_count; i++)
+    for (int i = 0; i < count; i++)
         free(overrides[i]);
+}
+
+static void every_key_comes_back(void **state)
+{
+    (void)state;
+    for (int arch = 0; arch < 3; arch++)
+        every_key_comes_back_with(arch);
+}
+
+/* Each key that an architecture has not is refused unless it has its default. */
+static void keys_of_other_networks_are_refused(void **state)
+{
+    (void)state;
+    for (int arch = 0; arch < 3; arch++)
+        for (int i = 0; ARCHS[arch].keys[i]; i++) {
+            char value[64], text[128], message[128];
+            const char *key = ARCHS[arch].keys[i];
+            other_value(fx_key_find(key), value, sizeof value);
+            snprintf(text, sizeof text, "model: {arch: %s, %s: [%s]}\n", ARCHS[arch].name,
+                     strchr(key, '.') + 1, value);
+            if (!strchr(value, ','))
+                snprintf(text, sizeof text, "model: {arch: %s, %s: %s}\n", ARCHS[arch].name,
+                         strchr(key, '.') + 1, value);
+            snprintf(message, sizeof message, "x.yaml: %s: model.arch: %s has no such key", key,
+                     ARCHS[arch].name);
+            expect_error(text, message);
+        }
 }
 
 static void presets_and_given_keys(void **state)
@@ -106,6 +156,12 @@ static void presets_and_given_keys(void **state)
     assert_true(c.train_beta2 == 0.999 && c.train_beta1 == 0.9);
     assert_int_equal(parse(&c, "model: {preset: small}"), FX_OK);
     assert_true(c.train_beta2 == 0.98 && c.model_decoder_channels.value[0] == 64);
+    assert_int_equal(parse(&c, "model: {arch: unet, preset: medium}"), FX_OK);
+    assert_true(c.model_channels.value[4] == 512 && c.model_heads == 4 && c.model_depth == 0);
+    assert_true(c.model_decoder_channels.count == 0 && c.model_attention_sides.value[1] == 32);
+    assert_int_equal(parse(&c, "model: {arch: uvit, preset: big, depth: 5}"), FX_OK);
+    assert_true(c.model_embed_dim == 1152 && c.model_heads == 16 && c.model_depth == 5);
+    assert_true(c.model_channels.count == 0 && c.model_mlp_ratio == 4 && c.model_patch == 8);
     assert_int_equal(parse(&c, "seed: 7\nbackend: cpu\ntrain: {steps: 3}\n"), FX_OK);
     assert_int_equal(c.seed, 7);
     assert_int_equal(c.backend, 1);
@@ -165,8 +221,16 @@ static void errors_name_place_and_key(void **state)
     expect_error("model:\n  tasks: all\n", "x.yaml:2: model.tasks: \"all\" is none of mt|sr|fc");
     expect_error("model: {preset: custom}\n",
                  "x.yaml: model.channels: needed with model.preset: custom");
-    expect_error("model: {arch: unet}\n",
-                 "x.yaml: model.arch: unet is not part of this build; there is flex");
+    expect_error("model: {arch: unet, preset: custom, channels: [32], blocks: [1]}\n",
+                 "x.yaml: model.heads: needed with model.preset: custom");
+    expect_error("model: {arch: uvit, preset: custom, depth: 3, heads: 2, mlp_ratio: 4}\n",
+                 "x.yaml: model.embed_dim: needed with model.preset: custom");
+    expect_error("model: {arch: uvit, heads: 7}\n",
+                 "x.yaml: model.heads: 7 does not divide model.embed_dim, 384");
+    expect_error("model: {arch: uvit}\ndata: {patch: 100}\n",
+                 "x.yaml: data.patch: 100 is no multiple of 8 (model.patch)");
+    expect_error("model: {arch: unet}\ndata: {patch: 104}\n",
+                 "x.yaml: data.patch: 104 is no multiple of 16 (2^(levels - 1))");
     expect_error("model: {depth: 4}\n", "x.yaml: model.depth: 4 is not odd");
     expect_error("data: {patch: 100}\n",
                  "x.yaml: data.patch: 100 is no multiple of 16 (2^levels x model.latent_patch)");
@@ -196,7 +260,8 @@ static void errors_of_overrides_and_files(void **state)
 static void shipped_files_load(void **state)
 {
     (void)state;
-    static const char *const names[] = {"demo", "flex-small", "flex-medium", "flex-big"};
+    static const char *const names[] = {"demo", "flex-small", "flex-medium",      "flex-big",
+                                        "unet", "uvit",       "pretrain-multi-re"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[FX_PATH_MAX];
         fx_config c;
@@ -232,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_comes_back),
+        cmocka_unit_test(keys_of_other_networks_are_refused),
         cmocka_unit_test(presets_and_given_keys),
         cmocka_unit_test(end_and_snapshots),
         cmocka_unit_test(errors_name_place_and_key),

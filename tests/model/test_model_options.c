@@ -31,8 +31,8 @@ static fx_tensor *record(fx_builder *g, const fx_model *m)
     fx_tensor *snapshots = fx_input(g, "snapshots", 4, FX_DIMS(1, s, s, m->cond));
     fx_tensor *re = fx_input(g, "re", 2, FX_DIMS(1, 1)), *t = fx_input(g, "t", 1, FX_DIMS(1));
     fx_tensor *z = fx_input(g, "z", 4, FX_DIMS(tasks, s, s, 1));
-    fx_flex_conditions(g, m, lowres, snapshots, re, &conditions);
-    return fx_flex_velocity(g, m, &conditions, z, t, re, NULL);
+    fx_model_conditions(g, m, lowres, snapshots, re, &conditions);
+    return fx_model_velocity(g, m, &conditions, z, t, re, NULL);
 }
 
 static fx_params *described(const char *const *settings, fx_model *m)

@@ -1,5 +1,5 @@
-/* small_flex.h: a FLEX of image 32 in training on the CPU, for the tests of the tape: every op of the
- * big ones, 0.4 M parameters, dropout on. */
+/* small_flex.h: a FLEX, a U-Net and a UViT of image 32 in training on the CPU, for the tests of the
+ * tape: every op of the big ones, FLEX with 0.4 M parameters, dropout on. */
 #ifndef SMALL_FLEX_H
 #define SMALL_FLEX_H
 
@@ -13,6 +13,32 @@ static const char *const SMALL_SETTINGS[] = {
     "model.preset=custom", "data.patch=32",        "model.channels=32,32", "model.blocks=1,1",
     "model.depth=3",       "model.heads=2",        "model.mlp_ratio=2",    "model.dropout=0.1",
     "data.factor=4",       "train.global_batch=2", "train.bucket=0.25",    NULL};
+
+static const char *const SMALL_UNET[] = {"model.arch=unet",
+                                         "model.preset=custom",
+                                         "data.patch=32",
+                                         "model.channels=32,32",
+                                         "model.blocks=1,1",
+                                         "model.heads=2",
+                                         "model.attention_sides=16",
+                                         "data.factor=4",
+                                         "train.global_batch=2",
+                                         "train.bucket=0.25",
+                                         NULL};
+
+static const char *const SMALL_UVIT[] = {"model.arch=uvit",
+                                         "model.preset=custom",
+                                         "data.patch=32",
+                                         "model.embed_dim=32",
+                                         "model.depth=3",
+                                         "model.heads=2",
+                                         "model.mlp_ratio=2",
+                                         "model.patch=4",
+                                         "data.factor=4",
+                                         "train.global_batch=2",
+                                         "train.bucket=0.25",
+                                         "model.condition_drop=0.5",
+                                         NULL};
 
 static inline fx_status small_options(const char *const *settings, fx_step_options *out)
 {
