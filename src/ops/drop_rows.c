@@ -60,7 +60,7 @@ static const fx_op_case cases[] = {
      .dim = {{12, 16}, {12, 16}},
      .rows = {12, 3, 1, 0}},
     {.name = "odd width",
-     .attrs = {.drop_rows = {0.3f}},
+     .attrs = {.drop_rows = {0.6f}},
      .dim = {{7, 5}, {7, 5}},
      .rows = {7, 0, 0, 0}},
     {.name = "never", .attrs = {.drop_rows = {0.0f}}, .dim = {{2, 8}, {2, 8}}},

@@ -235,15 +235,29 @@ static double mean_of_last(const double *x, int64_t count, int64_t last)
     return count > from ? sum / (double)(count - from) : NAN;
 }
 
+static const char *network_text(gathered *r)
+{
+    enum { FLEX, UNET, UVIT };
+    const fx_config *c = &r->config;
+    const char *channels = list_text(r, &c->model_channels, "-"),
+               *blocks = list_text(r, &c->model_blocks, "-");
+    if (c->model_arch == UVIT)
+        return fx_pool_print(r->pool, "UViT, width %lld, depth %lld, patches of %lld x %lld pixels",
+                             (long long)c->model_embed_dim, (long long)c->model_depth,
+                             (long long)c->model_patch, (long long)c->model_patch);
+    if (c->model_arch == UNET)
+        return fx_pool_print(r->pool, "U-Net, channels %s, blocks %s, attention at maps of side %s",
+                             channels, blocks, list_text(r, &c->model_attention_sides, "none"));
+    return fx_pool_print(r->pool, "FLEX, channels %s, blocks %s, depth %lld", channels, blocks,
+                         (long long)c->model_depth);
+}
+
 static void gather_facts(gathered *r)
 {
     static const char *const optimizers[] = {"Lion", "AdamW"}, *const tasks[] = {"SR and FC", "SR",
                                                                                  "FC"};
     const fx_config *c = &r->config;
-    add_fact(r, "model",
-             fx_pool_print(r->pool, "FLEX, channels %s, blocks %s, depth %lld",
-                           list_text(r, &c->model_channels, "-"), list_text(r, &c->model_blocks, "-"),
-                           (long long)c->model_depth));
+    add_fact(r, "model", network_text(r));
     add_fact(r, "tasks", tasks[c->model_tasks]);
     add_fact(r, "patch",
              fx_pool_print(r->pool,

@@ -1,11 +1,12 @@
-/* test_products.c: forward of conv, linear and attention, every registered case, against plain loops in
- * double. (Backward is compared with forward by test_gradients.c.)
+/* test_products.c: forward of conv, linear, attention and drop_rows, every registered case, against
+ * plain loops in double. (Backward is compared with forward by test_gradients.c.)
  *
  * Planted and caught, in conv.c: the second source multiplied by the first one's weights, the
  * residual's columns not advanced, an upsampled second source stored over the first, the kernel turned
  * while folded (which backward agrees with); in linear.c the token left out of the mask's element; in
  * dropout.h samples not counted anew for the second task; in attention.c sums not rescaled to a new
- * maximum, keys behind the last one counted. */
+ * maximum, keys behind the last one counted; in
+ * drop_rows.c what is kept rescaled, nothing ever dropped, a number an element. */
 #include "harness.h"
 
 static const double TOLERANCE = 2e-6; /* of the largest element */
@@ -62,11 +63,21 @@ static void conv(fx_test *t, fx_op_run *r)
     fx_free(want);
 }
 
-/* The masked, activated element plus residual; dropout by rng.h, as dropout.h says. */
+/* The number in [0, 1) of element i of row b, by rng.h, as dropout.h says. */
+static double random_of(const fx_test *t, const fx_node *n, int64_t b, int64_t i)
+{
+    const fx_step *step = t->exec->step;
+    const uint32_t slot = (uint32_t)(step->slot0 + n->rows.slot0 + b % n->rows.samples);
+    const uint32_t task = (uint32_t)(n->rows.task0 + b / n->rows.samples);
+    const fx_philox random = fx_philox4x32(
+        step->seed, (const uint32_t[4]){(uint32_t)i / 4, 2 * slot + task, n->stream, step->step});
+    return (double)fx_uniform(random.word[i % 4]);
+}
+
+/* The masked, activated element plus residual. */
 static double linear_at(const fx_test *t, const fx_node *n, int64_t m, int64_t c)
 {
     enum { X, W, BIAS, RESIDUAL, X2 };
-    const fx_step *step = t->exec->step;
     const fx_linear_attrs *a = &n->attrs.linear;
     const int64_t N = n->in[W]->dim[0], width = n->in[W]->dim[1], K = n->in[X]->dim[n->in[X]->rank - 1];
     const int64_t per_sample = fx_count(n->out[0]) / n->out[0]->dim[0] / N;
@@ -82,11 +93,7 @@ static double linear_at(const fx_test *t, const fx_node *n, int64_t m, int64_t c
                : a->act == FX_GELU_ERF  ? z / 2 * (1 + erf(z / sqrt(2)))
                                         : z;
     const int64_t b = m / per_sample, i = m % per_sample * N + c;
-    const uint32_t slot = (uint32_t)(step->slot0 + n->rows.slot0 + b % n->rows.samples);
-    const uint32_t task = (uint32_t)(n->rows.task0 + b / n->rows.samples);
-    const fx_philox random = fx_philox4x32(
-        step->seed, (const uint32_t[4]){(uint32_t)i / 4, 2 * slot + task, n->stream, step->step});
-    y *= fx_uniform(random.word[i % 4]) >= a->dropout ? 1 / (1 - (double)a->dropout) : 0;
+    y *= random_of(t, n, b, i) >= (double)a->dropout ? 1 / (1 - (double)a->dropout) : 0;
     return y + (n->in[RESIDUAL] ? (double)fx_f32(n->in[RESIDUAL])[m * N + c] : 0.0);
 }
 
@@ -103,7 +110,8 @@ static void linear(fx_test *t, fx_op_run *r)
 /* One query of one head: o (d) and its log-sum-exp. */
 static double attention_row(const fx_node *n, int64_t b, int64_t h, int64_t i, double *o)
 {
-    const int64_t T = n->in[0]->dim[1], row = n->in[0]->dim[2], D = row / 3,
+    const fx_tensor *x = n->in[0];
+    const int64_t row = x->dim[x->rank - 1], T = fx_count(x) / x->dim[0] / row, D = row / 3,
                   d = D / n->attrs.attention.heads;
     const float *q = fx_f32(n->in[0]) + (b * T + i) * row + h * d,
                 *k = fx_f32(n->in[0]) + b * T * row + D + h * d;
@@ -126,7 +134,8 @@ static double attention_row(const fx_node *n, int64_t b, int64_t h, int64_t i, d
 
 static void attention(fx_test *t, fx_op_run *r)
 {
-    const int64_t B = r->node.out[0]->dim[0], T = r->node.out[0]->dim[1], D = r->node.out[0]->dim[2],
+    const fx_tensor *y = r->node.out[0];
+    const int64_t B = y->dim[0], D = y->dim[y->rank - 1], T = fx_count(y) / B / D,
                   heads = r->node.attrs.attention.heads, d = D / heads;
     double *want = fx_calloc((size_t)(B * T * D), sizeof *want), off = 0;
     for (int64_t b = 0; b < B; b++)
@@ -138,6 +147,24 @@ static void attention(fx_test *t, fx_op_run *r)
             }
     compare(t, r, want);
     fx_test_check(t, off <= TOLERANCE, r, "log-sum-exp");
+    fx_free(want);
+}
+
+static void drop_rows(fx_test *t, fx_op_run *r)
+{
+    enum { X, BASE };
+    const fx_node *n = &r->node;
+    const int64_t count = fx_count(n->out[0]), D = n->out[0]->dim[1];
+    double *want = fx_calloc((size_t)count, sizeof *want);
+    int64_t dropped = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const bool drop = random_of(t, n, i / D, 0) < (double)n->attrs.drop_rows.p;
+        dropped += drop && i % D == 0;
+        want[i] = (double)fx_f32(n->in[BASE])[i] + (drop ? 0 : (double)fx_f32(n->in[X])[i]);
+    }
+    compare(t, r, want);
+    fx_test_check(t, n->attrs.drop_rows.p > 0 ? dropped > 0 && dropped < count / D : dropped == 0, r,
+                  "some rows are dropped, not all");
     fx_free(want);
 }
 
@@ -157,5 +184,6 @@ int main(void)
     every_case(&t, FX_OP_conv, conv);
     every_case(&t, FX_OP_linear, linear);
     every_case(&t, FX_OP_attention, attention);
+    every_case(&t, FX_OP_drop_rows, drop_rows);
     return fx_test_end(&t);
 }
