@@ -14,7 +14,8 @@ fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_a
         const fx_attrs time = {.fill = {.value = (float)t, .rank = 1, .dim = {batch->re->dim[0]}}};
         const fx_node *fill = fx_record(g, FX_OP_fill, "time", time, NULL, 0);
         if (!fill) return NULL;
-        fx_tensor *velocity = fx_model_velocity(g, model, &conditions, x, fill->out[0], batch->re, NULL);
+        fx_tensor *velocity =
+            fx_model_velocity(g, model, &conditions, x, fill->out[0], batch->re, NULL);
         const fx_attrs attrs = {
             .ddim = {.predict = schedule.predict, .shift = schedule.shift, .t = t, .t_next = t_next}};
         const fx_node *node = fx_record(g, FX_OP_ddim, "ddim", attrs, (fx_tensor *[]){x, velocity}, 2);
