@@ -66,7 +66,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
 
 static const fx_op_case cases[] = {
     {.name = "one rank", .attrs = {.gather = {3, 0, 1}}, .dim = {{6, 2, 4}}},
-    {.name = "images", .attrs = {.gather = {3, 1, 1}}, .dim = {{4, 2, 3, 4}}},
+    {.name = "images", .attrs = {.gather = {2, 0, 1}}, .dim = {{4, 2, 3, 4}}},
     {0},
 };
 
