@@ -32,13 +32,19 @@ typedef struct nodes {
     fx_node cpu, device;
 } nodes;
 
+/* Of a token's queries, keys and values; cases are tokens or images. */
+static int64_t width_of(const fx_op_case *c)
+{
+    return c->dim[0][c->dim[0][3] ? 3 : 2];
+}
+
 static void check(twins *t, bool holds, const fx_op_case *c, const char *what, double error, double of)
 {
     t->checks++;
     if (holds) return;
     t->bad++;
     printf("BAD %s (%lld tokens, %lld features): %s is off by %g of %g\n", c->name,
-           (long long)c->dim[0][1], (long long)(c->dim[0][2] / 3 / c->attrs.attention.heads), what,
+           (long long)c->dim[0][1], (long long)(width_of(c) / 3 / c->attrs.attention.heads), what,
            error, of);
 }
 
@@ -92,7 +98,7 @@ static nodes *open_nodes(twins *t, const fx_op_case *c, bool add)
     fx_tensor shape = {0};
     n->cpu = (fx_node){
         .op = fx_ops[FX_OP_attention], .id = FX_OP_attention, .name = c->name, .attrs = c->attrs};
-    must(fx_set_shape(&shape, 3, c->dim[0]));
+    must(fx_set_shape(&shape, c->dim[0][3] ? 4 : 3, c->dim[0]));
     fill(t, &n->qkv, &shape, FX_BF16, true, c->scale > 0 ? c->scale : 1.0f, 0);
     fill(t, &n->dqkv, &shape, FX_BF16, true, 0, add ? 1.0f : NAN);
     n->cpu.in[0] = &n->qkv.cpu, n->cpu.din[0] = &n->dqkv.cpu;
@@ -142,7 +148,7 @@ static void run_case(twins *t, const fx_op_case *c, bool add)
 {
     static const char *const part[] = {"dq", "dk", "dv"};
     nodes *n = open_nodes(t, c, add);
-    const int64_t width = c->dim[0][2], D = width / 3;
+    const int64_t width = width_of(c), D = width / 3;
     pass(t->cpu, &n->cpu, FX_FORWARD, 1);
     pass(t->device, &n->device, FX_FORWARD, add ? 3 : 1);
     compare(t, c, "y", 2, &n->out, D, 0, D);
