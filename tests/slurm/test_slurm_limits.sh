@@ -6,6 +6,7 @@
 # benchmarks/results/.
 # Run: label long
 # Run: timeout 3600
+# Caught: a deadline that counts from the start of the ranks and leaves no time for the requeue.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/slurm/cluster.sh
