@@ -47,6 +47,73 @@ static void a_seed_is_one_field(void **state)
         fx_free(w[g]);
 }
 
+/* Away from the walls it is the periodic field of that seed. */
+static void a_seed_is_the_periodic_field_inside(void **state)
+{
+    (void)state;
+    enum { N = 256, FIRST = N / 4, POINTS = N / 2 };
+    const fx_dns_options options = {.grid = N, .viscosity = 0.01, .courant = 0.6};
+    fx_dns *walls = make(N, N + 1, 0.01), *periodic = NULL;
+    double *all = field(N * N), *inside = field(POINTS * POINTS), *wanted = field(POINTS * POINTS);
+    ok(fx_dns_create(&periodic, fx_comm_self(), &options));
+    ok(fx_dns_start_random(walls, 9));
+    ok(fx_dns_start_random(periodic, 9));
+    double *nodes = nodes_of(walls, N, FX_DNS_W);
+    ok(fx_dns_sample(periodic, FX_DNS_W, all));
+    for (int64_t j = 0; j < POINTS; j++)
+        for (int64_t i = 0; i < POINTS; i++) {
+            inside[j * POINTS + i] = nodes[(FIRST + j) * (N + 1) + FIRST + i];
+            wanted[j * POINTS + i] = all[(FIRST + j) * N + FIRST + i];
+        }
+    const double error = rfne(inside, wanted, POINTS * POINTS);
+    if (!(error < 0.03)) fail_msg("off by %.4f", error);
+    fx_free(all);
+    fx_free(inside);
+    fx_free(wanted);
+    fx_free(nodes);
+    fx_dns_free(&walls);
+    fx_dns_free(&periodic);
+}
+
+/* The first step to t = 10 of a flow of strength w0 under a moving wall. */
+static double first_step(double w0, double lid, double nu, double courant, double *fastest)
+{
+    enum { N = 64 };
+    const fx_dns_options options = {.grid = N,
+                                    .output_grid = N + 1,
+                                    .viscosity = nu,
+                                    .courant = courant,
+                                    .walls = true,
+                                    .lid = lid};
+    fx_dns *dns = NULL;
+    double *w = vortices(N, 0.8, w0);
+    ok(fx_dns_create(&dns, fx_comm_self(), &options));
+    ok(fx_dns_start(dns, w));
+    double *u = nodes_of(dns, N, FX_DNS_U), *v = nodes_of(dns, N, FX_DNS_V);
+    *fastest = 0;
+    for (int64_t i = 0; i < (N + 1) * (N + 1); i++)
+        *fastest = fmax(*fastest, fabs(u[i]) + fabs(v[i]));
+    ok(fx_dns_step(dns, 10));
+    const double step = fx_dns_time(dns);
+    fx_free(w);
+    fx_free(u);
+    fx_free(v);
+    fx_dns_free(&dns);
+    return step;
+}
+
+static void steps_are_as_long_as_speed_and_viscosity_allow(void **state)
+{
+    (void)state;
+    const double h = 2 * pi / 64;
+    double fastest, step = first_step(3, 0, 1e-4, 0.7, &fastest);
+    assert_true(fastest > 0.5 && fabs(step - 10 / ceil(10 * fastest / (0.7 * h))) < 1e-12);
+    step = first_step(3, 5, 1e-4, 0.7, &fastest);
+    assert_true(fastest == 5 && fabs(step - 10 / ceil(50 / (0.7 * h))) < 1e-12);
+    step = first_step(1e-3, 0, 0.5, 0.7, &fastest);
+    assert_true(fabs(step - 10 / ceil(10 * 3.6 * 0.5 / (h * h))) < 1e-12);
+}
+
 /* What is sampled: the nodes, or at cell centres a node or the mean of four. */
 static void centres_of_cells_are_sampled(void **state)
 {
@@ -158,8 +225,12 @@ static void what_is_not_finite_is_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_seed_is_one_field),        cmocka_unit_test(centres_of_cells_are_sampled),
-        cmocka_unit_test(velocity_is_that_of_w),      cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(a_seed_is_one_field),
+        cmocka_unit_test(a_seed_is_the_periodic_field_inside),
+        cmocka_unit_test(steps_are_as_long_as_speed_and_viscosity_allow),
+        cmocka_unit_test(centres_of_cells_are_sampled),
+        cmocka_unit_test(velocity_is_that_of_w),
+        cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(what_is_not_finite_is_seen),
     };
     return cmocka_run_group_tests_name("dns walls, fields", tests, NULL, NULL);
