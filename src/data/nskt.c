@@ -1,7 +1,8 @@
 /* nskt.c: reader of published turbulence files ("NSKT"), one a Reynolds number and seed:
  * `{Re}_{N}_{N}_seed_{seed}.h5`, older ones with `_w` before the dot. Dataset `w`, vorticity, (T, H, W)
  * or (T, C, H, W) with C = 3 (u, v, w) or 1; HDF5 turns any float type and byte order into ours. The
- * published files carry no attribute; our solver's add Re, start and interval. Doubly periodic. */
+ * published files carry no attribute; our solver's add Re, start and interval. Doubly periodic, but
+ * where an attribute `periodic` of 0 and 1, for y and x, says otherwise: our solver's between walls. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,20 @@ static fx_status read_attributes(fx_source *s, fx_source_run *run)
     return FX_OK;
 }
 
+static fx_status read_periodic(fx_source *s)
+{
+    double axes[2] = {1, 1};
+    int count = 2;
+    if (fx_h5_has_attribute(s->file, "/", "periodic"))
+        FX_TRY(fx_h5_get_reals(s->file, "/", "periodic", axes, 2, &count));
+    for (int i = 0; i < 2; i++) {
+        FX_REQUIRE(count == 2 && (axes[i] == 0 || axes[i] == 1), FX_EVALUE,
+                   "%s: attribute periodic is not two of 0 and 1, for y and x", s->path);
+        s->info.periodic[i] = axes[i] == 1;
+    }
+    return FX_OK;
+}
+
 static fx_status describe(fx_source *s, const fx_config *config)
 {
     fx_source_run run = {0};
@@ -63,7 +78,7 @@ static fx_status describe(fx_source *s, const fx_config *config)
                (long long)s->info.width);
     FX_TRY(fx_source_take_channel(s, config, s->channels - 1));
     FX_TRY(fx_source_no_scalars(s, config));
-    s->info.periodic[0] = s->info.periodic[1] = true;
+    FX_TRY(read_periodic(s));
     FX_TRY(read_attributes(s, &run));
     return fx_source_take_runs(s, run);
 }

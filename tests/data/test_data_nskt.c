@@ -4,7 +4,9 @@
  *   a NaN's row counted over snapshots                 wrong files are refused
  *   snapshots compared without their start             wrong files are refused
  *   1.2.3 taken for a Reynolds number                  names
- *   an attribute Re of any value                       wrong files are refused */
+ *   an attribute Re of any value                       wrong files are refused
+ *   the attribute periodic not read, its axes exchanged, 2 taken for an axis
+ *                                                      walls */
 #include "data_test.h"
 
 static char folder[FX_PATH_MAX];
@@ -134,6 +136,38 @@ static void wrong_files_are_refused(void **state)
     REFUSES(FX_EIO, "500_12_10_seed_9.h5", fx_source_open(path, &config, &file));
 }
 
+/* The attribute `periodic`, {0, 0} as our solver writes it between walls. */
+static void walls(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t axes[3];
+        int count;
+        bool taken;
+    } cases[] = {{{0, 0}, 2, true},  {{0, 1}, 2, true}, {{1, 1}, 2, true},
+                 {{0, 2}, 2, false}, {{0}, 1, false},   {{0, 0, 0}, 3, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[FX_PATH_MAX];
+        fx_source *source = NULL;
+        fx_h5 *made = NULL;
+        const fx_h5_shape shape = {.rank = 3, .dim = {2, 12, 10}, .type = FX_H5_F32};
+        OK(fx_path(path, "%s/500_12_10_seed_6.h5", folder));
+        OK(fx_h5_create(NULL, path, &made));
+        OK(fx_h5_dataset(made, "w", shape, NULL));
+        OK(fx_h5_set_ints(made, "/", "periodic", cases[i].axes, cases[i].count));
+        OK(fx_h5_close(&made));
+        if (!cases[i].taken) {
+            assert_int_not_equal(fx_source_open(path, &config, &source), FX_OK);
+            assert_non_null(strstr(fx_error_message(), "periodic"));
+            continue;
+        }
+        OK(fx_source_open(path, &config, &source));
+        for (int axis = 0; axis < 2; axis++)
+            assert_int_equal(fx_source_describe(source)->periodic[axis], cases[i].axes[axis]);
+        fx_source_close(&source);
+    }
+}
+
 int main(void)
 {
     fx_io_setup();
@@ -141,6 +175,7 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(ranks_and_types),
         cmocka_unit_test(wrong_files_are_refused),
+        cmocka_unit_test(walls),
     };
     return cmocka_run_group_tests_name("data nskt", tests, set_up, tear_down);
 }
