@@ -5,8 +5,7 @@
  * Tables: Ghia, Ghia and Shin, J. Comput. Phys. 48 (1982), on 129 x 129 points, read in three public
  * repositories that agree digit by digit. v at x = 116 / 128, Re 400, is a misprint of theirs, which
  * neighbours and other authors give away, and is left out (NAN). Extrema of the centre lines: Botella
- * and Peyret, Comput. Fluids 27 (1998), spectral, read in two public repositories; psi of Re 1000 in a
- * third as well, and within 1e-7 in tables of ACE Numerics. */
+ * and Peyret, Comput. Fluids 27 (1998), spectral, read in two public repositories. */
 #ifndef FLEXHPC_TEST_CAVITY_H
 #define FLEXHPC_TEST_CAVITY_H
 
