@@ -16,6 +16,7 @@ typedef struct place {
 
 static fx_status choose(fx_cuda *exec, place *mine)
 {
+    struct cudaDeviceProp device;
     int count = 0;
     FX_CUDA(cudaGetDeviceCount(&count));
     FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
@@ -24,6 +25,8 @@ static fx_status choose(fx_cuda *exec, place *mine)
     *mine = (place){{0}, {0}};
     snprintf(mine->host, sizeof mine->host, "%s", fx_host());
     FX_CUDA(cudaDeviceGetPCIBusId(mine->bus, (int)sizeof mine->bus, exec->device));
+    FX_CUDA(cudaGetDeviceProperties(&device, exec->device));
+    snprintf(exec->base.device, sizeof exec->base.device, "%.60s at %s", device.name, mine->bus);
     if (count == 1 && exec->base.options.comm->local_size > 1 && exec->base.options.comm->rank == 0)
         fx_log(FX_DEBUG,
                "each rank sees one GPU alone: NCCL may not reach the others' memory directly");

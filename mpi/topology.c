@@ -22,6 +22,7 @@ fx_status fx_mpi_local_rank(MPI_Comm all, int *rank, int *size)
 
 typedef struct place {
     char host[64], processors[64]; /* "0-3,8"; ends in ",..." when there are too many ranges */
+    char device[96];
     int32_t local_rank, local_size, pid;
 } place;
 
@@ -57,11 +58,12 @@ static void print_library(FILE *out)
     fprintf(out, "MPI          %.*s\n", (int)strcspn(text, "\n"), text);
 }
 
-fx_status fx_comm_placement(fx_comm *comm, FILE *out)
+fx_status fx_comm_placement(fx_comm *comm, const char *device, FILE *out)
 {
     place mine = {
         .local_rank = comm->local_rank, .local_size = comm->local_size, .pid = (int32_t)getpid()};
     snprintf(mine.host, sizeof mine.host, "%s", fx_host());
+    snprintf(mine.device, sizeof mine.device, "%s", device[0] ? device : "-");
     list_processors(mine.processors, sizeof mine.processors);
 
     place *all = NULL;
@@ -69,9 +71,9 @@ fx_status fx_comm_placement(fx_comm *comm, FILE *out)
     if (status == FX_OK) status = comm->ops->all_gather(comm, &mine, sizeof mine, all);
     if (status == FX_OK && out) print_library(out);
     for (int r = 0; status == FX_OK && out && r < comm->size; r++)
-        if (fprintf(out, "rank %d/%d on %s, local rank %d/%d, pid %d, processors %s\n", r, comm->size,
-                    all[r].host, all[r].local_rank, all[r].local_size, all[r].pid,
-                    all[r].processors) < 0)
+        if (fprintf(out, "rank %d/%d on %s, local rank %d/%d, pid %d, processors %s, GPU %s\n", r,
+                    comm->size, all[r].host, all[r].local_rank, all[r].local_size, all[r].pid,
+                    all[r].processors, all[r].device) < 0)
             status = fx_fail(FX_EIO, "placement of the ranks: write failed");
     fx_free(all);
     return fx_agree(comm, status);

@@ -75,14 +75,17 @@ typedef struct fx_backend {
     const struct fx_flow_ops *flow;     /* what the flow solver needs */
 } fx_backend;
 
+enum { FX_DEVICE_MAX = 96 };
+
 /* Every fx_exec of every backend begins with this. */
 struct fx_exec {
     const fx_backend *backend;
     fx_exec_options options;
-    fx_dtype storage;    /* of activations and of the weights that kernels read */
-    const fx_step *step; /* of the present run */
-    void *scratch;       /* of the present entry */
-    void *library;       /* handles of the library behind the kernels, made by the first prepare */
+    fx_dtype storage;           /* of activations and of the weights that kernels read */
+    char device[FX_DEVICE_MAX]; /* the rank's GPU, its name and PCI bus; "": none */
+    const fx_step *step;        /* of the present run */
+    void *scratch;              /* of the present entry */
+    void *library; /* handles of the library behind the kernels, made by the first prepare */
     void (*close_library)(void *library); /* NULL: none was opened */
 };
 

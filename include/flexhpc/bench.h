@@ -60,6 +60,14 @@ fx_status fx_foresee(const fx_config *config, const fx_foresee_options *options,
 fx_status fx_bench_replay(fx_comm *comm, const fx_config *config, const char *profile, int64_t batch,
                           json_t **out);
 
+/* A program of `sums` sums over all ranks, `part.count` elements each, one after the other in `slab`
+ * from `part.offset` on, and their join. `slab` NULL: in memory of the program's own. Local. */
+fx_status fx_sum_program(fx_exec *exec, fx_params *params, fx_tensor *slab, fx_reduce_attrs part,
+                         int sums, fx_program **out);
+
+/* Runs it once. *seconds: of the slowest rank, from a barrier to the end of its work. Collective. */
+fx_status fx_program_time(fx_exec *exec, fx_program *program, double *seconds);
+
 /* Nodes that the ranks run on. Collective. */
 fx_status fx_bench_nodes(fx_comm *comm, int *nodes);
 

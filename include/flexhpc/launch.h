@@ -37,8 +37,9 @@ int fx_comm_finish(fx_comm **comm, fx_status status);
 int fx_exit_code(fx_status status);
 
 /* One line a rank, in rank order, on rank 0's `out` (NULL elsewhere): host, local rank, pid, the
- * processors it may run on. For the record of a run. Collective. */
-fx_status fx_comm_placement(fx_comm *comm, FILE *out);
+ * processors it may run on, and its GPU: what the rank gives as `device`, "-" where that is "". For the
+ * record of a run. Collective. */
+fx_status fx_comm_placement(fx_comm *comm, const char *device, FILE *out);
 
 #ifdef __cplusplus
 }

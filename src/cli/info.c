@@ -5,13 +5,15 @@
 #include "flexhpc/launch.h"
 #include "version.h"
 
-static fx_status print_backend(fx_comm *comm, const fx_backend *backend)
+/* `device` becomes the rank's GPU. */
+static fx_status print_backend(fx_comm *comm, const fx_backend *backend, char device[FX_DEVICE_MAX])
 {
     fx_exec *exec = NULL;
     char text[256];
     FX_TRY(backend->open(&(fx_exec_options){.comm = comm}, &exec));
     const fx_status status = backend->describe(exec, text, sizeof text);
     if (status == FX_OK && comm->rank == 0) printf("flexhpc %s, backend %s\n", FX_VERSION, text);
+    snprintf(device, FX_DEVICE_MAX, "%s", exec->device);
     backend->close(&exec);
     return status;
 }
@@ -19,16 +21,17 @@ static fx_status print_backend(fx_comm *comm, const fx_backend *backend)
 static fx_status run(fx_cli *cli)
 {
     const fx_backend *backend = NULL;
+    char device[FX_DEVICE_MAX];
     FX_TRY(fx_backend_find("cpu", &backend));
-    FX_TRY(print_backend(cli->comm, backend));
+    FX_TRY(print_backend(cli->comm, backend, device));
     fx_status cuda = fx_agree(cli->comm, fx_backend_find("cuda", &backend));
-    if (cuda == FX_OK) cuda = print_backend(cli->comm, backend);
+    if (cuda == FX_OK) cuda = print_backend(cli->comm, backend, device);
     if (cuda != FX_OK && cli->comm->rank == 0) printf("no CUDA: %s\n", fx_error_message());
     fx_error_clear();
     if (cli->comm->rank == 0)
         fx_machine_print(stdout, cli->arguments ? (const char *const *)cli->argument
                                                 : (const char *const[]){".", NULL});
-    return fx_comm_placement(cli->comm, cli->comm->rank == 0 ? stdout : NULL);
+    return fx_comm_placement(cli->comm, device, cli->comm->rank == 0 ? stdout : NULL);
 }
 
 const fx_command fx_command_info = {

@@ -17,35 +17,42 @@ enum {
 const char *const fx_bench_comm_columns[] = {"bytes",    "least_s",      "median_s", "most_s",
                                              "queued_s", "bus_mb_per_s", NULL};
 
-static fx_status record(fx_exec *exec, fx_params *params, int64_t count, int sums, bool bf16,
-                        fx_program **out)
+fx_status fx_sum_program(fx_exec *exec, fx_params *params, fx_tensor *slab, fx_reduce_attrs part,
+                         int sums, fx_program **out)
 {
     fx_builder *g = NULL;
     FX_TRY(fx_builder_create(params, &g));
-    fx_tensor *slab = fx_input(g, "slab", 1, FX_DIMS(sums * count));
+    if (!slab) slab = fx_input(g, "slab", 1, FX_DIMS(sums * part.count));
     for (int i = 0; i < sums; i++) {
-        const fx_attrs attrs = {.reduce = {.offset = i * count, .count = count, .bf16 = bf16}};
-        const fx_node *sum = fx_record(g, FX_OP_all_reduce, "sum", attrs, &slab, 1);
+        const fx_node *sum =
+            fx_record(g, FX_OP_all_reduce, "sum", (fx_attrs){.reduce = part}, &slab, 1);
         if (sum)
             fx_keep(g, sum->out[0]); /* in bf16: nobody reads it, but it is in flight until the join */
+        part.offset += part.count;
     }
     fx_record(g, FX_OP_join, "join", (fx_attrs){0}, NULL, 0);
     return fx_program_create(exec, &g, false, out);
 }
 
-/* Seconds of the slowest rank, from a barrier on; `seconds` has room for bench.steps. */
-static fx_status repeat(fx_exec *exec, fx_program *program, const fx_config *c, double *seconds)
+fx_status fx_program_time(fx_exec *exec, fx_program *program, double *seconds)
 {
     fx_comm *comm = exec->options.comm;
+    FX_TRY(comm->ops->barrier(comm));
+    const double start = fx_now();
+    fx_status status = fx_program_run(program, &(fx_step){.gradient_scale = 1}, NULL);
+    if (status == FX_OK) status = exec->backend->wait(exec);
+    *seconds = fx_now() - start;
+    FX_TRY(fx_agree(comm, status));
+    return fx_comm_max_f64(comm, seconds);
+}
+
+/* `seconds` has room for bench.steps. */
+static fx_status repeat(fx_exec *exec, fx_program *program, const fx_config *c, double *seconds)
+{
     for (int64_t i = -c->bench_warmup - 1; i < c->bench_steps;
          i++) { /* a graph is captured in the first */
-        FX_TRY(comm->ops->barrier(comm));
-        const double start = fx_now();
-        fx_status status = fx_program_run(program, &(fx_step){.gradient_scale = 1}, NULL);
-        if (status == FX_OK) status = exec->backend->wait(exec);
-        double took = fx_now() - start;
-        FX_TRY(fx_agree(comm, status));
-        FX_TRY(fx_comm_max_f64(comm, &took));
+        double took = 0;
+        FX_TRY(fx_program_time(exec, program, &took));
         if (i >= 0) seconds[i] = took;
     }
     return FX_OK;
@@ -56,8 +63,9 @@ static fx_status measure_sums(fx_exec *exec, fx_params *params, const fx_config 
                               int sums, double *seconds)
 {
     fx_program *program = NULL;
-    fx_status status = fx_agree(exec->options.comm,
-                                record(exec, params, count, sums, c->train_reduce_type == 1, &program));
+    const fx_reduce_attrs part = {.count = count, .bf16 = c->train_reduce_type == 1};
+    fx_status status =
+        fx_agree(exec->options.comm, fx_sum_program(exec, params, NULL, part, sums, &program));
     if (status == FX_OK) status = repeat(exec, program, c, seconds);
     fx_program_free(&program);
     return status;

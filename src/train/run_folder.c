@@ -89,7 +89,7 @@ static fx_status add_command(const fx_run_folder *folder, int ranks, const char 
 
 /* Rank 0 writes; the places of the ranks come from all of them. */
 static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
-                                   const char *data)
+                                   const char *data, const fx_start_rates *rates)
 {
     char path[FX_PATH_MAX], part[FX_PATH_MAX], when[32], backend[256];
     FILE *file = NULL;
@@ -104,8 +104,9 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
         date(when);
         fprintf(file, "%s\nflexhpc %s, backend %s\n", when, FX_VERSION, backend);
     }
-    status = fx_comm_placement(comm, file);
+    status = fx_comm_placement(comm, exec->device, file);
     if (file) {
+        if (rates) fx_start_rates_print(rates, file);
         fx_machine_print(file, (const char *const[]){folder->path, data, NULL});
         status = finish(file, part, status);
         if (status == FX_OK) status = fx_commit(part, path);
@@ -114,12 +115,13 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
 }
 
 fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
-                                 const fx_config *config, const char *command)
+                                 const fx_config *config, const char *command,
+                                 const fx_start_rates *rates)
 {
     fx_status status = FX_OK;
     if (comm->rank == 0) status = write_config(folder, config);
     if (comm->rank == 0 && status == FX_OK && command)
         status = add_command(folder, comm->size, command);
     FX_TRY(fx_agree(comm, status));
-    return write_environment(folder, exec, comm, config->data_path);
+    return write_environment(folder, exec, comm, config->data_path, rates);
 }

@@ -17,6 +17,7 @@
 #include "run_folder.h"
 #include "settings.h"
 #include "signals.h"
+#include "start_rates.h"
 #include "starts.h"
 #include "stragglers.h"
 #include "ticker.h"
@@ -95,6 +96,17 @@ static fx_status begin(trainer *t)
     return FX_OK;
 }
 
+static fx_status describe(trainer *t)
+{
+    fx_start_rates rates;
+    if (t->config->run_probe) {
+        FX_TRY(fx_start_rates_measure(t->trainee, t->loader, t->config, t->progress.step, &rates));
+        fx_start_rates_log(&rates);
+    }
+    return fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command,
+                                  t->config->run_probe ? &rates : NULL);
+}
+
 static fx_status set_up(trainer *t)
 {
     fx_step_options options;
@@ -111,7 +123,7 @@ static fx_status set_up(trainer *t)
     t->progress.data_scale = fx_loader_scale(t->loader);
     if (t->config->validate_every > 0)
         FX_TRY(fx_validation_open(t->comm, t->config, t->trainee, &t->progress, &t->validation));
-    FX_TRY(fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command));
+    FX_TRY(describe(t));
     FX_TRY(fx_stragglers_open(t->comm, t->config->run_straggler, &t->stragglers));
     if (t->comm->rank == 0) status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
     FX_TRY(fx_agree(t->comm, status));

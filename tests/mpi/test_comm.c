@@ -350,7 +350,7 @@ static void test_placement(void **unused)
 {
     (void)unused;
     FILE *out = comm->rank == 0 ? tmpfile() : NULL;
-    assert_int_equal(fx_comm_placement(comm, out), FX_OK);
+    assert_int_equal(fx_comm_placement(comm, comm->rank == 1 ? "one at 0000:01:00.0" : "", out), FX_OK);
     assert_in_range(comm->local_rank, 0, comm->local_size - 1);
     if (!out) return;
     rewind(out);
@@ -362,6 +362,7 @@ static void test_placement(void **unused)
         assert_non_null(fgets(line, sizeof line, out));
         assert_memory_equal(line, want, strlen(want));
         assert_non_null(strstr(line, ", processors "));
+        assert_non_null(strstr(line, r == 1 ? ", GPU one at 0000:01:00.0\n" : ", GPU -\n"));
     }
     assert_null(fgets(line, sizeof line, out));
     fclose(out);
