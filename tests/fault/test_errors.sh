@@ -87,7 +87,7 @@ PY
 refused 1 "$source" "${fx2[@]}" pack tiny.yaml --set pack.source=poisoned --set pack.path=pack-poisoned
 [ ! -e pack-poisoned/manifest.json ] || fail "a pack with NaN was completed"
 mkdir empty
-refused 2 "pack.source: no file named" "$fx" pack tiny.yaml --set pack.source=empty --set pack.path=pack-empty
+refused 2 "pack.source: no file of a known format" "$fx" pack tiny.yaml --set pack.source=empty --set pack.path=pack-empty
 refused 2 "no-run: no checkpoint, and no run that has one" "$fx" eval tiny.yaml --run no-run
 refused 1 "no-run" "$fx" report no-run
 refused 1 "$shard" "$fx" checkpoint verify "$shard"
