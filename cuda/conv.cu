@@ -17,9 +17,9 @@
 
 enum { THREADS = 256 };
 
-/* y (B,Ho,Wo,padded_Co) = residual, full-sized or half-sized and doubled, + bias; either may be NULL. A
- * block has a part of one line, a thread 16 bytes. */
-template <typename T> FX_KERNEL void prefill(const T *residual, const T *bias, T *y, fx_conv_view v)
+/* y (B,Ho,Wo,padded_Co) = residual, full-sized or half-sized and doubled, or NULL, + biases. A block
+ * has a part of one line, a thread 16 bytes. */
+template <typename T> FX_KERNEL void prefill(const T *residual, biases<T> bias, T *y, fx_conv_view v)
 {
     enum { COUNT = fx_wide<T>::COUNT };
     const int i = (fx_block_y() * fx_threads() + fx_thread()) * COUNT, C = (int)v.padded_Co, x = i / C,
@@ -29,8 +29,8 @@ template <typename T> FX_KERNEL void prefill(const T *residual, const T *bias, T
     /* Ho is even where lines are halved, so that the images' lines halve with it */
     if (residual)
         fx_get_wide(residual + (fx_block() / ratio * (v.Wo / ratio) + x / ratio) * C + c, sum);
-    for (int j = 0; bias && j < COUNT && c + j < v.Co; j++)
-        sum[j] += fx_get(bias + c + j);
+    for (int j = 0; bias.first && j < COUNT && c + j < v.Co; j++)
+        sum[j] += added(bias, c + j);
     fx_set_wide(y + fx_block() * v.Wo * C + i, sum);
 }
 
@@ -96,7 +96,8 @@ static layout layout_of(const fx_node *n, const fx_conv_view *v, bool backward)
     l.residual =
         room(&end, r && !fx_conv_direct(v, r) ? fx_count(r) / v->Co * v->padded_Co : 0, v->dtype);
     l.parts = end;
-    if (backward && n->din[FX_CONV_BIAS]) end += fx_column_scratch(pixels, v->Co);
+    if (backward && (n->din[FX_CONV_BIAS] || n->din[FX_CONV_BIAS2]))
+        end += fx_column_scratch(pixels, v->Co) + sizeof(float) * (size_t)v->Co;
     l.library = (end + 255) / 256 * 256;
     return l;
 }
@@ -186,17 +187,21 @@ static size_t slab_bytes(const fx_conv_view *v)
     return sizeof(float) * (size_t)(PART * v->k * v->k);
 }
 
+template <typename T> static biases<T> biases_of(const fx_node *n)
+{
+    return {fx_data<T>(n->in[FX_CONV_BIAS]), fx_data<T>(n->in[FX_CONV_BIAS2])};
+}
+
 /* The weights of source s as its products read them, and the bias where `bias` has room for it. */
 template <typename T> static fx_status pack_weights(const work<T> &k, int s, T *weights, T *bias)
 {
-    const T *w = fx_data<T>(k.n->in[FX_CONV_W]),
-            *b = bias ? fx_data<T>(k.n->in[FX_CONV_BIAS]) : nullptr;
+    const T *w = fx_data<T>(k.n->in[FX_CONV_W]);
     if (k.v.upsample)
         FX_LAUNCH(k.exec, k.n, fold<T>, fx_grid(k.v.padded_Co * k.v.padded[s], THREADS), THREADS, 0, w,
                   weights, k.v, s);
     else
-        FX_LAUNCH(k.exec, k.n, pack<T>, slab_grid(&k.v, s), PART, slab_bytes(&k.v), w, weights, b, bias,
-                  k.v, s);
+        FX_LAUNCH(k.exec, k.n, pack<T>, slab_grid(&k.v, s), PART, slab_bytes(&k.v), w, weights,
+                  biases_of<T>(k.n), bias, k.v, s);
     return FX_OK;
 }
 
@@ -210,8 +215,8 @@ template <typename T> static fx_status forward_as(const work<T> &k)
     if (fx_conv_prefills(k.n, v)) {
         const dim3 grid((unsigned)(v->B * v->Ho),
                         fx_grid(v->Wo * v->padded_Co, THREADS * fx_wide<T>::COUNT));
-        FX_LAUNCH(k.exec, k.n, prefill<T>, grid, THREADS, 0, (const T *)residual,
-                  (const T *)fx_data<T>(k.n->in[FX_CONV_BIAS]), y, k.v);
+        FX_LAUNCH(k.exec, k.n, prefill<T>, grid, THREADS, 0, (const T *)residual, biases_of<T>(k.n), y,
+                  k.v);
     }
     for (int s = 0; s < v->sources; s++) {
         const fx_product product = fx_conv_forward(k.n, v, s);
@@ -271,11 +276,29 @@ template <typename T> static fx_status backward_residual(const work<T> &k, const
     return direct ? FX_OK : copy_out(k, (const T *)dr, k.v.padded_Co, din, add);
 }
 
+/* The biases' one gradient to both; `first` may be NULL. */
+FX_KERNEL void share(const float *sums, float *first, bool first_adds, float *second, bool second_adds,
+                     int64_t count)
+{
+    const int64_t c = fx_index();
+    if (c >= count) return;
+    if (first) fx_put(first + c, sums[c], first_adds);
+    fx_put(second + c, sums[c], second_adds);
+}
+
 /* From dy as it is stored. */
 template <typename T, typename S> static fx_status backward_bias(const work<T> &k, const S *dy)
 {
-    return fx_column_sums(k.exec, k.n, dy, k.v.B * k.v.Ho * k.v.Wo, k.v.Co, scratch_at(k, k.l.parts),
-                          fx_f32(k.n->din[FX_CONV_BIAS]), fx_adds(k.n, FX_CONV_BIAS));
+    const int64_t rows = k.v.B * k.v.Ho * k.v.Wo, Co = k.v.Co;
+    float *parts = (float *)scratch_at(k, k.l.parts),
+          *sums = (float *)((char *)parts + fx_column_scratch(rows, Co)),
+          *first = fx_f32(k.n->din[FX_CONV_BIAS]), *second = fx_f32(k.n->din[FX_CONV_BIAS2]);
+    const bool adds = fx_adds(k.n, FX_CONV_BIAS);
+    if (!second) return fx_column_sums(k.exec, k.n, dy, rows, Co, parts, first, adds);
+    FX_TRY(fx_column_sums(k.exec, k.n, dy, rows, Co, parts, sums, false));
+    FX_LAUNCH(k.exec, k.n, share, fx_grid(Co, THREADS), THREADS, 0, (const float *)sums, first, adds,
+              second, fx_adds(k.n, FX_CONV_BIAS2), Co);
+    return FX_OK;
 }
 
 template <typename T> static fx_status backward_as(const work<T> &k)
@@ -288,7 +311,7 @@ template <typename T> static fx_status backward_as(const work<T> &k)
         if (k.n->din[FX_CONV_W]) FX_TRY(backward_weights(k, s, dy));
     }
     if (k.n->din[FX_CONV_RESIDUAL]) FX_TRY(backward_residual(k, dy));
-    if (!k.n->din[FX_CONV_BIAS]) return FX_OK;
+    if (!k.n->din[FX_CONV_BIAS] && !k.n->din[FX_CONV_BIAS2]) return FX_OK;
     return dout->dtype == FX_BF16 ? backward_bias(k, (const fx_bf16 *)dout->data)
                                   : backward_bias(k, (const float *)dout->data);
 }

@@ -66,10 +66,20 @@ FX_DEVICE slab slab_of(const fx_conv_view &v, int s, unsigned char *bytes)
                 co * v.row + (v.first[s] + first) * taps, (float *)bytes};
 }
 
-/* Of source s: packed (padded_Co, taps, padded) from w, and the bias, zeros in what pads. */
+/* What is added by channel; either may be NULL. */
+template <typename T> struct biases {
+    const T *first, *second;
+};
+template <typename T> FX_DEVICE float added(const biases<T> &b, int64_t co)
+{
+    return (b.first ? fx_get(b.first + co) : 0.0f) + (b.second ? fx_get(b.second + co) : 0.0f);
+}
+
+/* Of source s: packed (padded_Co, taps, padded) from w, and where packed_bias is not NULL
+ * the sum of the biases, zeros in what pads. */
 template <typename T>
 FX_KERNEL void FX_BOUNDS(PART)
-    pack(const T *w, T *packed, const T *bias, T *packed_bias, fx_conv_view v, int s)
+    pack(const T *w, T *packed, biases<T> bias, T *packed_bias, fx_conv_view v, int s)
 {
     FX_SHARED(bytes);
     const slab b = slab_of(v, s, bytes);
@@ -82,7 +92,7 @@ FX_KERNEL void FX_BOUNDS(PART)
         const int i = fx_thread() * b.taps + t;
         fx_set(to + t * width, i < b.count ? b.shared[i] : 0.0f);
     }
-    if (bias && b.ci == 0) fx_set(packed_bias + co, co < v.Co ? fx_get(bias + co) : 0.0f);
+    if (packed_bias && b.ci == 0) fx_set(packed_bias + co, co < v.Co ? added(bias, co) : 0.0f);
 }
 
 /* The way back, for gradients. */

@@ -27,7 +27,8 @@ bool fx_same_product(const fx_product *a, const fx_product *b);
 /* "forward+z+bias bf16 (16,256,256,64) to 64, 3x3 stride 1 pad 1". */
 fx_status fx_product_text(const fx_product *product, char *text, size_t size);
 
-enum { FX_CONV_X, FX_CONV_W, FX_CONV_BIAS, FX_CONV_RESIDUAL, FX_CONV_X2 }; /* in[] of a conv node */
+/* in[] of a conv node */
+enum { FX_CONV_X, FX_CONV_W, FX_CONV_BIAS, FX_CONV_RESIDUAL, FX_CONV_X2, FX_CONV_BIAS2 };
 
 /* Sizes of a conv node. H, W: of the sources as stored; C: a source's channels, `first`: where they
  * begin in the weights; padded: as the library sees them. */

@@ -19,10 +19,10 @@ static inline int64_t fx_channels(const fx_tensor *t)
 /* x (B, H, W, cin) -> (B, H', W', cout): 3x3, padding 1, bias. x2: a second source, whose channels
  * follow x's (the concatenation is never built). up: x and x2 are read doubled. halve: stride 2.
  * residual: added; read doubled where it has half the output's size. zero: weights and bias start at 0.
- * bias: where given, the bias is not added but stored there, for the norm that alone reads the result.
- */
+ * bias: where given, the bias is not added but stored there, for the one that reads the result: a norm,
+ * or the convolution whose residual it is. bias2: a residual's bias, added with the own one. */
 typedef struct fx_conv_options {
-    fx_tensor *x2, *residual, **bias;
+    fx_tensor *x2, *residual, **bias, *bias2;
     bool up, halve, zero;
 } fx_conv_options;
 fx_tensor *fx_conv3x3(fx_builder *g, const char *name, fx_tensor *x, int64_t cout,

@@ -37,8 +37,9 @@ fx_tensor *fx_conv3x3(fx_builder *g, const char *name, fx_tensor *x, int64_t cou
                                      .upsample = options.up,
                                      .residual_upsample = residual_up}};
     if (options.bias) *options.bias = b;
-    return record(g, FX_OP_conv, name, attrs,
-                  (fx_tensor *[]){x, w, options.bias ? NULL : b, options.residual, options.x2}, 5);
+    return record(
+        g, FX_OP_conv, name, attrs,
+        (fx_tensor *[]){x, w, options.bias ? NULL : b, options.residual, options.x2, options.bias2}, 6);
 }
 
 fx_tensor *fx_patch_conv(fx_builder *g, const char *name, fx_tensor *x, int64_t cout, int64_t p)

@@ -10,7 +10,9 @@ fx_tensor *fx_resblock(fx_builder *g, fx_tensor *x, fx_tensor *skip, fx_tensor *
 {
     const bool up = options.resample == FX_UP, down = options.resample == FX_DOWN;
     const fx_linear_init init = options.unet ? FX_START_UNIFORM : FX_START_XAVIER;
-    fx_tensor *bias = NULL; /* of in_layers.2, which only the norm reads: it adds it */
+    /* Biases that others add: of in_layers.2, which only the norm reads, and of skip_connection, whose
+     * gradient is that of out_layers.3's. */
+    fx_tensor *bias = NULL, *skip_bias = NULL;
     fx_part(g);
     fx_tensor *h = fx_norm_silu(g, "in_layers.0", x, (fx_norm_options){.x2 = skip, .pool = down});
     h = fx_conv3x3(g, "in_layers.2", h, cout, (fx_conv_options){.up = up, .bias = &bias});
@@ -27,6 +29,8 @@ fx_tensor *fx_resblock(fx_builder *g, fx_tensor *x, fx_tensor *skip, fx_tensor *
         x = fx_linear(g, "skip_connection", x, cout,
                       (fx_linear_options){.x2 = skip, .init = init, .kernel_rank = 2});
     else if (widens)
-        x = fx_conv3x3(g, "skip_connection", x, cout, (fx_conv_options){.x2 = skip, .up = up});
-    return fx_conv3x3(g, "out_layers.3", h, cout, (fx_conv_options){.residual = x, .zero = true});
+        x = fx_conv3x3(g, "skip_connection", x, cout,
+                       (fx_conv_options){.x2 = skip, .up = up, .bias = &skip_bias});
+    return fx_conv3x3(g, "out_layers.3", h, cout,
+                      (fx_conv_options){.residual = x, .zero = true, .bias2 = skip_bias});
 }

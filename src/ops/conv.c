@@ -1,5 +1,6 @@
 /* Convolution (cross-correlation, as everywhere in the field) of one or two sources, with bias and
- * residual: y = W[:, :Cx] * x + W[:, Cx:] * x2 + b + r        the concatenation [x, x2] is never built
+ * residual: y = W[:, :Cx] * x + W[:, Cx:] * x2 + b + b2 + r   the concatenation [x, x2] is never built
+ * b2 is the bias of a convolution that made r: it has the gradient of b, computed once.
  * conv_view.h says which products the passes are made of; here their weights are arranged, and what the
  * library's epilogues can't do is done around them.
  * upsample: the folded kernel is F = A w A^T. Per dimension output 2i + t - 1 takes f[t] x[i], f = A w
@@ -30,6 +31,8 @@ static fx_status shape(fx_node *n)
                n->name, (long long)v.k, fx_shape_text(x));
     FX_REQUIRE(!n->in[BIAS] || fx_has_shape(n->in[BIAS], 1, FX_DIMS(v.Co)), FX_EARG,
                "%s: bias is not (%lld)", n->name, (long long)v.Co);
+    FX_REQUIRE(!n->in[BIAS2] || (n->in[BIAS] && fx_has_shape(n->in[BIAS2], 1, FX_DIMS(v.Co))), FX_EARG,
+               "%s: a second bias is not (%lld) beside a first", n->name, (long long)v.Co);
     const int64_t half = a->residual_upsample ? 2 : 1;
     FX_REQUIRE(!r || (v.Ho % half == 0 && v.Wo % half == 0 &&
                       fx_has_shape(r, 4, FX_DIMS(v.B, v.Ho / half, v.Wo / half, v.Co))),
@@ -38,9 +41,10 @@ static fx_status shape(fx_node *n)
     return fx_out_shape(n, 0, 4, FX_DIMS(v.B, v.Ho, v.Wo, v.Co));
 }
 
-/* Where things are in scratch; oneDNN's part comes last. */
+/* Where things are in scratch; oneDNN's part comes last. bias: what both biases share, their sum or
+ * their gradient. */
 typedef struct layout {
-    size_t weights, parts, library;
+    size_t weights, parts, bias, library;
 } layout;
 
 static layout layout_of(const fx_node *n, const view *v, bool backward)
@@ -52,9 +56,10 @@ static layout layout_of(const fx_node *n, const view *v, bool backward)
         const size_t w = (size_t)(v->Co * v->C[s] * (v->upsample ? FOLDED : v->k * v->k));
         if ((v->upsample || turned) && weights < w) weights = w;
     }
-    if (backward && n->din[BIAS]) parts = fx_column_scratch(v->Co);
+    if (backward && (n->din[BIAS] || n->din[BIAS2])) parts = fx_column_scratch(v->Co);
     l.parts = fx_aligned(weights * sizeof(float));
-    l.library = l.parts + fx_aligned(parts * sizeof(float));
+    l.bias = l.parts + fx_aligned(parts * sizeof(float));
+    l.library = l.bias + fx_aligned(n->in[BIAS2] ? (size_t)v->Co * sizeof(float) : 0);
     return l;
 }
 
@@ -147,6 +152,17 @@ static void add_epilogue(const view *v, const float *r, const float *bias, float
             y[p * v->Co + c] += (r ? r[p * v->Co + c] : 0.0f) + (bias ? bias[c] : 0.0f);
 }
 
+/* All that is added by channel; NULL: nothing is. */
+static const float *bias_of(const fx_exec *exec, const fx_node *n, const view *v)
+{
+    const float *bias = fx_f32(n->in[BIAS]), *second = fx_f32(n->in[BIAS2]);
+    if (!second) return bias;
+    float *sum = (void *)((char *)fx_scratch(exec) + layout_of(n, v, false).bias);
+    for (int64_t c = 0; c < v->Co; c++)
+        sum[c] = bias[c] + second[c];
+    return sum;
+}
+
 static fx_status forward_upsampled(fx_exec *exec, const fx_node *n, const view *v)
 {
     const layout l = layout_of(n, v, false);
@@ -158,7 +174,7 @@ static fx_status forward_upsampled(fx_exec *exec, const fx_node *n, const view *
         const fx_dnn_data data = {.dst = fx_f32(n->in[SOURCE[s]]), .weights = F, .out = y};
         FX_TRY(fx_dnn_conv_run(exec, &shape, &data, scratch + l.library));
     }
-    const float *r = fx_f32(n->in[RESIDUAL]), *bias = fx_f32(n->in[BIAS]);
+    const float *r = fx_f32(n->in[RESIDUAL]), *bias = bias_of(exec, n, v);
     if (r && v->residual_upsample)
         put_doubled(v, r, bias, y, true);
     else if (r || bias)
@@ -171,6 +187,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     const view v = view_of(n);
     if (v.upsample) return forward_upsampled(exec, n, &v);
     char *scratch = fx_scratch(exec);
+    const float *bias = bias_of(exec, n, &v);
     float *y = fx_f32(n->out[0]);
     if (n->in[RESIDUAL] && v.residual_upsample)
         put_doubled(&v, fx_f32(n->in[RESIDUAL]), NULL, y, false);
@@ -178,7 +195,7 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
         const fx_dnn_conv shape = forward_shape(n, &v, s);
         const fx_dnn_data data = {.src = fx_f32(n->in[SOURCE[s]]),
                                   .weights = fx_f32(n->in[W]) + v.first[s] * v.k * v.k,
-                                  .bias = fx_f32(n->in[BIAS]),
+                                  .bias = bias,
                                   .other = fx_f32(n->in[RESIDUAL]),
                                   .out = y};
         FX_TRY(fx_dnn_conv_run(exec, &shape, &data, scratch + layout_of(n, &v, false).library));
@@ -223,6 +240,23 @@ static fx_status backward_weights(fx_exec *exec, const fx_node *n, const view *v
     return FX_OK;
 }
 
+static void backward_bias(fx_exec *exec, const fx_node *n, const view *v, const layout *l)
+{
+    char *scratch = fx_scratch(exec);
+    float *parts = (void *)(scratch + l->parts), *sums = (void *)(scratch + l->bias);
+    const float *dy = fx_f32(n->dout[0]);
+    const int64_t rows = v->B * v->Ho * v->Wo;
+    if (!n->din[BIAS2]) {
+        fx_column_sums(dy, rows, v->Co, parts, fx_f32(n->din[BIAS]), fx_adds(n, BIAS));
+        return;
+    }
+    fx_column_sums(dy, rows, v->Co, parts, sums, 0);
+    for (int64_t c = 0; c < v->Co; c++) {
+        if (n->din[BIAS]) fx_put(fx_f32(n->din[BIAS]) + c, sums[c], fx_adds(n, BIAS));
+        fx_put(fx_f32(n->din[BIAS2]) + c, sums[c], fx_adds(n, BIAS2));
+    }
+}
+
 /* dr = dy, or its sums over 2x2 pixels. */
 static void backward_residual(const fx_node *n, const view *v)
 {
@@ -252,10 +286,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
         if (n->din[SOURCE[s]]) FX_TRY(backward_data(exec, n, &v, &l, s, &last));
         if (n->din[W]) FX_TRY(backward_weights(exec, n, &v, &l, s, &last));
     }
-    if (n->din[BIAS])
-        fx_column_sums(fx_f32(n->dout[0]), v.B * v.Ho * v.Wo, v.Co,
-                       (void *)((char *)fx_scratch(exec) + l.parts), fx_f32(n->din[BIAS]),
-                       fx_adds(n, BIAS));
+    if (n->din[BIAS] || n->din[BIAS2]) backward_bias(exec, n, &v, &l);
     if (n->din[RESIDUAL]) backward_residual(n, &v);
     return FX_OK;
 }
@@ -297,6 +328,18 @@ static const fx_op_case cases[] = {
      .attrs.conv = {1, 1, true, false},
      .dim = {{2, 2, 3, 3}, {4, 5, 3, 3}, {0}, {2, 4, 6, 4}, {2, 2, 3, 2}},
      .scale = 0.3f},
+    {.name = "3x3, two biases, residual",
+     .attrs.conv = {1, 1, false, false},
+     .dim = {{2, 6, 4, 8}, {16, 8, 3, 3}, {16}, {2, 6, 4, 16}, {0}, {16}},
+     .scale = 0.3f},
+    {.name = "3x3, two biases, residual doubled, two sources",
+     .attrs.conv = {1, 1, false, true},
+     .dim = {{1, 4, 6, 5}, {7, 8, 3, 3}, {7}, {1, 2, 3, 7}, {1, 4, 6, 3}, {7}},
+     .scale = 0.3f},
+    {.name = "upsample, two biases, residual",
+     .attrs.conv = {1, 1, true, false},
+     .dim = {{2, 2, 3, 8}, {8, 8, 3, 3}, {8}, {2, 4, 6, 8}, {0}, {8}},
+     .scale = 0.3f},
     {.name = "stride 2",
      .attrs.conv = {2, 1, false, false},
      .dim = {{2, 6, 7, 8}, {8, 8, 3, 3}, {8}},
@@ -311,9 +354,9 @@ static const fx_op_case cases[] = {
 const fx_op fx_op_conv = {
     .name = "conv",
     .shape = shape,
-    .parameters = FX_IN(W) | FX_IN(BIAS),
+    .parameters = FX_IN(W) | FX_IN(BIAS) | FX_IN(BIAS2),
     .converts = FX_IN(X),
-    .gradients = FX_IN(X) | FX_IN(W) | FX_IN(BIAS) | FX_IN(RESIDUAL) | FX_IN(X2),
+    .gradients = FX_IN(X) | FX_IN(W) | FX_IN(BIAS) | FX_IN(RESIDUAL) | FX_IN(X2) | FX_IN(BIAS2),
     .backward_reads = FX_IN(X) | FX_IN(W) | FX_IN(X2),
     .passes_gradient = FX_IN(RESIDUAL),
     .cases = cases,

@@ -9,8 +9,8 @@
 #include "onednn.h"
 #include "ops.h"
 
-/* in[]: (B,H,W,Cx), (Co,Cx+Cx2,k,k), (Co), (B,H',W',Co) or half, (B,H,W,Cx2) */
-enum { X, W, BIAS, RESIDUAL, X2 };
+/* in[]: (B,H,W,Cx), (Co,Cx+Cx2,k,k), (Co), (B,H',W',Co) or half, (B,H,W,Cx2), (Co) */
+enum { X, W, BIAS, RESIDUAL, X2, BIAS2 };
 enum { FOLDED = 16 }; /* taps of a folded kernel */
 
 static const int SOURCE[2] = {X, X2};

@@ -5,8 +5,8 @@
  * Around a library's product (conv, linear) each kernel is held alone, its ideal said by its row.
  * Prints the table of benchmarks/results/kernel-traffic-*.md.
  *
- * Planted and caught: in silu.cu the next block's x read as well; in group_norm_view.cuh sets of images
- * twice as large; in group_norm.cu a band's groups counted from the first channel on.
+ * Planted and caught: in silu.cu the next block's x read as well; in group_norm_loops.cuh a band's
+ * channels counted from the first one on.
  *
  * Run: standin only
  * Run: timeout 300 */
