@@ -19,7 +19,7 @@ typedef enum storage { FP32, BF16, MIXED, STORAGES } storage;
 static const char *const STORAGE[] = {"fp32", "bf16", "mixed"};
 static const double TOLERANCE[] = {2e-6, 8e-3, 8e-3};
 
-enum { X, W, BIAS, RESIDUAL, X2 };
+enum { X, W, BIAS, RESIDUAL, X2, BIAS2 };
 
 static void compare(twins *t, const fx_op_case *c, storage how, bool add, const char *what,
                     const twin_pair *p)
@@ -51,7 +51,7 @@ static void run_case(twins *t, const fx_op_case *c, storage how, bool add)
 {
     enum { OUT = FX_MAX_IN };
     twin_pair in[FX_MAX_IN] = {0}, din[FX_MAX_IN] = {0}, out = {0}, dout = {0};
-    static const char *const name[] = {"dx", "dw", "db", "dr", "dx2"};
+    static const char *const name[] = {"dx", "dw", "db", "dr", "dx2", "db2"};
     fx_node cpu = {.op = fx_ops[FX_OP_conv], .id = FX_OP_conv, .name = c->name, .attrs = c->attrs};
     fx_node device = cpu;
     fx_tensor shape = {0};
@@ -62,8 +62,8 @@ static void run_case(twins *t, const fx_op_case *c, storage how, bool add)
         if (rank == 0) continue;
         must(fx_set_shape(&shape, rank, c->dim[i]));
         fill(t, &in[i], &shape, type_of(how, i), how != FP32, c->scale > 0 ? c->scale : 1.0f, 0);
-        fill(t, &din[i], &shape, i == W || i == BIAS ? FX_F32 : type_of(how, i), how != FP32, 0,
-             add ? 1.0f : NAN);
+        fill(t, &din[i], &shape, i == W || i == BIAS || i == BIAS2 ? FX_F32 : type_of(how, i),
+             how != FP32, 0, add ? 1.0f : NAN);
         cpu.in[i] = &in[i].cpu, device.in[i] = &in[i].device;
         cpu.din[i] = &din[i].cpu, device.din[i] = &din[i].device;
     }
