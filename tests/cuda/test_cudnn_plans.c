@@ -1,10 +1,10 @@
 /* test_cudnn_plans.c: cuDNN, planning for an H100 by its properties alone, finds a deterministic,
  * precompiled engine within the workspace budget for every convolution of a training step of the preset
- * `small`, and for the registry's cases, in bf16, TF32 and strict fp32, and makes each again from the
- * choice alone; and it refuses graphs that are wrong. The convolutions are read off the model's tape.
- * Any other case is a command, whose table goes to standard output: test_cudnn_plans DEVICE.json SIZE
- * bf16|tf32|fp32        e.g. tests/cuda/devices/b200.json big bf16 with exit code 1 if a product has no
- * plan; tests/cuda/plans_all.sh runs it for all of them.
+ * `small` of FLEX and of both baselines, and for the registry's cases, in bf16, TF32 and strict fp32,
+ * and makes each again from the choice alone; and it refuses graphs that are wrong. The convolutions
+ * are read off the model's tape. Any other case is a command, whose table goes to standard output:
+ * test_cudnn_plans DEVICE.json MODEL bf16|tf32|fp32        e.g. tests/cuda/devices/b200.json flex-big
+ * bf16 with exit code 1 if a product has no plan; tests/cuda/plans_all.sh runs it for all of them.
  *
  * Run: cudnn
  * Planted and caught: bias before z in fx_product_graph; the residual's tensor in fp32; channels not
@@ -51,16 +51,19 @@ static void collect_node(products *p, const fx_entry *entry)
     }
 }
 
-/* The training step's network, forward and backward. */
-static void collect_step(products *p, const char *size, fx_dtype dtype)
+/* The training step's network, forward and backward; name: "unet-small". */
+static void collect_step(products *p, const char *name, fx_dtype dtype)
 {
-    char setting[64];
+    char arch[64], size[64];
+    const char *dash = strchr(name, '-');
+    assert_non_null(dash);
     fx_config config;
     fx_model model;
     fx_params *params = NULL;
     fx_builder *g = NULL;
-    snprintf(setting, sizeof setting, "model.preset=%s", size);
-    if (fx_config_parse(&config, "settings", "", 0, (const char *[]){setting, NULL}) != FX_OK ||
+    snprintf(arch, sizeof arch, "model.arch=%.*s", (int)(dash - name), name);
+    snprintf(size, sizeof size, "model.preset=%s", dash + 1);
+    if (fx_config_parse(&config, "settings", "", 0, (const char *[]){arch, size, NULL}) != FX_OK ||
         fx_model_from_config(&config, &model) != FX_OK || fx_params_create(&params) != FX_OK ||
         fx_params_store_as(params, dtype) != FX_OK || fx_builder_create(params, &g) != FX_OK)
         fail_msg("%s", fx_error_message());
@@ -167,8 +170,13 @@ static void every_product_has_a_plan(void **state)
         const fx_dtype dtype = m == BF16 ? FX_BF16 : FX_F32;
         for (const fx_op_case *c = fx_ops[FX_OP_conv]->cases; c->name; c++)
             collect_case(p, c, dtype);
-        collect_step(p, "small", dtype);
-        assert_true(p->nodes > 100 && p->count > 100);
+        static const char *const models[] = {"flex-small", "unet-small", "uvit-small"};
+        for (int i = 0; i < 3; i++) {
+            const int before = p->count;
+            collect_step(p, models[i], dtype);
+            assert_true(p->count > before);
+        }
+        assert_true(p->nodes > 300 && p->count > 200);
         assert_int_equal(table(FX_TESTS_DIR "/cuda/devices/h100.json", (mode)m, p), 0);
         free(p);
     }
@@ -281,7 +289,7 @@ static int command(int argc, char **argv)
         free(p);
         return missing > 0;
     }
-    fprintf(stderr, "usage: %s [DEVICE.json SIZE bf16|tf32|fp32]\n", argv[0]);
+    fprintf(stderr, "usage: %s [DEVICE.json MODEL bf16|tf32|fp32]\n", argv[0]);
     return 2;
 }
 

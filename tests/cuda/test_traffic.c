@@ -37,6 +37,8 @@ static const double PIXELS = 2 * 64 * 64, DEEP_W = 256 * 256 * 9, FOLDED = 128 *
 static const row rows[] = {
     {.id = FX_OP_add, .c = &SUM, .pass = FX_FORWARD},
     {.id = FX_OP_add, .c = &SUM, .pass = FX_BACKWARD},
+    {.id = FX_OP_drop_rows, .c = &DROPPED, .pass = FX_FORWARD},
+    {.id = FX_OP_drop_rows, .c = &DROPPED, .pass = FX_BACKWARD},
     {.id = FX_OP_silu, .c = &VECTORS, .pass = FX_FORWARD},
     {.id = FX_OP_silu, .c = &VECTORS, .pass = FX_BACKWARD},
     {.id = FX_OP_pool, .c = &IMAGES, .pass = FX_FORWARD},

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole program on the CUDA backend, on the stand-in: golden values of a model and of a training trajectory in strict fp32, and
-# of a model in bf16, within bf16's limits; trainings in fp32, with losses of the CPU backend's, and in bf16, with losses near
+# of a model in bf16, within bf16's limits; UViT's in both, and trainings of both baselines with losses of the CPU backend's; trainings in fp32, with losses of the CPU backend's, and in bf16, with losses near
 # them; in bf16 a training without graphs and a resume with the same bits; a plan that holds activations in bf16.
 # Planted and caught: the positional embedding's gradient halved; in training, AdamW's correction of a step later, and a step's numbers
 # that graphs do not get; cuda.eager not handed on; in the resume, the first moment left at 0.
@@ -13,10 +13,11 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 golden=$FX_TESTS_DIR/golden
 
-"$FLEXHPC" verify "$golden/flex_weak1.h5" "$golden/flex_train_adamw.h5" --backend cuda --precision fp32 | tee "$folder/verify"
+"$FLEXHPC" verify "$golden/flex_weak1.h5" "$golden/flex_train_adamw.h5" "$golden/uvit_a.h5" --backend cuda --precision fp32 |
+    tee "$folder/verify"
+[ "$(tail -1 "$folder/verify")" = "verify: 3 of 3 files agree" ]
+"$FLEXHPC" verify "$golden/flex_weak1.h5" "$golden/uvit_a.h5" --backend cuda | tee "$folder/verify"
 [ "$(tail -1 "$folder/verify")" = "verify: 2 of 2 files agree" ]
-"$FLEXHPC" verify "$golden/flex_weak1.h5" --backend cuda | tee "$folder/verify"
-[ "$(tail -1 "$folder/verify")" = "verify: 1 of 1 files agree" ]
 grep -q '  out/velocity .* limit 2e-02$' "$folder/verify"
 
 cd "$folder"
@@ -34,6 +35,13 @@ YAML
 "$FLEXHPC" train tiny.yaml --set backend=cpu --run cpu
 "$FLEXHPC" train tiny.yaml --set backend=cuda --set precision=fp32 --run fp32
 "$FLEXHPC" train tiny.yaml --set backend=cuda --run bf16
+sed 's/^model:.*/model: {arch: unet, preset: custom, channels: [32, 32], blocks: [1, 1], heads: 2, attention_sides: [8]}/' \
+    tiny.yaml >unet.yaml
+sed 's/^model:.*/model: {arch: uvit, preset: custom, embed_dim: 32, depth: 3, heads: 2, mlp_ratio: 2, patch: 4}/' tiny.yaml >uvit.yaml
+for arch in unet uvit; do
+    "$FLEXHPC" train $arch.yaml --set backend=cpu --set train.steps=2 --run $arch-cpu
+    "$FLEXHPC" train $arch.yaml --set backend=cuda --set precision=fp32 --set train.steps=2 --run $arch-fp32
+done
 grep -q '^flexhpc .*backend cuda, fp32,' fp32/env.txt
 grep -q '^flexhpc .*backend cuda, bf16,' bf16/env.txt
 for precision in fp32 bf16; do
@@ -54,9 +62,10 @@ def row(precision, name):
 # Relative; bf16's are verify's, but for the contrast and the norm, which the updates of each step carry on.
 LIMITS = {"fp32": {"loss_sr": 1e-4, "loss_fc": 1e-4, "loss_contrastive": 1e-3, "grad_norm": 1e-3},
           "bf16": {"loss_sr": 1e-3, "loss_fc": 1e-3, "loss_contrastive": 0.05, "grad_norm": 0.01}}
-for run, limits in LIMITS.items():
-    pairs = list(zip(losses("cpu"), losses(run), strict=True))
-    assert [a["step"] for a, b in pairs] == [b["step"] for a, b in pairs] == [1, 2, 3, 4]
+for reference, run, steps in (("cpu", "fp32", 4), ("cpu", "bf16", 4), ("unet-cpu", "unet-fp32", 2), ("uvit-cpu", "uvit-fp32", 2)):
+    limits = LIMITS[run[-4:]]
+    pairs = list(zip(losses(reference), losses(run), strict=True))
+    assert [a["step"] for a, b in pairs] == [b["step"] for a, b in pairs] == list(range(1, steps + 1))
     for a, b in pairs:
         for key, limit in limits.items():
             off = abs(a[key] - b[key]) / abs(a[key])
