@@ -1,9 +1,10 @@
 /* test_model_options.c: tasks, weak levels and latent patches in all combinations build the networks
- * they need and no others, with the tokens they need; initial values lie in their ranges (flex-model
- * 5).
+ * they need and no others, with the tokens they need; initial values of all three
+ * networks lie in their ranges (flex-model 5, baselines 1 and 2).
  *
- * Planted errors, each caught: Xavier over fan_in alone; a last convolution that starts uniform;
- * conditioning that looks for super-resolution features where only the forecast's exist.
+ * Planted errors, each caught: Xavier over fan_in alone; a last convolution that starts uniform; the
+ * U-Net's time_embed by Xavier; its proj_out not at 0; UViT's patch embedding at 0; conditioning that
+ * looks for super-resolution features where only the forecast's exist.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -14,8 +15,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "flexhpc/mem.h"
-#include "flexhpc/train.h"
+#include "../tape/small_flex.h"
 
 #define OK(call)                                                                                       \
     do {                                                                                               \
@@ -89,7 +89,31 @@ static void options_build(void **state)
     }
 }
 
-static void check_range(fx_exec *exec, fx_params *params, const fx_param *p)
+static bool has(const fx_param *p, const char *part)
+{
+    return strstr(p->name, part) != NULL;
+}
+
+/* The largest that a published weight, or a bias of the U-Net, may start with; 0: no such limit. The
+ * U-Net starts all but what is zero uniform, the others their linear layers as Xavier says. */
+static double limit_of(fx_arch arch, const fx_param *p, double fan_in)
+{
+    const int64_t *d = p->value.dim;
+    if (has(p, "norm") || has(p, "layers.0") || has(p, "out.0") || has(p, "final_layer.0")) return 0;
+    if (p->value.rank >= 3 && !has(p, "pos_embed")) return 1 / sqrt(fan_in);
+    if (p->value.rank == 2)
+        return arch == FX_UNET ? 1 / sqrt(fan_in) : sqrt(6.0 / (double)(d[0] + d[1]));
+    return 0;
+}
+
+static bool starts_at_zero(fx_arch arch, const fx_param *p)
+{
+    if (arch == FX_UVIT) return false;
+    return has(p, "out_layers.3") || has(p, "final_layer.2") || has(p, "proj_out") ||
+           strncmp(p->name, "decoder.out.2", 13) == 0;
+}
+
+static void check_range(fx_arch arch, fx_exec *exec, fx_params *params, const fx_param *p)
 {
     const int64_t count = fx_count(&p->value);
     float *x = fx_calloc((size_t)count, sizeof *x);
@@ -101,18 +125,16 @@ static void check_range(fx_exec *exec, fx_params *params, const fx_param *p)
         square += (double)x[i] * (double)x[i] / (double)count;
     }
     fx_free(x);
-    double limit = 0;
-    const int64_t *d = p->value.dim;
-    if (p->init.kind == FX_INIT_UNIFORM && p->value.rank == 4)
-        limit = 1 / sqrt((double)(d[1] * 9)); /* a convolution's weights */
-    if (p->init.kind == FX_INIT_XAVIER) limit = sqrt(6.0 / (double)(d[0] + d[1]));
-    if (limit > 0) {
+    const bool zero = starts_at_zero(arch, p);
+    const double limit = limit_of(arch, p, (double)count / (double)p->value.dim[0]);
+    if (limit > 0 && !zero) {
         assert_true(low >= -limit && high <= limit);
         if (count > 1000) assert_true(fabs(square / (limit * limit / 3) - 1) < 0.1);
     }
     if (strstr(p->name, "pos_embed")) assert_true(fabs(sqrt(square) / 0.02 - 1) < 0.1);
-    if (strstr(p->name, "out_layers.3") || strstr(p->name, "final_layer.2"))
-        assert_true(low == 0.0 && high == 0.0);
+    if (zero) assert_true(low == 0.0 && high == 0.0);
+    if (has(p, "embed.0.bias") || has(p, "emb_layers.1.bias") || has(p, "fc1.bias"))
+        assert_true(arch == FX_UNET ? low < 0.0 && high > 0.0 : low == 0.0 && high == 0.0);
     if (strstr(p->name, "layers.0.weight") || strstr(p->name, "norm1.weight"))
         assert_true(low == 1.0 && high == 1.0);
     if (strstr(p->name, "phases")) assert_true(low >= 0 && high < 6.2831855);
@@ -126,12 +148,17 @@ static void initial_values_lie_in_their_ranges(void **state)
     fx_model m;
     OK(fx_backend_find("cpu", &backend));
     OK(backend->open(&(fx_exec_options){.threads = 1}, &exec));
-    fx_params *params = described((const char *[]){SMALL, NULL}, &m);
-    OK(fx_params_allocate(params, exec, NULL, 1u << FX_SLAB_VALUE));
-    OK(fx_params_initialize(params, exec, 4));
-    for (int i = 0; i < fx_params_count(params); i++)
-        check_range(exec, params, fx_params_at(params, i));
-    fx_params_free(&params);
+    static const char *const flex[] = {SMALL, NULL};
+    const char *const *networks[] = {flex, SMALL_UNET, SMALL_UVIT};
+    for (int k = 0; k < 3; k++) {
+        fx_params *params = described(networks[k], &m);
+        assert_int_equal(m.arch, k);
+        OK(fx_params_allocate(params, exec, NULL, 1u << FX_SLAB_VALUE));
+        OK(fx_params_initialize(params, exec, 4));
+        for (int i = 0; i < fx_params_count(params); i++)
+            check_range(m.arch, exec, params, fx_params_at(params, i));
+        fx_params_free(&params);
+    }
     backend->close(&exec);
 }
 
