@@ -13,16 +13,32 @@
 
 static const int64_t SHARD_BYTES = 256ll << 20;
 
+/* Rank 0's list, with the sources of the pack that is added to. */
+static fx_status list_sources(fx_packing *job, const char *const *files, int count)
+{
+    FX_TRY(fx_sources_list(job->config, files, count, job->others, &job->file, &job->manifest.sources));
+    return job->config->pack_add ? fx_sources_add(&job->old, &job->file, &job->manifest.sources)
+                                 : FX_OK;
+}
+
+static fx_status read_old(fx_packing *job)
+{
+    if (!job->config->pack_add) return FX_OK;
+    FX_TRY_CTX(fx_manifest_read(job->config->pack_path, &job->old), "pack.add");
+    FX_REQUIRE(job->old.patch == job->config->pack_patch, FX_ECONFIG,
+               "pack.patch: %lld, but the patches of %s are %lld pixels",
+               (long long)job->config->pack_patch, job->config->pack_path, (long long)job->old.patch);
+    return FX_OK;
+}
+
 static fx_status share_sources(fx_packing *job, const char *const *files, int count)
 {
     fx_comm *comm = job->comm;
     fx_manifest *m = &job->manifest;
-    int64_t sources = 0;
-    fx_status status = comm->rank == 0 ? fx_sources_list(job->config, files, count, job->others,
-                                                         &job->file, &m->sources)
-                                       : FX_OK;
+    FX_TRY(fx_agree(comm, read_old(job)));
+    fx_status status = comm->rank == 0 ? list_sources(job, files, count) : FX_OK;
     FX_TRY(fx_agree(comm, status));
-    sources = m->sources;
+    int64_t sources = m->sources;
     FX_TRY(fx_comm_max_i64(comm, &sources));
     if (comm->rank > 0) status = FX_ALLOC(job->file, sources);
     if (status == FX_OK) status = FX_ALLOC(m->source, sources);
@@ -44,28 +60,55 @@ static int64_t patches_a_shard(const fx_config *config, const fx_pack_source *so
     return one < SHARD_BYTES ? SHARD_BYTES / one : 1;
 }
 
-/* Cuts every source's tiles into shards; the same on all ranks. */
+/* The next free number of a shard's name. */
+static int free_number(const fx_manifest *old)
+{
+    int next = 0;
+    for (int i = 0; i < old->shards; i++) {
+        int number;
+        if (sscanf(old->shard[i].name, "shard-%9d.h5", &number) == 1 && number >= next)
+            next = number + 1;
+    }
+    return next;
+}
+
+/* One more shard, of source s, at the end of the manifest. */
+static fx_status add_shard(fx_packing *job, size_t capacity[2], int s, fx_pack_shard shard, int kept)
+{
+    fx_manifest *m = &job->manifest;
+    void *shards = m->shard, *marks = job->kept;
+    FX_TRY(fx_grow(&shards, &capacity[0], (size_t)m->shards, sizeof *m->shard));
+    m->shard = shards;
+    FX_TRY(fx_grow(&marks, &capacity[1], (size_t)m->shards, sizeof *job->kept));
+    job->kept = marks;
+    shard.source = s;
+    shard.first = m->patches;
+    job->kept[m->shards] = kept;
+    m->shard[m->shards++] = shard;
+    m->patches += shard.patches;
+    return FX_OK;
+}
+
+/* Cuts every new source's tiles into shards, and takes those of the old pack; the same on all ranks. */
 static fx_status lay_out(fx_packing *job)
 {
     fx_manifest *m = &job->manifest;
-    size_t capacity = 0;
+    size_t capacity[2] = {0};
+    int number = free_number(&job->old);
     m->patch = job->config->pack_patch;
-    m->strata = job->config->pack_strata;
+    m->strata = job->config->pack_add ? job->old.strata : job->config->pack_strata;
     for (int s = 0; s < m->sources; s++) {
+        const int packed = job->file[s].packed;
+        for (int i = 0; packed && i < job->old.shards; i++)
+            if (job->old.shard[i].source == packed - 1)
+                FX_TRY(add_shard(job, capacity, s, job->old.shard[i], 1 + i));
+        if (packed) continue;
         const int64_t tiles = (m->source[s].height / m->patch) * (m->source[s].width / m->patch);
         const int64_t most = patches_a_shard(job->config, &m->source[s]);
         for (int64_t tile = 0; tile < tiles; tile += most) {
-            void *array = m->shard;
-            FX_TRY(fx_grow(&array, &capacity, (size_t)m->shards, sizeof *m->shard));
-            m->shard = array;
-            fx_pack_shard *shard = &m->shard[m->shards];
-            FX_TRY(fx_print(shard->name, sizeof shard->name, "shard-%04d.h5", m->shards));
-            shard->source = s;
-            shard->tile = tile;
-            shard->patches = tiles - tile < most ? tiles - tile : most;
-            shard->first = m->patches;
-            m->patches += shard->patches;
-            m->shards++;
+            fx_pack_shard shard = {.tile = tile, .patches = tiles - tile < most ? tiles - tile : most};
+            FX_TRY(fx_print(shard.name, sizeof shard.name, "shard-%04d.h5", number++));
+            FX_TRY(add_shard(job, capacity, s, shard, 0));
         }
     }
     job->first = (int)((int64_t)m->shards * job->comm->rank / job->comm->size);
@@ -120,8 +163,10 @@ static fx_status check_space(const fx_packing *job)
     return FX_OK;
 }
 
-/* Rank 0. An older pack's manifest goes before its shards do, so that the two never disagree; what it
- * knows of them is kept as notes. Shards beyond this pack's number are left over from the older one. */
+/* Rank 0. A pack that is added to stays whole until its new manifest replaces the old one, for its
+ * shards stay and the new ones have names of their own. Otherwise an older pack's manifest goes before
+ * its shards do, so that the two never disagree; what it knows of them is kept as notes. Shards beyond
+ * this pack's number are left over from the older one. */
 static fx_status open_folder(const fx_packing *job)
 {
     char path[FX_PATH_MAX];
@@ -130,6 +175,7 @@ static fx_status open_folder(const fx_packing *job)
     const char *folder = job->config->pack_path;
     FX_TRY(fx_make_dirs(folder));
     FX_TRY(check_space(job));
+    if (job->config->pack_add) return FX_OK;
     if (fx_manifest_read(folder, &old) != FX_OK) fx_error_clear(); /* none, or of no use */
     for (int i = 0; status == FX_OK && i < old.shards; i++)
         status =
@@ -165,6 +211,7 @@ static fx_status write_manifest(fx_packing *job)
     m->scale = fx_stats_rms(&all);
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.source: all values are 0");
     if (said_by_all(job) > 0) m->scale = said_by_all(job);
+    if (job->config->pack_add) m->scale = job->old.scale;
     FX_TRY(fx_manifest_write(job->config->pack_path, m));
     for (int i = 0; i < m->shards; i++)
         FX_TRY(fx_pack_remove_note(job->config->pack_path, m->shard[i].name));
@@ -189,6 +236,8 @@ static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *co
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
 done:
     fx_manifest_free(&job.manifest);
+    fx_manifest_free(&job.old);
+    fx_free(job.kept);
     fx_free(job.file);
     fx_free(job.result);
     return status;

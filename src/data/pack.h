@@ -17,6 +17,8 @@ typedef struct fx_packing {
     const fx_config *config;
     fx_source_file *file; /* (sources) */
     fx_manifest manifest;
+    fx_manifest old;         /* with pack.add the pack that is added to */
+    int *kept;               /* (shards) 1 + its number in the old pack; 0: to be written */
     fx_shard_result *result; /* (shards) this rank's are filled */
     int first, end;          /* this rank's shards */
     bool others;             /* files of unknown formats are left out */

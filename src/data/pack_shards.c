@@ -194,6 +194,21 @@ done:
     return status;
 }
 
+/* A shard of the pack that is added to. */
+static fx_status take_kept(const fx_packing *job, int shard)
+{
+    char path[FX_PATH_MAX];
+    fx_shard *file = NULL;
+    const fx_shard_layout layout = layout_of(job, shard);
+    const fx_pack_shard *old = &job->old.shard[job->kept[shard] - 1];
+    job->result[shard] = (fx_shard_result){.bytes = old->bytes, .checksum = old->checksum};
+    FX_TRY(fx_pack_shard_path(job, shard, path));
+    FX_TRY(fx_shard_open(path, &layout, &file));
+    const fx_status status = fx_shard_stats(file, &job->result[shard].stats);
+    fx_shard_close(&file);
+    return status;
+}
+
 /* The next shards of this rank from `*at` that share a source, written or kept. */
 static fx_status next_group(const fx_packing *job, int *at)
 {
@@ -202,7 +217,8 @@ static fx_status next_group(const fx_packing *job, int *at)
     bool skip[GROUP];
     int count = 0, kept = 0;
     while (*at < job->end && count < GROUP && shard[count].source == shard[0].source) {
-        skip[count] = finished(job, *at);
+        if (job->kept[*at]) FX_TRY(take_kept(job, *at));
+        skip[count] = job->kept[*at] || finished(job, *at);
         kept += skip[count++];
         ++*at;
     }

@@ -97,6 +97,25 @@ fx_status fx_sources_list(const fx_config *config, const char *const *files, int
     return FX_OK;
 }
 
+fx_status fx_sources_add(const fx_manifest *pack, fx_source_file **files, int *count)
+{
+    fx_source_file *all = NULL;
+    const int total = *count + pack->sources;
+    FX_REQUIRE(total <= MOST, FX_ECONFIG, "pack.add: %d sources, more than %d", total, MOST);
+    FX_TRY(FX_ALLOC(all, total));
+    memcpy(all, *files, (size_t)*count * sizeof *all);
+    for (int i = 0; i < pack->sources; i++)
+        all[*count + i] = (fx_source_file){.packed = 1 + i, .source = pack->source[i]};
+    fx_free(*files);
+    *files = all;
+    *count = total;
+    qsort(all, (size_t)total, sizeof *all, in_order);
+    for (int i = 1; i < total; i++)
+        FX_REQUIRE(in_order(&all[i], &all[i - 1]) != 0, FX_ECONFIG,
+                   "pack.add: %s is in the pack already", all[i].source.name);
+    return FX_OK;
+}
+
 static bool is_hdf5(const char *name)
 {
     const char *dot = strrchr(name, '.');

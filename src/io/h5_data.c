@@ -134,8 +134,8 @@ static double chunk_bytes(hid_t dataset, hid_t list)
 }
 
 /* Why one filter of a dataset is refused; NULL: it isn't. Ours use the first three only, LZF is added
- * for foreign files. HDF5 takes what a filter makes for a whole chunk, so LZF must be told to make one.
- */
+ * for foreign files. LZF must be told to make a whole chunk, so that nothing depends on what HDF5 does
+ * with a short one. */
 static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chunk, char text[80])
 {
     unsigned flags = 0, what = 0, value[3] = {0};
