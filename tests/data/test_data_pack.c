@@ -4,8 +4,6 @@
  *   windows that all begin in column 0                 any memory gives the same pack
  *   the rest of the rows left out                      any memory gives the same pack
  *   checksums not compared, or of a quarter            a flipped byte is reported
- *   the old manifest gone before the new one comes     a source is added
- *   new shards numbered from 0                         a source is added
  *   shards kept that are older than their source       a changed source is packed anew
  *   shards kept whatever their note says               an interrupted pack is finished
  *   the tile left out of a shard's identity            missing, short, foreign shards
@@ -212,60 +210,6 @@ static void an_interrupted_pack_is_finished(void **state)
     flip(path, after.st_size / 2);
     pack_as("again");
     same_bytes("reference", "again", "shard-0000.h5");
-}
-
-/* Re 500 comes before the Re 1000 that is there; its shards are new, the old one stays as it is. */
-static void a_source_is_added(void **state)
-{
-    (void)state;
-    char path[FX_PATH_MAX], old[FX_PATH_MAX], both[2][FX_PATH_MAX];
-    struct stat before, after;
-    float x[64];
-    fx_config c = config;
-    fx_pack_reader *pack = NULL;
-    fx_comm *self = fx_comm_self();
-    OK(fx_print(c.pack_path, sizeof c.pack_path, "%s/added", folder));
-    OK(fx_path(pack_path, "%s", c.pack_path));
-    OK(fx_path(both[0], "%s/source/1000_8_8_seed_1.h5", folder));
-    OK(fx_path(both[1], "%s/source/500_24_19_seed_2.h5", folder));
-    const char *const first[] = {both[0]}, *const second[] = {both[1]};
-    c.pack_add = true;
-    REFUSES(FX_EIO, "pack.add", fx_pack_files(self, &c, first, 1));
-    c.pack_add = false;
-    OK(fx_pack_files(self, &c, first, 1));
-    fx_manifest alone;
-    OK(fx_manifest_read(pack_path, &alone));
-    file_of_pack(old, "shard-0000.h5");
-    assert_int_equal(stat(old, &before), 0);
-    c.pack_add = true;
-    c.pack_strata = 4;
-    REFUSES(FX_ECONFIG, "1000_8_8_seed_1.h5 is in the pack already", fx_pack_files(self, &c, first, 1));
-    c.pack_patch = 16;
-    REFUSES(FX_ECONFIG, "pack.patch", fx_pack_files(self, &c, second, 1));
-    c.pack_patch = 8;
-    write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true, .nan_t = 5});
-    REFUSES(FX_EVALUE, "w[4, 2, 3]", fx_pack_files(self, &c, second, 1));
-    OK(fx_pack_verify(pack_path)); /* what was there is still a pack */
-    write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true});
-    OK(fx_pack_files(self, &c, second, 1));
-    OK(fx_pack_verify(pack_path));
-    assert_int_equal(stat(old, &after), 0);
-    assert_true(before.st_ino == after.st_ino && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
-    OK(fx_pack_open(pack_path, &pack));
-    const fx_manifest *m = fx_pack_manifest(pack);
-    assert_true(m->patches == 7 && m->sources == 2 && m->strata == 16 && m->scale == alone.scale);
-    assert_true(m->reynolds_count == 2 && m->reynolds[0].reynolds == 500 && m->reynolds[1].first == 6 &&
-                m->reynolds[1].stats.mean == alone.reynolds[0].stats.mean);
-    for (int64_t i = 0; i < m->patches; i++) {
-        const fx_patch p = fx_manifest_patch(m, i);
-        OK(fx_pack_read(pack, i, 3, 1, x));
-        assert_true(p.reynolds == (i < 6 ? 500 : 1000));
-        assert_true(x[13] == value_at(p.reynolds, 3, p.row + 1, p.column + 5));
-    }
-    fx_pack_close(&pack);
-    fx_manifest_free(&alone);
-    file_of_pack(path, "shard-0001.h5.sum");
-    assert_true(access(path, F_OK) != 0);
 }
 
 static void a_changed_source_is_packed_anew(void **state)
@@ -537,7 +481,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(any_memory_gives_the_same_pack),
         cmocka_unit_test(statistics_are_those_of_the_tiles),
         cmocka_unit_test(an_interrupted_pack_is_finished),
-        cmocka_unit_test(a_source_is_added),
         cmocka_unit_test(a_changed_source_is_packed_anew),
         cmocka_unit_test(a_flipped_byte_is_reported_when_read),
         cmocka_unit_test(missing_short_and_foreign_shards_are_refused),
