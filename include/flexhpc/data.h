@@ -91,6 +91,10 @@ typedef struct fx_source_layout {
 } fx_source_layout;
 fx_status fx_source_layout_of(fx_source *source, fx_source_layout *out); /* Local */
 
+/* Writes all runs as a file of The Well, through PATH.part. FX_EARG unless periodic along both axes.
+ * Local. */
+fx_status fx_well_write(fx_source *source, const char *path);
+
 /* ---- A pack: manifest.json and shards `shard-NNNN.h5`, each holding patches of one source. */
 
 typedef struct fx_pack_source {

@@ -155,6 +155,14 @@ fx_status fx_h5_get_bools(fx_h5 *f, const char *object, const char *name, bool *
                           int *count);
 fx_status fx_h5_get_names(fx_h5 *f, const char *object, const char *name, fx_h5_name out[FX_H5_NAMES],
                           int *count);
+/* The same into a serial file of ours: a list of `count`, or where that is -1 one alone. */
+fx_status fx_h5_set_bools(fx_h5 *f, const char *object, const char *name, const bool *values,
+                          int count);
+fx_status fx_h5_set_names(fx_h5 *f, const char *object, const char *name, const char *const *names,
+                          int count);
+fx_status fx_h5_write_bools(fx_h5 *f, const char *name, const bool *values,
+                            int64_t count);        /* dataset */
+fx_status fx_h5_group(fx_h5 *f, const char *name); /* with those above it */
 /* The names of what a group holds, in name order. */
 fx_status fx_h5_members(fx_h5 *f, const char *group, fx_h5_name out[FX_H5_NAMES], int *count);
 

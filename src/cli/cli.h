@@ -76,6 +76,7 @@ typedef struct fx_command {
     X(generate)                                                                                    \
     X(data_info)                                                                                   \
     X(data_check)                                                                                  \
+    X(data_export)                                                                                 \
     X(data_stage)                                                                                  \
     X(pack)                                                                                        \
     X(train)                                                                                       \

@@ -32,7 +32,7 @@ static void a_source_is_added(void **state)
     fx_comm *self = fx_comm_self();
     c.pack_shard_patches = 2;
     OK(fx_print(c.pack_path, sizeof c.pack_path, "%s/added", folder));
-        OK(fx_path(both[0], "%s/1000_8_8_seed_1.h5", folder));
+    OK(fx_path(both[0], "%s/1000_8_8_seed_1.h5", folder));
     OK(fx_path(both[1], "%s/500_24_19_seed_2.h5", folder));
     write_source(both[0], 1000, 4, 8, 8, (source_kind){0});
     const char *const first[] = {both[0]}, *const second[] = {both[1]};
