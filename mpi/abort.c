@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "flexhpc/heartbeat.h"
+
 enum { ABORT_SECONDS = 10 };
 
 static volatile sig_atomic_t last_code = 1;
@@ -33,6 +35,7 @@ void fx_mpi_end_within(unsigned seconds, int code)
 void fx_mpi_abort(fx_comm *comm, int code)
 {
     (void)comm; /* MPI ends whole jobs only */
+    fx_beat_depart();
     fx_mpi_end_within(ABORT_SECONDS, code);
     MPI_Abort(MPI_COMM_WORLD, code);
     _exit(code);

@@ -37,6 +37,7 @@ typedef struct __attribute__((aligned(64))) fx_heartbeat {
     uint64_t where[FX_WHERE_MAX / 8], call[FX_CALL_MAX / 8];
     int64_t watch_ns; /* last sign of the rank's watchdog thread; 0: it has none, or has ended */
     int32_t phase, rank, pid;
+    int32_t departs; /* fx_beat_depart */
 } fx_heartbeat;
 
 /* Nothing changed but that the main thread is alive. Local. */
@@ -58,6 +59,10 @@ void fx_beat_leave(void);
  * the main thread saw nothing of. Main thread only. Local. */
 double fx_beat_own(void);
 void fx_beat_waited(double seconds);
+
+/* The process is about to end by itself, and somebody has said why: the watchdogs of the node say
+ * no more when it is gone. Any thread, and signal handlers. Local. */
+void fx_beat_depart(void);
 
 /* The line that beats go to. fx_heartbeat_move carries its content over into `line`, which must stay
  * until it is moved again; NULL: into the process's own. Main thread only. Local. */

@@ -6,11 +6,12 @@
  *   flexhpc: rank 2/4 on n07 pid 814: no progress for 30 s in step 512, encoder.input_blocks.3.0 (the
  *   process does not run; collective 8817, others wait in 8818, all-gather)
  *
- * Blamed is the rank whose own thread is silent (stopped, swapped out, gone), otherwise the one that
- * has entered and left the fewest collectives: all others wait for it. Limit: a node sees its own ranks
- * only; a node where nobody is behind leaves the word to the others for three seconds before it reports
- * what it sees itself, and says nothing when a TERM or INT shows that one of them has ended the job.
- * Includes comm.h. */
+ * A rank whose process has ended without a word (killed, crashed) is told of at once, within two or
+ * three periods of a second, not after a deadline. Otherwise blamed is the rank whose own thread is
+ * silent (stopped, swapped out, gone), otherwise the one that has entered and left the fewest
+ * collectives: all others wait for it. Limit: a node sees its own ranks only; a node where nobody is
+ * behind leaves the word to the others for three seconds before it reports what it sees itself, and
+ * says nothing when a TERM or INT shows that one of them has ended the job. Includes comm.h. */
 #ifndef FLEXHPC_WATCHDOG_H
 #define FLEXHPC_WATCHDOG_H
 

@@ -8,7 +8,7 @@
 #define PUT(field, value) __atomic_store_n(&line->field, (value), __ATOMIC_RELAXED)
 
 static fx_heartbeat own;
-static fx_heartbeat *line = &own; /* only the main thread reads and moves it */
+static fx_heartbeat *line = &own; /* only the main thread moves it */
 
 /* For fx_beat_own: since when it counts, what of that was not the rank's own, the present collective.
  */
@@ -113,6 +113,11 @@ double fx_beat_own(void)
     own_since = now;
     not_own = 0;
     return seconds > 0 ? seconds : 0;
+}
+
+void fx_beat_depart(void)
+{
+    PUT(departs, 1);
 }
 
 const fx_heartbeat *fx_heartbeat_line(void)

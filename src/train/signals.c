@@ -3,9 +3,9 @@
 
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "flexhpc/heartbeat.h"
 #include "flexhpc/train.h"
 
 /* A batch system may send one stop to the launcher and to its ranks, to which the launcher passes it
@@ -13,23 +13,24 @@
 enum { ECHO_SECONDS = 2 };
 
 static volatile sig_atomic_t seen;
-static volatile sig_atomic_t asked, asked_at; /* the first INT or TERM, and its second of the clock */
+static volatile sig_atomic_t asked; /* the first INT or TERM */
+static int64_t asked_at;            /* of fx_heartbeat_clock(); atomic */
 
-static sig_atomic_t seconds(void)
+static void end_now(void)
 {
-    struct timespec now = {0};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (sig_atomic_t)now.tv_sec;
+    fx_beat_depart();
+    _exit(130);
 }
 
 static void on_signal(int number)
 {
     seen = number;
     if (number != SIGINT && number != SIGTERM) return;
-    if (asked == SIGINT && number == SIGINT) _exit(130);
-    if (asked && seconds() - asked_at >= ECHO_SECONDS) _exit(130);
+    const int64_t now = fx_heartbeat_clock();
+    if (asked == SIGINT && number == SIGINT) end_now();
+    if (asked && now - fx_signals_end_asked_at() >= ECHO_SECONDS * INT64_C(1000000000)) end_now();
     if (asked) return;
-    asked_at = seconds();
+    __atomic_store_n(&asked_at, now, __ATOMIC_RELAXED);
     asked = number;
 }
 
@@ -50,7 +51,7 @@ int fx_signals_seen(void)
     return seen;
 }
 
-bool fx_signals_asked_to_end(void)
+int64_t fx_signals_end_asked_at(void)
 {
-    return asked != 0;
+    return __atomic_load_n(&asked_at, __ATOMIC_RELAXED);
 }

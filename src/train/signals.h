@@ -3,12 +3,12 @@
 #ifndef FX_SIGNALS_H
 #define FX_SIGNALS_H
 
-#include <stdbool.h>
+#include <stdint.h>
 
 /* Signal number that asked for a stop; 0: none. Local. */
 int fx_signals_seen(void);
 
-/* Whether a TERM or INT has come. Any thread. Local. */
-bool fx_signals_asked_to_end(void);
+/* When the first TERM or INT came, of fx_heartbeat_clock(); 0: none has. Any thread. Local. */
+int64_t fx_signals_end_asked_at(void);
 
 #endif

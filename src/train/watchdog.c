@@ -47,6 +47,7 @@ struct fx_watchdog {
     int64_t period;
     int64_t pardon;  /* silence before this moment doesn't count */
     int64_t expired; /* when the deadline was first seen to have passed; 0 */
+    bool sees;       /* pids of the node's ranks are of one name space */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -116,6 +117,26 @@ static const fx_heartbeat *waiting_for(const fx_watchdog *w, const fx_heartbeat 
     return found;
 }
 
+static bool is_there(const fx_heartbeat *line)
+{
+    return kill(GET(line, pid), 0) == 0 || errno != ESRCH;
+}
+
+/* A rank whose process has ended without a word: killed, or crashed. Two signs: no such process, and
+ * none of its thread's. One that ended after the job was told to end is no news. */
+static const fx_heartbeat *gone_of(const fx_watchdog *w, int64_t now)
+{
+    const int64_t told = fx_signals_end_asked_at();
+    for (int i = 0; w->sees && i < w->comm->local_size; i++) {
+        const fx_heartbeat *line = &w->shared->line[i];
+        const int64_t sign = GET(line, watch_ns);
+        if (sign == 0 || GET(line, departs) || now - sign <= 2 * w->period || (told && sign > told))
+            continue;
+        if (!is_there(line)) return line;
+    }
+    return NULL;
+}
+
 static bool is_traced(int pid)
 {
     char path[64], text[2048];
@@ -158,9 +179,7 @@ static void report(const fx_watchdog *w, const fx_heartbeat *suspect, bool silen
     const fx_phase phase = (fx_phase)GET(suspect, phase);
     const fx_heartbeat *waiter = waiting_for(w, suspect);
     const char *runs = "";
-    if (silent)
-        runs = kill(GET(suspect, pid), 0) != 0 && errno == ESRCH ? "the process is gone; "
-                                                                 : "the process does not run; ";
+    if (silent) runs = is_there(suspect) ? "the process does not run; " : "the process is gone; ";
     fx_heartbeat_text(suspect->where, FX_WHERE_MAX / 8, where);
     fx_heartbeat_text(waiter ? waiter->call : suspect->call, FX_CALL_MAX / 8, call);
     if (waiter)
@@ -177,10 +196,20 @@ static void report(const fx_watchdog *w, const fx_heartbeat *suspect, bool silen
                    phase == FX_PHASE_STEP || !where[0] ? "" : " ", where, runs, story);
 }
 
-/* One look at all lines. Ends the job when a deadline has passed. */
+/* This rank speaks for its node, unless another has. */
+static void speak(fx_watchdog *w, const fx_heartbeat *suspect, bool silent, int64_t now)
+{
+    if (__atomic_exchange_n(&w->shared->claimed, 1, __ATOMIC_ACQ_REL) != 0) return;
+    report(w, suspect, silent, now - GET(suspect, beat_ns));
+    w->comm->ops->abort(w->comm, 1);
+}
+
+/* One look at all lines. Ends the job when a rank is gone, or a deadline has passed. */
 static void look(fx_watchdog *w, int64_t now)
 {
     bool silent = false;
+    const fx_heartbeat *gone = gone_of(w, now);
+    if (gone) speak(w, gone, true, now);
     const fx_heartbeat *suspect = suspect_of(w, now, &silent);
     if (!suspect) return;
     const int64_t step = step_deadline(w), beat = GET(suspect, beat_ns);
@@ -199,14 +228,12 @@ static void look(fx_watchdog *w, int64_t now)
     if (now - w->expired > LAST_RESORT) _exit(1);
     const bool evident = is_evident(w, suspect, silent);
     if (!evident &&
-        fx_signals_asked_to_end()) { /* another node has spoken: its launcher ends the job */
+        fx_signals_end_asked_at()) { /* another node has spoken: its launcher ends the job */
         fx_log_last_words("no progress, nobody behind on this node, and a signal to end");
         _exit(1);
     }
     if (now - w->expired < deference(w, evident, now)) return;
-    if (__atomic_exchange_n(&w->shared->claimed, 1, __ATOMIC_ACQ_REL) != 0) return;
-    report(w, suspect, silent, now - beat);
-    w->comm->ops->abort(w->comm, 1);
+    speak(w, suspect, silent, now);
 }
 
 static void *watch(void *arg)
@@ -327,6 +354,9 @@ fx_status fx_watchdog_start(fx_comm *comm, double deadline, fx_watchdog **out)
     PUT(mine, watch_ns, fx_heartbeat_clock());
     fx_beat();
     status = comm->ops->barrier(comm); /* every line is filled before anybody reads it */
+    w->sees = true;
+    for (int i = 0; i < comm->local_size; i++)
+        w->sees = w->sees && is_there(&w->shared->line[i]);
     if (status == FX_OK) status = start_thread(w);
     if (status != FX_OK) PUT(mine, watch_ns, 0);
     const bool watching = status == FX_OK;

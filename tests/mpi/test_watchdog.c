@@ -9,7 +9,8 @@
  *
  * Planted errors, each caught: silence of a thread not looked at; SAVE with the deadline of STEP; a
  * suspended rank not pardoned; no alarm behind MPI_Abort; time of saves counted as time of steps; a
- * departed rank that the others don't wait for (they took the word from it). */
+ * departed rank that the others don't wait for (they took the word from it); a rank that is gone left
+ * to the deadline, or told of although the job was told to end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,11 +21,12 @@
 #include <time.h>
 
 #include "flexhpc/launch.h"
+#include "flexhpc/train.h"
 #include "flexhpc/watchdog.h"
 #include "job.h"
 
 enum { RANKS = 3, VALUES = 50000 };
-static const double DEADLINE = 2;
+static const double DEADLINE = 2, LONG_DEADLINE = 100;
 
 /* Steps as a trainer makes them, for `seconds` or, on rank 1 from step 20 on, until `trouble`. */
 static fx_status steps(fx_comm *comm, double seconds, const char *trouble)
@@ -61,9 +63,12 @@ static fx_status steps(fx_comm *comm, double seconds, const char *trouble)
 static fx_status role(const char *name, fx_comm *comm)
 {
     fx_watchdog *watchdog = NULL;
-    FX_TRY(fx_watchdog_start(comm, DEADLINE, &watchdog));
+    const bool obeys = strcmp(name, "obeys") == 0, stays = strcmp(name, "stays") == 0;
+    const bool lasts = obeys || stays || strcmp(name, "lasts") == 0;
+    if (stays) signal(SIGTERM, SIG_IGN);
+    if (obeys) fx_signals_catch();
+    FX_TRY(fx_watchdog_start(comm, obeys || stays ? LONG_DEADLINE : DEADLINE, &watchdog));
     job_hello(comm->rank);
-    const bool lasts = strcmp(name, "lasts") == 0;
     const fx_status status = steps(comm, lasts ? 60 : 3, name);
     fx_watchdog_stop(&watchdog);
     return status;
@@ -117,6 +122,34 @@ static void test_stopped_rank(void **unused)
     (void)unused;
     for (int rank = 0; rank < RANKS; rank++)
         stop_one(rank);
+}
+
+/* Killed: named long before the deadline, by a rank of its node that the launcher leaves the time. Not
+ * after the job was told to end: then ranks go, and it is no news. */
+static void test_killed_rank(void **unused)
+{
+    (void)unused;
+    setenv("OMPI_MCA_odls_base_sigkill_timeout", "12", 1); /* seconds between TERM and KILL */
+    job_start(&j, RANKS, "stays");
+    job_wait_started(&j, RANKS);
+    job_read(&j, 0.5);
+    assert_int_equal(kill(j.rank_pid[1], SIGKILL), 0);
+    job_finish(&j, 30);
+    assert_named(1, "the process is gone; ");
+
+    setenv("OMPI_MCA_odls_base_sigkill_timeout", "4", 1);
+    job_start(&j, RANKS, "obeys");
+    job_wait_started(&j, RANKS);
+    job_read(&j, 0.5);
+    for (int r = 0; r < RANKS; r++)
+        assert_int_equal(kill(j.rank_pid[r], SIGTERM), 0);
+    job_read(&j, 2.5); /* the threads' next signs */
+    assert_int_equal(kill(j.rank_pid[1], SIGKILL), 0);
+    job_finish(&j, 30);
+    unsetenv("OMPI_MCA_odls_base_sigkill_timeout");
+    assert_null(strstr(j.text, "flexhpc: "));
+    assert_int_not_equal(j.code, 0);
+    job_assert_gone(&j);
 }
 
 /* Alive, but not coming: the node of the tape is told, and where the others wait. */
@@ -254,10 +287,11 @@ int main(int argc, char **argv)
         return fx_comm_finish(&comm, status);
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slowest_step),      cmocka_unit_test(test_off),
-        cmocka_unit_test(test_stopped_rank),      cmocka_unit_test(test_hanging_rank),
-        cmocka_unit_test(test_no_false_alarm),    cmocka_unit_test(test_suspended_job),
-        cmocka_unit_test(test_failure_in_a_step), cmocka_unit_test(test_stopped_launcher),
+        cmocka_unit_test(test_slowest_step),     cmocka_unit_test(test_off),
+        cmocka_unit_test(test_stopped_rank),     cmocka_unit_test(test_hanging_rank),
+        cmocka_unit_test(test_killed_rank),      cmocka_unit_test(test_no_false_alarm),
+        cmocka_unit_test(test_suspended_job),    cmocka_unit_test(test_failure_in_a_step),
+        cmocka_unit_test(test_stopped_launcher),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

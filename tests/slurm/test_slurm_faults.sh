@@ -64,13 +64,17 @@ went_on() {
     [ "$(cat "$2/ckpt/latest")" = step-00000024.h5 ] || fail "$2 ends with $(cat "$2/ckpt/latest")"
 }
 
-# ---- Rank 3 is killed: srun names it.
+# ---- Rank 3 is killed: srun names it, and so does the watchdog of the other rank on its node where Slurm leaves it the time
+# (KillWait, 2 s here and 30 by default; tests/mpi/test_watchdog.c sees to the line).
 start killed
 killed=$job
 some_steps_of killed
-kill -KILL "$(pid_of "$killed" 3)"
+pid=$(pid_of "$killed" 3)
+kill -KILL "$pid"
 ends_within $SLURMS "$killed" "killed rank"
 says "flex-requeue-$killed.out" '^srun: error: n[0-3]: task 3: Killed$'
+ours=$(grep '^flexhpc: ' "flex-requeue-$killed.out" || true)
+[[ -z $ours || $ours =~ ^"flexhpc: rank 3/4 on n"[0-3]" pid $pid: no progress ".*"the process is gone" ]] || fail "killed rank: $ours"
 
 # ---- Rank 2 stops: the watchdog of the other rank on its node names it. Meanwhile the first job waits for its requeue.
 start stopped
@@ -90,7 +94,9 @@ some_steps_of down
 node=$(squeue -h -j "$down" -o %B)
 scontrol update nodename="$node" state=down reason=test
 ends_within $SLURMS "$down" "node down"
-says "flex-requeue-$down.out" "JOB $down ON $node CANCELLED AT .* DUE TO NODE FAILURE"
+says "flex-requeue-$down.out" "^srun: error: Node failure on $node\$"
+for rank in 0 1; do says "down/log/rank-000$rank.log" " rank $rank/4 $node "; done # srun names its tasks, or not
+! grep -q '^flexhpc: ' "flex-requeue-$down.out" || fail "node down: ranks that Slurm ends are told of"
 went_on "$stopped" stopped
 
 # ---- The disk gets full: what a save needs is missing. There is room again before the requeued job starts.
