@@ -12,7 +12,7 @@
  * tap on the way back; in conv.cu lines or columns not halved, the first channel's residual or bias for
  * all, a pixel of four taken twice, a residual's or a padded source's gradient stored where it must be
  * added, a row of the bias gradient left out, weights against the first source; in conv_products.c the
- * second source's product stored. */
+ * second source's product stored; the second bias left out, its gradient added where it is stored. */
 #include "twins.h"
 
 typedef enum storage { FP32, BF16, MIXED, STORAGES } storage;

@@ -18,7 +18,10 @@
  * function itself; in attention.c delta left out; in group_norm.c du of both sources kept in the same
  * place, added where it is to be stored, passed through SiLU twice, the channels behind the last tile
  * left out of the moments and of the sums, factors of the first tile for every tile; in onednn.c a
- * packed copy used again whatever its format, in conv_view.h the source packed where dy is expected. */
+ * packed copy used again whatever its format, in conv_view.h the source packed where dy is expected; in
+ * group_norm_terms.h the bias left out of the centre, of the mean, its level not divided by the
+ * deviation, its gradient added as the weight's is; in conv.c the second bias left out of the sum, its
+ * gradient the first channel's for all, added as the first's is. */
 #include "harness.h"
 
 enum { DIRECTIONS = 8 };
