@@ -70,6 +70,7 @@ static void close_cuda(fx_exec **base)
     if (exec->counters) cudaFree(exec->counters);
     if (exec->step) cudaFree(exec->step);
     if (exec->order) cudaEventDestroy(exec->order);
+    if (exec->exchanged) cudaEventDestroy(exec->exchanged);
     if (exec->comm) cudaStreamDestroy(exec->comm);
     if (exec->stream) cudaStreamDestroy(exec->stream);
     fx_free(exec);
@@ -98,6 +99,8 @@ static fx_status open_cuda(const fx_exec_options *options, fx_exec **out)
                               "stream", NULL));
     FX_TRY_DONE(
         fx_cuda_check(cudaEventCreateWithFlags(&exec->order, cudaEventDisableTiming), "event", NULL));
+    FX_TRY_DONE(fx_cuda_check(cudaEventCreateWithFlags(&exec->exchanged, cudaEventDisableTiming),
+                              "event", NULL));
     FX_TRY_DONE(fx_cuda_check(cudaMalloc((void **)&exec->step, sizeof *exec->step), "step", NULL));
     FX_TRY_DONE(fx_cuda_check(cudaMalloc((void **)&exec->counters, counters_bytes), "counters", NULL));
     FX_TRY_DONE(fx_cuda_check(cudaMemsetAsync(exec->counters, 0, counters_bytes, exec->stream),

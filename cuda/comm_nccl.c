@@ -186,16 +186,17 @@ fx_status fx_nccl_check(const fx_cuda *exec)
     return FX_OK;
 }
 
-fx_status fx_nccl_start_sum(fx_exec *base, const fx_node *node, void *data, int64_t count,
-                            fx_dtype dtype)
+fx_status fx_nccl_start_sum(fx_exec *base, const fx_comm *over, const fx_node *node, void *data,
+                            int64_t count, fx_dtype dtype)
 {
     const ncclDataType_t type = dtype == FX_BF16 ? ncclBfloat16 : ncclFloat;
     fx_cuda *exec = fx_cuda_of(base);
+    const int c = which(base, over);
     FX_TRY(fx_nccl_check(exec));
     FX_TRY(fx_cuda_fork(exec));
     return settle(
-        exec->nccl, ALL,
-        ncclAllReduce(data, data, (size_t)count, type, ncclSum, exec->nccl->comm[ALL], exec->comm), 0,
+        exec->nccl, c,
+        ncclAllReduce(data, data, (size_t)count, type, ncclSum, exec->nccl->comm[c], exec->comm), 0,
         "ncclAllReduce", node->name);
 }
 
@@ -209,6 +210,46 @@ fx_status fx_nccl_start_gather(fx_exec *base, const fx_comm *over, const fx_node
     return settle(exec->nccl, c,
                   ncclAllGather(mine, all, (size_t)count, ncclFloat, exec->nccl->comm[c], exec->comm),
                   0, "ncclAllGather", node->name);
+}
+
+/* A message to and one from every rank, this one too, as one group. A group that has begun must end,
+ * whatever the calls in it say. */
+static ncclResult_t exchange(ncclComm_t comm, cudaStream_t stream, int ranks, const float *send,
+                             size_t count, float *received)
+{
+    ncclResult_t result = ncclGroupStart();
+    if (result != ncclSuccess) return result;
+    for (int peer = 0; peer < ranks; peer++) {
+        const ncclResult_t calls[] = {
+            ncclSend(send + (size_t)peer * count, count, ncclFloat, peer, comm, stream),
+            ncclRecv(received + (size_t)peer * count, count, ncclFloat, peer, comm, stream)};
+        for (int i = 0; i < 2; i++)
+            if (calls[i] != ncclSuccess && calls[i] != ncclInProgress) result = calls[i];
+    }
+    const ncclResult_t ended = ncclGroupEnd();
+    return result == ncclSuccess ? ended : result;
+}
+
+fx_status fx_nccl_start_exchange(fx_exec *base, const fx_comm *over, const fx_node *node,
+                                 const void *send, size_t bytes, void *received)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    const int c = which(base, over);
+    FX_TRY(fx_nccl_check(exec));
+    FX_TRY(fx_cuda_fork(exec));
+    FX_TRY(settle(
+        exec->nccl, c,
+        exchange(exec->nccl->comm[c], exec->comm, over->size, send, bytes / sizeof(float), received), 0,
+        "ncclGroupEnd", node->name));
+    FX_CUDA(cudaEventRecord(exec->exchanged, exec->comm));
+    return FX_OK;
+}
+
+fx_status fx_nccl_await_exchange(fx_exec *base)
+{
+    fx_cuda *exec = fx_cuda_of(base);
+    FX_CUDA(cudaStreamWaitEvent(exec->stream, exec->exchanged, 0));
+    return FX_OK;
 }
 
 fx_status fx_cuda_await(fx_cuda *exec, cudaEvent_t event)

@@ -1,25 +1,14 @@
-/* CUDA twin of src/ops/contrast.c: every rank computes all G^2 logits. The products are cut along the
- * latents into slices, so that a small batch fills the device too; 32 terms are summed in fp32, which
- * the hardware does at full speed, the sums in double. An own kernel, no library: at G = 512 and 257 x
- * 256 numbers a latent it has 34 GFLOP, the rest of the step 20000. A number of a latent costs 8 G
- * bytes for the norms, 8 G for the products (more than 64 samples: again for every 64, from L2), and
- * backward 8 G for every 8 own samples. Memory binds up to G = 64, beyond it the products, 2 G^2
- * operations a number; with some thousand samples they should not be computed whole on every rank. */
-#include "launch.cuh"
+/* CUDA twin of src/ops/contrast.c: every rank computes all G^2 logits. An own kernel, no library: at G
+ * = 512 and 257 x 256 numbers a latent the products have 34 GFLOP, the rest of the step 20000. A number
+ * of a latent costs 8 G bytes for the norms, 8 G for the products (more than 64 samples: again for
+ * every 64, from L2), and backward 8 G for every 8 own samples. Memory binds up to G = 64, beyond it
+ * the products, 2 G^2 operations a number; with some thousand samples they should not be computed whole
+ * on every rank, and dots.cu does not. */
+#include "contrast.cuh"
 
 enum { E, ALL };                 /* in[]: (2B,T,D), SR rows then FC rows; (G,2,T,D) as of gather */
 enum { WEIGHT, INVERSE, ALONG }; /* saved[]: (G,G) W; (2,G) 1 / norm; (2,G) a_i . u_i, b_j . u_j */
-enum { THREADS = 256, WARPS = THREADS / FX_WARP };
-enum { TILE = 64, CHUNK = 32, PITCH = TILE + 4, OWN = 4 }; /* of the products */
-enum { ROWS = 8, OTHERS = 32 }; /* of backward: own samples and others that a block has at a time */
-enum { SLICE_LEAST = 8 * CHUNK, BLOCKS_WANTED = 2 * 132 };
-#define SMALLEST 1e-12 /* norm */
-
-template <typename T> struct view {
-    int64_t B, G, size, first; /* size: elements of one latent; first: global slot of local sample 0 */
-    const T *e, *all;
-    bool wide; /* latents start at 16 bytes */
-};
+enum { ROWS = 8, OTHERS = 32 };  /* of backward: own samples and others that a block has at a time */
 
 template <typename T> static view<T> view_of(const fx_exec *exec, const fx_node *n)
 {
@@ -34,23 +23,6 @@ template <typename T> static view<T> view_of(const fx_exec *exec, const fx_node 
                    size % fx_wide<T>::COUNT == 0};
 }
 
-template <typename T> FX_DEVICE const T *latent(const view<T> &v, int task, int64_t slot)
-{
-    const int64_t i = slot - v.first;
-    return i >= 0 && i < v.B ? v.e + (task * v.B + i) * v.size : v.all + (2 * slot + task) * v.size;
-}
-
-/* Of the forward products. Shapes alone decide, so all devices sum in one order. */
-template <typename T> static int64_t tiles(const view<T> &v)
-{
-    return (v.G + TILE - 1) / TILE;
-}
-template <typename T> static int64_t slices(const view<T> &v)
-{
-    const int64_t most = (v.size + SLICE_LEAST - 1) / SLICE_LEAST;
-    const int64_t wanted = BLOCKS_WANTED / (tiles(v) * tiles(v));
-    return wanted < 1 ? 1 : wanted < most ? wanted : most;
-}
 /* In doubles. forward: (slices,G,G) products, of which the first becomes the logits, (2,G) norms, (2,G)
  * log-sums of rows and columns. */
 template <typename T> static size_t forward_bytes(fx_exec *exec, const fx_node *n)
@@ -82,69 +54,6 @@ template <typename T> FX_KERNEL void FX_BOUNDS(THREADS) norms(view<T> v, double 
     inverse[k] = (float)(1 / sum);
 }
 
-/* 16 bytes of a latent, of which `left` elements exist. */
-template <typename T> FX_DEVICE void load_some(const T *p, int64_t left, bool wide, float *x)
-{
-    if (wide) return fx_get_wide(p, left, x);
-    for (int c = 0; c < fx_wide<T>::COUNT; c++)
-        x[c] = c < left ? fx_get(p + c) : 0.0f;
-}
-
-/* Features k .. k + CHUNK - 1, below `end`, of the task's latents from `slot` on, transposed: [feature]
- * [latent]. */
-template <typename T>
-FX_DEVICE void load_tile(const view<T> &v, int task, int64_t slot, int64_t k, int64_t end, float *tile)
-{
-    enum { N = fx_wide<T>::COUNT };
-    const int row = fx_thread() % TILE;
-    for (int c = N * (fx_thread() / TILE); c < CHUNK; c += N * (THREADS / TILE)) {
-        float x[N] = {0};
-        if (slot + row < v.G) load_some(latent(v, task, slot + row) + k + c, end - k - c, v.wide, x);
-        for (int i = 0; i < N; i++)
-            tile[(c + i) * PITCH + row] = x[i];
-    }
-}
-
-FX_DEVICE void multiply_tiles(const float *a, const float *b, float sum[OWN][OWN])
-{
-    for (int k = 0; k < CHUNK; k++) {
-        float x[OWN], y[OWN];
-        fx_get_wide(a + k * PITCH, x);
-        fx_get_wide(b + k * PITCH, y);
-        for (int i = 0; i < OWN; i++)
-            for (int j = 0; j < OWN; j++)
-                sum[i][j] += x[i] * y[j];
-    }
-}
-
-/* Block (t, s): a tile of the products over slice s. A thread has OWN x OWN of them. */
-template <typename T>
-FX_KERNEL void FX_BOUNDS(THREADS, 1) products(view<T> v, int64_t tiles_a_row, int64_t span, double *out)
-{
-    FX_SHARED(bytes);
-    float *a = (float *)bytes, *b = a + CHUNK * PITCH;
-    const int64_t i0 = fx_block() / tiles_a_row * TILE, j0 = fx_block() % tiles_a_row * TILE;
-    const int64_t begin = fx_block_y() * span, stop = begin + span < v.size ? begin + span : v.size;
-    const int row = OWN * (fx_thread() / (TILE / OWN)), column = OWN * (fx_thread() % (TILE / OWN));
-    double total[OWN][OWN] = {};
-    for (int64_t k = begin; k < stop; k += CHUNK) {
-        float sum[OWN][OWN] = {};
-        load_tile(v, 0, i0, k, stop, a);
-        load_tile(v, 1, j0, k, stop, b);
-        fx_sync();
-        multiply_tiles(a + row, b + column, sum);
-        fx_sync();
-        for (int i = 0; i < OWN; i++)
-            for (int j = 0; j < OWN; j++)
-                total[i][j] += (double)sum[i][j];
-    }
-    for (int i = 0; i < OWN; i++)
-        for (int j = 0; j < OWN; j++) {
-            const int64_t r = i0 + row + i, c = j0 + column + j;
-            if (r < v.G && c < v.G) out[(fx_block_y() * v.G + r) * v.G + c] = total[i][j];
-        }
-}
-
 /* The first slice becomes the logits. */
 FX_KERNEL void FX_BOUNDS(THREADS)
     logits(double *product, int64_t count, int64_t G, const double *norm, double temperature)
@@ -155,13 +64,6 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     for (int64_t s = 0; s < count; s++)
         sum += product[s * G * G + k];
     product[k] = sum / (norm[k / G] * norm[G + k % G]) / temperature;
-}
-
-FX_DEVICE double warp_max(double v)
-{
-    for (int mask = FX_WARP / 2; mask > 0; mask /= 2)
-        v = fmax(v, fx_shuffle_xor(v, mask));
-    return v;
 }
 
 /* ln sum exp of a row a warp, then of a column a warp. */
@@ -211,12 +113,11 @@ template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *
 {
     const view<T> v = view_of<T>(exec, n);
     const int64_t G = v.G, S = slices(v), sides = tiles(v);
-    const int64_t span = ((v.size + S - 1) / S + CHUNK - 1) / CHUNK * CHUNK;
     double *logit = (double *)fx_scratch(exec), *norm = logit + S * G * G, *log_sum = norm + 2 * G;
     const size_t sums = sizeof(double) * WARPS;
     FX_LAUNCH(exec, n, norms<T>, (unsigned)(2 * G), THREADS, sums, v, norm, fx_f32(n->saved[INVERSE]));
-    FX_LAUNCH(exec, n, products<T>, dim3((unsigned)(sides * sides), (unsigned)S), THREADS,
-              sizeof(float) * 2 * CHUNK * PITCH, v, sides, span, logit);
+    FX_LAUNCH(exec, n, (products<T, double>), dim3((unsigned)(sides * sides), (unsigned)S), THREADS,
+              TILES_BYTES, v, sides, span_of(v), logit);
     FX_LAUNCH(exec, n, logits, fx_grid(G * G, THREADS), THREADS, 0, logit, S, G, norm,
               (double)n->attrs.contrast.temperature);
     FX_LAUNCH(exec, n, log_sums, fx_grid(2 * G, WARPS), THREADS, 0, logit, G, log_sum);

@@ -19,10 +19,11 @@ enum { FX_COUNTERS = 1 << 16 };
 typedef struct fx_cuda {
     fx_exec base; /* first: an fx_exec * is an fx_cuda * */
     int device;
-    cudaStream_t stream; /* of the kernels; everything here is ordered on it but communication */
-    cudaStream_t comm;   /* of NCCL, higher priority */
-    cudaEvent_t order;   /* between the two, and between either and the host */
-    bool forked;         /* the communication has work that no join came after */
+    cudaStream_t stream;   /* of the kernels; everything here is ordered on it but communication */
+    cudaStream_t comm;     /* of NCCL, higher priority */
+    cudaEvent_t order;     /* between the two, and between either and the host */
+    cudaEvent_t exchanged; /* the exchange started last is done */
+    bool forked;           /* the communication has work that no join came after */
     fx_step *step; /* device memory: the present run's fx_step. Kernels read it at execution, so that a
                       captured graph can be replayed; base.step is the host's copy and must not be read
                       by a kernel's host code */

@@ -1,7 +1,8 @@
 /* CUDA twin of src/ops/gather.c: pack, gather by NCCL, place. The ranks' blocks lie in ALL as they come
- * where one node brings all samples of a rank; then they are gathered there, in place, and no kernel
- * places them. Bound by the network: ranks - 1 blocks come in, of 8 bytes a number of a latent and
- * sample, in bf16 4. NCCL is given words of 4 bytes, whatever they hold. */
+ * where one node brings all samples of a rank; then they are gathered there, in place, no kernel places
+ * them, and kernels that follow run beside it, up to `join`. Bound by the network: ranks - 1 blocks
+ * come in, of 8 bytes a number of a latent and sample, in bf16 4. NCCL is given words of 4 bytes,
+ * whatever they hold. */
 #include "comm_nccl.h"
 #include "launch.cuh"
 
@@ -60,13 +61,12 @@ template <typename T> static fx_status forward_as(fx_exec *exec, const fx_node *
     T *mine = blocks + fx_group(exec)->rank * count;
     FX_LAUNCH(exec, n, pack<T>, dim3(fx_grid(v.size, THREADS), (unsigned)(2 * v.B)), THREADS, 0, v,
               fx_data<T>(n->in[E]), mine);
-    if (v.ranks > 1) { /* count is even */
-        const int64_t words = count * (int64_t)sizeof(T) / (int64_t)sizeof(float);
+    const int64_t words = count * (int64_t)sizeof(T) / (int64_t)sizeof(float); /* count is even */
+    if (v.ranks > 1)
         FX_TRY(
             fx_nccl_start_gather(exec, fx_group(exec), n, (const float *)mine, words, (float *)blocks));
-        FX_TRY(fx_cuda_rejoin(fx_cuda_of(exec)));
-    }
-    if (direct) return FX_OK;
+    if (direct) return FX_OK; /* under way up to `join` */
+    FX_TRY(fx_cuda_rejoin(fx_cuda_of(exec)));
     FX_LAUNCH(exec, n, place<T>, dim3(fx_grid(count, THREADS), (unsigned)v.ranks), THREADS, 0, v,
               blocks, all);
     return FX_OK;

@@ -38,7 +38,8 @@ static fx_status upload(const work *w)
 static fx_status sum(const work *w)
 {
     const fx_node node = {.name = "limits"};
-    FX_TRY(fx_nccl_start_sum(&w->exec->base, &node, w->a, (int64_t)(w->bytes / sizeof(float)), FX_F32));
+    FX_TRY(fx_nccl_start_sum(&w->exec->base, w->exec->base.options.comm, &node, w->a,
+                             (int64_t)(w->bytes / sizeof(float)), FX_F32));
     return fx_cuda_rejoin(w->exec);
 }
 

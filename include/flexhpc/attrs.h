@@ -62,7 +62,8 @@ typedef struct fx_loss_attrs {
     fx_criterion criterion;
     fx_predict predict;
 } fx_loss_attrs;
-typedef struct fx_gather_attrs { /* of the global batch: rank r's rows start at r * stride + offset */
+/* Of gather, exchange and arrive; of the global batch rank r's rows start at r * stride + offset. */
+typedef struct fx_gather_attrs {
     int64_t stride, offset;
     int ranks;
 } fx_gather_attrs;
@@ -71,8 +72,9 @@ typedef struct fx_contrast_attrs {
     int64_t stride, offset; /* as gather's: where the local samples stand among all */
 } fx_contrast_attrs;
 typedef struct fx_reduce_attrs {
-    int64_t offset, count; /* elements of the gradient slab: one bucket */
+    int64_t offset, count; /* elements of the gradient slab: one bucket; or of another tensor */
     bool bf16;             /* the sum is of values rounded to bf16, half as many bytes to send */
+    bool group;            /* over the ranks that share a contrastive term (fx_group), not over all */
 } fx_reduce_attrs;
 typedef struct fx_all_gather_attrs {
     int ranks;

@@ -66,8 +66,12 @@ void fx_model_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres
                          fx_tensor *re, fx_conditions *out);
 
 /* Shared encoder and decoder over both tasks in one batch: z (R, S, S, 1), R = tasks * B, SR rows
- * first; t (B), re (B, 1). Returns the velocity (R, S, S, 1); *latent, where not NULL, gets
- * the encoder's output. */
+ * first; t (B), re (B, 1). encode: *out, of which out->out is the latent; decode returns the velocity
+ * (R, S, S, 1); velocity does both, and *latent, where not NULL, gets the encoder's output. */
+void fx_model_encode(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
+                     fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_features *out);
+fx_tensor *fx_model_decode(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
+                           const fx_features *features, fx_tensor *t, fx_tensor *re);
 fx_tensor *fx_model_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
                              fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_tensor **latent);
 

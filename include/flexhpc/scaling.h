@@ -17,12 +17,16 @@ typedef enum fx_replay_kind {
     FX_REPLAY_SUM,      /* starts a sum over the ranks; goes on at once */
     FX_REPLAY_GATHER,   /* starts a gather; goes on at once */
     FX_REPLAY_BLOCKING, /* a gather that is waited for */
+    FX_REPLAY_EXCHANGE, /* starts an exchange, of a block with every rank; goes on at once */
+    FX_REPLAY_ARRIVE,   /* waits for the exchange started last */
     FX_REPLAY_JOIN      /* waits for all that was started */
 } fx_replay_kind;
 
 typedef struct fx_replay_entry {
     fx_replay_kind kind;
-    double seconds, bytes; /* bytes: of the vector summed, or of all that is gathered on a rank */
+    double seconds, bytes; /* bytes: of the vector summed, or of all that is gathered on a rank, or of
+                              all blocks that it sends in an exchange */
+    int ranks;             /* that take part; 0: all */
 } fx_replay_entry;
 
 /* A device's limits, as a matrix product and a copy reach them. */
@@ -70,10 +74,12 @@ typedef struct fx_fabric {
     const fx_sum_curve *measured;
 } fx_fabric;
 
-/* A sum of `bytes` over `ranks`, and a gather of `bytes` in all. Operations of a network of the table
- * run one after the other, as NCCL's on a stream: occupies is alone. */
+/* A sum of `bytes` over `ranks`, a gather of `bytes` in all, and an exchange of blocks that are `bytes`
+ * on each rank, one message after the other. Operations of a network of the table run one after the
+ * other, as NCCL's on a stream: occupies is alone. */
 fx_transfer fx_sum_seconds(const fx_fabric *fabric, int ranks, double bytes);
 fx_transfer fx_gather_seconds(const fx_fabric *fabric, int ranks, double bytes);
+fx_transfer fx_exchange_seconds(const fx_fabric *fabric, int ranks, double bytes);
 
 typedef struct fx_replay {
     double step;    /* of the whole list */

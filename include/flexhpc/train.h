@@ -17,12 +17,13 @@ typedef struct fx_step_options {
     fx_schedule_attrs schedule;
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
-    int contrast_ranks;  /* consecutive ranks that share a contrastive term; 0: all */
-    int64_t micro_batch; /* samples of one forward pass on one rank */
-    int accumulate;      /* micro-batches a step */
-    int64_t factor;      /* super-resolution: lowres is made from the last snapshot */
-    bool given;          /* lowres, t and eps are inputs (golden files) instead of made on the tape */
-    bool reduce_bf16;    /* gradients go between ranks in bf16 */
+    int contrast_ranks;     /* consecutive ranks that share a contrastive term; 0: all */
+    bool contrast_features; /* they exchange latents by features, else gather them */
+    int64_t micro_batch;    /* samples of one forward pass on one rank */
+    int accumulate;         /* micro-batches a step */
+    int64_t factor;         /* super-resolution: lowres is made from the last snapshot */
+    bool given;       /* lowres, t and eps are inputs (golden files) instead of made on the tape */
+    bool reduce_bf16; /* gradients go between ranks in bf16 */
     bool fixed; /* gradients of single samples summed in one tree: the same bits on any rank count */
     bool shard; /* over ranks: moments, EMA, masters */
     fx_recompute recompute;

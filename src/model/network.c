@@ -72,18 +72,34 @@ void fx_model_conditions(fx_builder *g, const fx_model *model, fx_tensor *lowres
     }
 }
 
+static fx_task first_task(const fx_model *model)
+{
+    return model->tasks & FX_TASK_SR ? FX_SR : FX_FC;
+}
+
+void fx_model_encode(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
+                     fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_features *out)
+{
+    const fx_rows before = enter(g, "encoder", first_task(model));
+    memset(out, 0, sizeof *out);
+    network_of(model)->encoder(g, model, conditions, z, t, re, out);
+    leave(g, before);
+}
+
+fx_tensor *fx_model_decode(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
+                           const fx_features *features, fx_tensor *t, fx_tensor *re)
+{
+    const fx_rows before = enter(g, "decoder", first_task(model));
+    fx_tensor *velocity = network_of(model)->decoder(g, model, conditions, features, t, re);
+    leave(g, before);
+    return velocity;
+}
+
 fx_tensor *fx_model_velocity(fx_builder *g, const fx_model *model, const fx_conditions *conditions,
                              fx_tensor *z, fx_tensor *t, fx_tensor *re, fx_tensor **latent)
 {
-    const fx_network *network = network_of(model);
-    const fx_task first = model->tasks & FX_TASK_SR ? FX_SR : FX_FC;
-    fx_features features = {0};
-    fx_rows before = enter(g, "encoder", first);
-    network->encoder(g, model, conditions, z, t, re, &features);
-    leave(g, before);
+    fx_features features;
+    fx_model_encode(g, model, conditions, z, t, re, &features);
     if (latent) *latent = features.out;
-    before = enter(g, "decoder", first);
-    fx_tensor *velocity = network->decoder(g, model, conditions, &features, t, re);
-    leave(g, before);
-    return velocity;
+    return fx_model_decode(g, model, conditions, &features, t, re);
 }

@@ -1,10 +1,10 @@
-/* Starts the sum of one bucket of gradients over all ranks, in a fixed order of ranks; the tape's
- * `join` ends it. The objective is a mean over the global batch already, so a sum is what is wanted.
- * fp32: in place. bf16: in a rounded copy, which `widen` takes back behind the join; each of the N - 1
- * additions rounds to 8 bits. */
+/* Starts the sum of one bucket of gradients over all ranks, or of other numbers over the ranks of a
+ * group, in a fixed order of ranks; the tape's `join` ends it. The objective is a mean over the global
+ * batch already, so a sum is what is wanted. fp32: in place. bf16: in a rounded copy, which `widen`
+ * takes back behind the join; each of the N - 1 additions rounds to 8 bits. */
 #include "ops.h"
 
-enum { SLAB }; /* in[]: (n), the gradients of all parameters; attrs.reduce says which part */
+enum { SLAB }; /* in[]: the gradients of all parameters, or other sums; attrs.reduce says which part */
 enum { COPY }; /* out[]: (count), bf16, where attrs.reduce.bf16 says so */
 
 static fx_status shape(fx_node *n)
@@ -20,8 +20,8 @@ static fx_status shape(fx_node *n)
 
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
-    fx_comm *comm = exec->options.comm;
     const fx_reduce_attrs *a = &n->attrs.reduce;
+    fx_comm *comm = a->group ? fx_group(exec) : exec->options.comm;
     float *part = fx_f32(n->in[SLAB]) + a->offset;
     if (!a->bf16) return comm->ops->start_sum(comm, part, a->count, FX_F32);
     uint16_t *copy = n->out[COPY]->data;

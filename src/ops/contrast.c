@@ -8,17 +8,16 @@
  *   dloss/da_i = u_i = 1/tau sum_j W_ij b_j, of which a_i . u_i = sum_j W_ij L_ij lies along a_i
  * This rank's rows come from E, all others from ALL; the gradient, of the global loss, is for E only,
  * so that the ranks' gradients add up. Sums in double: tau = 0.01 makes logits of 100. Every rank
- * computes all G^2 logits. */
+ * computes all G^2 logits; contrast_dots.c is the other form. */
 #include "ops.h"
 
+#include "contrast.h"
 #include "vecmath.h"
 
 /* in[]: (2B,T,D) or images (2B,h,w,D), SR rows then FC rows; (G,2,T,D) as of gather */
 enum { E, ALL };
 enum { WEIGHT, INVERSE, ALONG }; /* saved[]: (G,G) W; (2,G) 1 / norm; (2,G) a_i . u_i, b_j . u_j */
 enum { CHUNK = 512 };            /* numbers of a latent that backward has at a time */
-
-static const double SMALLEST = 1e-12; /* norm */
 
 typedef struct view {
     int64_t B, G, size, first; /* size: elements of one latent; first: global slot of local sample 0 */
@@ -71,53 +70,24 @@ static fx_status prepare(fx_exec *exec, const fx_node *n, bool backward, size_t 
     return FX_OK;
 }
 
-/* ln sum_k exp(x[k stride]). */
-static double log_sum(const double *x, int64_t stride, int64_t count)
-{
-    double most = x[0], sum = 0;
-    for (int64_t k = 1; k < count; k++)
-        most = x[k * stride] > most ? x[k * stride] : most;
-    for (int64_t k = 0; k < count; k++)
-        sum += exp(x[k * stride] - most);
-    return most + log(sum);
-}
-
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
     const view v = view_of(exec, n);
     const int64_t G = v.G;
     const double temperature = (double)n->attrs.contrast.temperature;
-    double *logit = fx_scratch(exec), *row = logit + G * G, *column = row + G, loss = 0;
+    double *logit = fx_scratch(exec), *row = logit + G * G, *column = row + G;
     float *weight = fx_f32(n->saved[WEIGHT]), *inverse = fx_f32(n->saved[INVERSE]);
-    float *along = fx_f32(n->saved[ALONG]);
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < 2 * G; k++) { /* row holds the norms until the logits are there */
         const float *x = latent(&v, (int)(k / G), k % G);
-        row[k] = fmax(sqrt(fx_dot(x, x, v.size)), SMALLEST);
+        row[k] = fmax(sqrt(fx_dot(x, x, v.size)), FX_SMALLEST_NORM);
         inverse[k] = (float)(1 / row[k]);
     }
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < G * G; k++)
         logit[k] = fx_dot(latent(&v, 0, k / G), latent(&v, 1, k % G), v.size) /
                    (row[k / G] * column[k % G]) / temperature;
-    for (int64_t i = 0; i < G; i++) {
-        row[i] = log_sum(logit + i * G, 1, G);
-        column[i] = log_sum(logit + i, G, G);
-        loss += row[i] + column[i] - 2 * logit[i * G + i];
-    }
-#pragma omp parallel for schedule(static)
-    for (int64_t k = 0; k < 2 * G; k++) { /* rows of W, which are kept, then columns */
-        double sum = 0;
-        for (int64_t l = 0; l < G; l++) {
-            const int64_t i = k < G ? k : l, j = k < G ? l : k - G, at = i * G + j;
-            const double p = exp(logit[at] - row[i]) + exp(logit[at] - column[j]);
-            const double w = (p - (i == j ? 2.0 : 0.0)) / (2 * (double)G);
-            if (k < G) weight[at] = (float)w;
-            sum += w * logit[at];
-        }
-        along[k] = (float)sum;
-    }
-    fx_f32(n->out[0])[0] = G < 2 ? 0.0f : (float)(loss / (2 * (double)G));
+    fx_f32(n->out[0])[0] = fx_contrast_weights(logit, G, row, weight, fx_f32(n->saved[ALONG]));
     return FX_OK;
 }
 
@@ -139,7 +109,7 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
         const int task = (int)(k / v.B);
         const float *x = latent(&v, task, slot) + at;
         const double r = (double)inverse[task * v.G + slot];
-        const double c = r < 1 / SMALLEST ? dloss * (double)along[task * v.G + slot] * r : 0;
+        const double c = r < 1 / FX_SMALLEST_NORM ? dloss * (double)along[task * v.G + slot] * r : 0;
         float *dx = fx_f32(n->din[E]) + k * v.size + at;
         double u[CHUNK] = {0};
         for (int64_t j = 0; v.G > 1 && j < v.G; j++) {

@@ -30,6 +30,16 @@ static double attention_products(const fx_node *n, fx_pass pass)
     return (pass == FX_FORWARD ? 2 : 4) * (double)(B * T * T) * (double)(row / 3);
 }
 
+/* Of all pairs of latents; backward of the gathered ones is for the own samples alone. */
+static double contrast_products(const fx_node *n, fx_pass pass)
+{
+    const bool whole = n->id == FX_OP_dots;
+    const fx_tensor *all = n->in[whole ? 0 : 1];
+    const double G = (double)all->dim[0], size = (double)fx_count(all) / (2 * G);
+    const double rows = whole ? 2 * G : (double)n->in[0]->dim[0];
+    return (pass == FX_FORWARD ? G : rows) * G * size;
+}
+
 double fx_node_flops(const fx_node *node, fx_pass pass)
 {
     switch (node->id) {
@@ -38,6 +48,9 @@ double fx_node_flops(const fx_node *node, fx_pass pass)
         return 2 * layer_products(node, pass);
     case FX_OP_attention:
         return 2 * attention_products(node, pass);
+    case FX_OP_contrast:
+    case FX_OP_dots:
+        return 2 * contrast_products(node, pass);
     default:
         return 0;
     }

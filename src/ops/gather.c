@@ -1,7 +1,7 @@
 /* Every rank's latents, for the contrast over the global batch, or over a group of ranks (spec 6). The
  * local block of B samples, both tasks, goes to B rows of ALL, on every rank; several micro-batches
  * fill one ALL, each with its own offset: all[rank * stride + offset + i][task] = e[task * B + i] of
- * that rank Blocking. */
+ * that rank. The tape's `join` ends it; on the CPU it is blocking. */
 #include "ops.h"
 
 #include <string.h>

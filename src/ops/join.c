@@ -11,7 +11,9 @@ static fx_status shape(fx_node *n)
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
     (void)n;
-    return exec->options.comm->ops->join(exec->options.comm);
+    fx_comm *comm = exec->options.comm, *group = fx_group(exec);
+    FX_TRY(comm->ops->join(comm));
+    return group == comm ? FX_OK : group->ops->join(group);
 }
 
 static const fx_op_case cases[] = {{.name = "alone"}, {0}};

@@ -182,6 +182,29 @@ fx_transfer fx_gather_seconds(const fx_fabric *f, int ranks, double bytes)
     return (fx_transfer){takes, takes};
 }
 
+/* Every device's messages leave its node by its share of the adapters, where a ring has all of them. */
+static double exchange_rate(const fx_network *w, int ranks)
+{
+    return FRACTION * (ranks <= w->per_node ? w->inner : fmin(w->inner, w->outer / w->per_node));
+}
+
+/* As many messages as a ring has, of as many bytes. */
+fx_transfer fx_exchange_seconds(const fx_fabric *f, int ranks, double bytes)
+{
+    if (ranks <= 1 || bytes <= 0 || f->measured) return fx_gather_seconds(f, ranks, bytes);
+    const double takes =
+        ring_gather(ranks, ring_hop(f->network, ranks), exchange_rate(f->network, ranks), bytes);
+    return (fx_transfer){takes, takes};
+}
+
+static fx_transfer transfer_of(const fx_fabric *f, int ranks, const fx_replay_entry *entry)
+{
+    if (entry->ranks > 0) ranks = entry->ranks;
+    if (entry->kind == FX_REPLAY_SUM) return fx_sum_seconds(f, ranks, entry->bytes);
+    if (entry->kind == FX_REPLAY_EXCHANGE) return fx_exchange_seconds(f, ranks, entry->bytes);
+    return fx_gather_seconds(f, ranks, entry->bytes);
+}
+
 /* Compute of `seconds` from *now on; the network is busy until `busy`. */
 static void work(double seconds, double busy, double slow, double *now, fx_replay *out)
 {
@@ -204,23 +227,23 @@ fx_replay fx_replay_run(const fx_replay_entry *entries, int count, const fx_fabr
                         double scale, double slow)
 {
     fx_replay out = {0};
-    double now = 0, open = 0, busy = 0;
+    double now = 0, open = 0, busy = 0, arrived = 0;
     for (int e = 0; e < count; e++) {
         const fx_replay_entry *entry = &entries[e];
-        const bool sum = entry->kind == FX_REPLAY_SUM;
-        if (entry->kind == FX_REPLAY_WORK) {
+        const fx_replay_kind kind = entry->kind;
+        if (kind == FX_REPLAY_WORK) {
             work(scale * entry->seconds, busy, slow, &now, &out);
             out.work += scale * entry->seconds;
             continue;
         }
-        if (entry->kind != FX_REPLAY_JOIN)
-            begin(sum ? fx_sum_seconds(fabric, ranks, entry->bytes)
-                      : fx_gather_seconds(fabric, ranks, entry->bytes),
-                  now, &open, &busy, &out);
-        if ((entry->kind == FX_REPLAY_JOIN || entry->kind == FX_REPLAY_BLOCKING) && busy > now) {
-            out.exposed += busy - now;
-            now = busy;
-        }
+        if (kind != FX_REPLAY_JOIN && kind != FX_REPLAY_ARRIVE)
+            begin(transfer_of(fabric, ranks, entry), now, &open, &busy, &out);
+        if (kind == FX_REPLAY_EXCHANGE) arrived = busy;
+        const double until = kind == FX_REPLAY_JOIN || kind == FX_REPLAY_BLOCKING ? busy
+                             : kind == FX_REPLAY_ARRIVE                           ? arrived
+                                                                                  : now;
+        out.exposed += fmax(0, until - now);
+        now = fmax(now, until);
     }
     out.step = now;
     return out;

@@ -6,6 +6,7 @@
 static bool keeps(const fx_tensor *t, fx_recompute mode)
 {
     if (!t->producer || t->memory != FX_PLANNED || t->producer->op->gradients == 0) return true;
+    if (t->producer->op->communicates) return true;
     switch (mode) {
     case FX_RECOMPUTE_NONE:
         return true;

@@ -127,6 +127,15 @@ static fx_status over_all_ranks(const fx_config *c)
     return FX_OK;
 }
 
+/* Messages of an exchange are not replayed, nor sums that are not of gradients. */
+static fx_status only_gathered(const fx_scaling_tape *tape)
+{
+    for (int e = 0; e < tape->count; e++)
+        FX_REQUIRE(tape->entry[e].kind != FX_REPLAY_EXCHANGE, FX_ECONFIG,
+                   "bench replay: contrast.exchange: features is not replayed: profile gather");
+    return FX_OK;
+}
+
 static fx_status open_tape(const fx_config *c, const char *file, int64_t batch, int ranks,
                            fx_scaling_tape *out)
 {
@@ -137,6 +146,7 @@ static fx_status open_tape(const fx_config *c, const char *file, int64_t batch, 
     FX_TRY(fx_json_load(file, PROFILE_MAX, &profile));
     const fx_tape_times times = {.profile = &profile};
     fx_status status = fx_scaling_tape_create(c, &times, batch, ranks, out);
+    if (status == FX_OK) status = only_gathered(out);
     fx_json_free(&profile);
     return status;
 }

@@ -82,17 +82,27 @@ static fx_status by_profile(const fx_json *measured, const fx_entry *entry, doub
 
 /* ---- The list. */
 
+/* The exchange of the contrast begins at one op and is waited for at the other; backward is the other
+ * way round. */
 static fx_replay_kind kind_of(const fx_entry *entry)
 {
-    switch (entry->node->id) {
+    const fx_node *n = entry->node;
+    const bool backward = entry->pass == FX_BACKWARD;
+    switch (n->id) {
     case FX_OP_all_reduce:
         return FX_REPLAY_SUM;
     case FX_OP_all_gather:
         return FX_REPLAY_GATHER;
+    case FX_OP_gather: /* waited for where it is of a part of a rank's samples */
+        return n->attrs.gather.stride == n->in[0]->dim[0] / 2 ? FX_REPLAY_GATHER : FX_REPLAY_BLOCKING;
+    case FX_OP_exchange:
+        return backward ? FX_REPLAY_ARRIVE : FX_REPLAY_EXCHANGE;
+    case FX_OP_arrive:
+        return backward ? FX_REPLAY_EXCHANGE : FX_REPLAY_ARRIVE;
     case FX_OP_join:
         return FX_REPLAY_JOIN;
     default:
-        return entry->node->op->communicates ? FX_REPLAY_BLOCKING : FX_REPLAY_WORK;
+        return n->op->communicates ? FX_REPLAY_BLOCKING : FX_REPLAY_WORK;
     }
 }
 
@@ -103,10 +113,19 @@ static double bytes_of(const fx_entry *entry, fx_replay_kind kind)
     if (kind == FX_REPLAY_SUM)
         return (double)n->attrs.reduce.count *
                (n->attrs.reduce.bf16 ? sizeof(uint16_t) : sizeof(float));
-    if (kind == FX_REPLAY_GATHER) return (double)fx_tensor_bytes(n->in[0]);
-    for (int i = 0; kind == FX_REPLAY_BLOCKING && i < FX_MAX_OUT; i++)
+    if (n->id == FX_OP_all_gather) return (double)fx_tensor_bytes(n->in[0]);
+    if (kind == FX_REPLAY_EXCHANGE)
+        return (double)fx_tensor_bytes(n->id == FX_OP_arrive ? n->in[0] : n->out[0]);
+    for (int i = 0; (kind == FX_REPLAY_BLOCKING || kind == FX_REPLAY_GATHER) && i < FX_MAX_OUT; i++)
         if (n->out[i]) bytes += (double)fx_tensor_bytes(n->out[i]);
     return bytes;
+}
+
+/* 0: all. */
+static int ranks_of(const fx_node *n)
+{
+    const bool shared = n->id == FX_OP_gather || n->id == FX_OP_exchange || n->id == FX_OP_arrive;
+    return shared ? n->attrs.gather.ranks : 0;
 }
 
 static fx_status fill(const fx_trainee *t, const fx_tape_times *times, fx_scaling_tape *out)
@@ -127,7 +146,10 @@ static fx_status fill(const fx_trainee *t, const fx_tape_times *times, fx_scalin
         to->kind = kind_of(&entries[e]);
         to->bytes = bytes_of(&entries[e], to->kind);
         out->flop += fx_node_flops(entries[e].node, entries[e].pass);
-        if (to->kind == FX_REPLAY_SUM) {
+        to->ranks = ranks_of(entries[e].node);
+        if (to->kind == FX_REPLAY_SUM && entries[e].node->attrs.reduce.group)
+            to->ranks = t->options.contrast_ranks;
+        else if (to->kind == FX_REPLAY_SUM) {
             out->offset[e] = entries[e].node->attrs.reduce.offset;
             out->gradients = fx_count(entries[e].node->in[0]);
             out->sums++;
@@ -155,6 +177,23 @@ static fx_status storage_of(const fx_json *profile, fx_dtype *out)
     return FX_OK;
 }
 
+/* A profile is of one form of the contrast, and its tape the same. */
+static fx_status exchange_of(const fx_json *profile, int *out)
+{
+    enum { GATHER = 1, FEATURES };
+    fx_json list = {0}, entry;
+    char name[FX_NAME_MAX];
+    int count;
+    *out = GATHER;
+    FX_TRY(fx_json_array(profile, "entries", 1, INT32_MAX, &list, &count));
+    for (int e = 0; e < count; e++) {
+        FX_TRY(fx_json_entry(&list, e, &entry));
+        FX_TRY(fx_json_text(&entry, "name", name, sizeof name));
+        if (strcmp(name, "contrast.exchange") == 0) *out = FEATURES;
+    }
+    return FX_OK;
+}
+
 fx_status fx_scaling_tape_create(const fx_config *config, const fx_tape_times *times, int64_t batch,
                                  int ranks, fx_scaling_tape *out)
 {
@@ -168,6 +207,7 @@ fx_status fx_scaling_tape_create(const fx_config *config, const fx_tape_times *t
     job.size = ranks; /* whose other ranks are not there */
     c.train_global_batch = batch * ranks;
     FX_TRY(storage_of(times->profile, &exec.storage));
+    if (times->profile) FX_TRY(exchange_of(times->profile, &c.contrast_exchange));
     FX_TRY(fx_step_options_from_config(&c, &job, &options));
     FX_TRY_DONE(fx_trainee_create(&exec, &options, true, &trainee));
     FX_TRY_DONE(fill(trainee, times, out));

@@ -2,8 +2,6 @@
  * gradients as they become ready, clipping, update, EMA. Micro-batches are unrolled, each with its own
  * backward, so memory is one micro-batch's and gradients add up in one order. */
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
@@ -11,90 +9,6 @@
 
 /* What a rank tells the others at the end of a step; the first four are added up. */
 enum { LOSS0, LOSS1, CONTRAST, BAD, OWN, WORDS };
-
-/* contrast.group: its ranks are consecutive. */
-static fx_status contrast_ranks(const fx_config *c, const fx_comm *comm, int *out)
-{
-    const char *text = c->contrast_group;
-    const bool node = strcmp(text, "node") == 0;
-    char *end = NULL;
-    *out = comm->size;
-    if (c->contrast_weight <= 0 || strcmp(text, "global") == 0) return FX_OK;
-    const long count = node ? comm->local_size : strtol(text, &end, 10);
-    FX_REQUIRE(node || (end != text && *end == '\0' && count > 0), FX_ECONFIG,
-               "contrast.group: \"%s\" is none of global, node, a number of ranks", text);
-    FX_REQUIRE(!node || comm->native || comm->size == 1, FX_ECONFIG,
-               "contrast.group: node: a plan does not know the nodes; say how many ranks are on one");
-    FX_REQUIRE(comm->size % count == 0, FX_ECONFIG,
-               "contrast.group: %s: %d ranks do not divide into groups of %ld", text, comm->size,
-               count);
-    FX_REQUIRE(!node || comm->rank % count == comm->local_rank, FX_ECONFIG,
-               "contrast.group: node: rank %d is the %d. of the %ld on its node: ranks must fill one "
-               "node after the other",
-               comm->rank, comm->local_rank + 1, count);
-    FX_REQUIRE(count == comm->size || c->train_reduce == 0, FX_ECONFIG,
-               "contrast.group: with train.reduce: fixed the bits would depend on the number of ranks; "
-               "use global");
-    *out = (int)count;
-    return FX_OK;
-}
-
-static fx_status from_config(const fx_config *c, const fx_comm *comm, fx_step_options *o)
-{
-    const int ranks = comm->size;
-    FX_TRY(fx_model_from_config(c, &o->model));
-    const int64_t unit = ranks * c->train_accumulate;
-    FX_REQUIRE(c->train_global_batch % unit == 0, FX_ECONFIG,
-               "train.global_batch: %lld does not divide into %d ranks x %lld micro-batches "
-               "(train.accumulate)",
-               (long long)c->train_global_batch, ranks, (long long)c->train_accumulate);
-    FX_REQUIRE(c->contrast_weight <= 0 || c->model_tasks == 0, FX_ECONFIG,
-               "contrast.weight: the contrastive term needs model.tasks: mt");
-    FX_REQUIRE(c->contrast_weight <= 0 || c->train_accumulate == 1, FX_ECONFIG,
-               "train.accumulate: with contrast.weight above 0 the latents of the whole batch are "
-               "needed at once; "
-               "use 1");
-    FX_TRY(contrast_ranks(c, comm, &o->contrast_ranks));
-    o->micro_batch = c->train_global_batch / unit;
-    o->accumulate = (int)c->train_accumulate;
-    o->fixed = c->train_reduce == 1;
-    o->reduce_bf16 = c->train_reduce_type == 1;
-    FX_REQUIRE(!o->fixed || !o->reduce_bf16, FX_ECONFIG,
-               "train.reduce_type: train.reduce: fixed sums fp32; use fp32");
-    FX_REQUIRE(!o->fixed || o->accumulate == 1, FX_ECONFIG,
-               "train.accumulate: train.reduce: fixed takes samples one by one already; use 1");
-    if (o->fixed) { /* every sample is a micro-batch: its gradient must not know its neighbours */
-        o->accumulate = (int)o->micro_batch;
-        o->micro_batch = 1;
-    }
-    return FX_OK;
-}
-
-fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, fx_step_options *out)
-{
-    fx_step_options o = {
-        .schedule = {.predict = (fx_predict)c->diffusion_predict,
-                     .shift = c->diffusion_shift,
-                     .sigmoid_weight = c->diffusion_sigmoid_weight,
-                     .sigmoid_shift = c->diffusion_sigmoid_shift},
-        .criterion = (fx_criterion)c->diffusion_criterion,
-        .contrast_weight = (float)c->contrast_weight,
-        .contrast_temperature = (float)c->contrast_temperature,
-        .factor = c->data_factor,
-        .recompute = (fx_recompute)c->model_recompute,
-        .shard = c->train_shard_optimizer,
-        .bucket_bytes = (size_t)(c->train_bucket * 1024 * 1024),
-        .clip = {.max_norm = (float)c->train_clip},
-        .update = {.optimizer = (fx_optimizer)c->train_optimizer,
-                   .beta1 = c->train_beta1,
-                   .beta2 = c->train_beta2,
-                   .eps = 1e-8,
-                   .decay = c->train_weight_decay},
-    };
-    FX_TRY(from_config(c, comm, &o));
-    *out = o;
-    return FX_OK;
-}
 
 /* Inputs of one micro-batch: of the host, or made on the tape from the snapshots and the counters. */
 static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bool noise, fx_batch *b)
@@ -138,16 +52,22 @@ static fx_objective_options objective_of(const fx_step_options *o, int ranks)
                                   .contrast_ranks = group};
 }
 
-static void record_micro_batch(fx_builder *g, fx_trainee *t, int micro)
+static bool has_contrast(const fx_step_options *o)
+{
+    return o->contrast_weight > 0 && o->model.tasks == (FX_TASK_SR | FX_TASK_FC);
+}
+
+static void record_micro_batch(fx_builder *g, fx_trainee *t, const fx_objective_options *objective,
+                               int micro)
 {
     const fx_step_options *o = &t->options;
-    const fx_objective_options objective = objective_of(o, t->exec->options.comm->size);
     fx_builder_rows(
         g, (fx_rows){.samples = o->micro_batch, .slot0 = micro * o->micro_batch, .micro = micro});
     fx_scope_push(g, "micro.%d", micro);
     record_inputs(g, o, o->micro_batch, true, &t->inputs[micro]);
     fx_scope_pop(g);
-    fx_record_objective(g, &o->model, &objective, &t->inputs[micro], &t->nodes[micro]);
+    t->nodes[micro].all = micro > 0 ? t->nodes[micro - 1].all : NULL;
+    fx_record_objective(g, &o->model, objective, &t->inputs[micro], &t->nodes[micro]);
     fx_keep(g, t->nodes[micro].loss);
     if (o->given) {
         fx_keep(g, t->nodes[micro].z);
@@ -162,13 +82,14 @@ static void record_micro_batch(fx_builder *g, fx_trainee *t, int micro)
 static void record_passes(fx_builder *g, fx_trainee *t)
 {
     const fx_step_options *o = &t->options;
-    const bool contrast = o->contrast_weight > 0 && o->model.tasks == (FX_TASK_SR | FX_TASK_FC);
+    const bool contrast = has_contrast(o);
+    fx_objective_options objective = objective_of(o, t->exec->options.comm->size);
+    if (contrast) objective.exchange = o->contrast_features ? FX_EXCHANGE_FEATURES : FX_EXCHANGE_GATHER;
     for (int micro = 0; micro < o->accumulate; micro++) {
-        record_micro_batch(g, t, micro);
+        record_micro_batch(g, t, &objective, micro);
         if (!contrast) fx_autodiff(g, o->recompute);
     }
     if (!contrast) return;
-    const fx_objective_options objective = objective_of(o, t->exec->options.comm->size);
     fx_record_contrast(g, &objective, t->nodes, o->accumulate);
     for (int micro = 0; micro < o->accumulate; micro++)
         fx_keep(g, t->nodes[micro].contrast);

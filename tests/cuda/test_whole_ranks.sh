@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole program on two ranks with the CUDA backend and NCCL, on the stand-in: a training with the contrastive term over the
-# global batch, whose losses are the CPU backend's, a resume with the same bits, and one GPU a rank.
+# global batch, latents exchanged by features, whose losses are the CPU backend's, a resume with the same bits, and one GPU a rank.
 # Run: standin only
 # Run: label full
 # Run: timeout 300
@@ -10,7 +10,7 @@
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
-    --set precision=fp32 --set contrast.weight=0.1 --set train.global_batch=2)
+    --set precision=fp32 --set contrast.weight=0.1 --set contrast.exchange=features --set train.global_batch=2)
 
 make_data
 for backend in cpu cuda; do

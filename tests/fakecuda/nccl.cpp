@@ -5,8 +5,9 @@
  * N-th collective on (0: the first) the peers are gone; it runs for ever, and is told so when asked
  * later. FX_FAKE_NCCL_ABSENT=N: rank N never comes back from the call that connects.
  *
- * Strict beyond NCCL: one stream a communicator, sums of fp32 and bf16 alone, the end only after a
- * flush and when no queue or graph holds it, and what ranks call must agree in number, kind, size and
+ * Strict beyond NCCL: one stream a communicator, sums of fp32 and bf16 alone, messages only in groups
+ * that hold one to and one from every rank, of one size, in blocks by rank; the end only after a flush
+ * and when no queue or graph holds it, and what ranks call must agree in number, kind, size and
  * capture. */
 #include <algorithm>
 #include <cstdlib>
@@ -315,10 +316,22 @@ template <typename T> static void add_all(void *receive, size_t count, const std
         add(sum + i % count, from[i]);
 }
 
+/* The messages of the group that is open. */
+struct messages {
+    bool open;
+    ncclComm_t comm;
+    cudaStream_t stream;
+    size_t count; /* elements of each */
+    std::vector<const float *> send;
+    std::vector<float *> receive; /* by rank; NULL: none yet */
+};
+static messages grouped;
+
 ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDataType_t type,
                            ncclRedOp_t op, ncclComm_t c, cudaStream_t stream)
 {
     require_alive(c, "ncclAllReduce");
+    if (grouped.open) fake_fatal("ncclAllReduce in a group");
     const bool bf16 = type == ncclBfloat16;
     const size_t each = bf16 ? sizeof(__nv_bfloat16) : sizeof(float);
     if ((type != ncclFloat && !bf16) || op != ncclSum)
@@ -334,10 +347,75 @@ ncclResult_t ncclAllReduce(const void *send, void *receive, size_t count, ncclDa
                       });
 }
 
+template <typename P>
+static ncclResult_t message(const char *what, std::vector<P> messages::*list, P data, size_t count,
+                            ncclDataType_t type, int peer, ncclComm_t c, cudaStream_t stream)
+{
+    require_alive(c, what);
+    messages &m = grouped;
+    if (!m.open) fake_fatal("%s outside of a group", what);
+    if (type != ncclFloat) return refuse(ncclInvalidArgument, "not of fp32");
+    if (peer < 0 || peer >= c->ranks->size) return refuse(ncclInvalidArgument, "no such rank");
+    if (!m.comm) {
+        m.comm = c, m.stream = stream, m.count = count;
+        m.send.assign((size_t)c->ranks->size, nullptr);
+        m.receive.assign((size_t)c->ranks->size, nullptr);
+    }
+    if (m.comm != c || m.stream != stream || m.count != count)
+        fake_fatal("%s of another communicator, stream or size than the group's", what);
+    P &at = (m.*list)[(size_t)peer];
+    if (at) fake_fatal("%s: two in a group for rank %d", what, peer);
+    at = data;
+    return ncclSuccess;
+}
+
+ncclResult_t ncclSend(const void *data, size_t count, ncclDataType_t type, int peer, ncclComm_t c,
+                      cudaStream_t stream)
+{
+    return message("ncclSend", &messages::send, (const float *)data, count, type, peer, c, stream);
+}
+
+ncclResult_t ncclRecv(void *data, size_t count, ncclDataType_t type, int peer, ncclComm_t c,
+                      cudaStream_t stream)
+{
+    return message("ncclRecv", &messages::receive, (float *)data, count, type, peer, c, stream);
+}
+
+ncclResult_t ncclGroupStart(void)
+{
+    if (grouped.open) fake_fatal("ncclGroupStart in a group");
+    grouped.open = true;
+    return ncclSuccess;
+}
+
+/* Everybody's blocks go to everybody, who takes those that are for it. */
+ncclResult_t ncclGroupEnd(void)
+{
+    const messages m = std::move(grouped);
+    grouped = {};
+    if (!m.open) fake_fatal("ncclGroupEnd outside of a group");
+    if (!m.comm) fake_fatal("ncclGroupEnd of an empty group");
+    const size_t ranks = m.send.size(), all = m.count * ranks;
+    for (size_t p = 0; p < ranks; p++)
+        if (m.send[p] != m.send[0] + p * m.count || m.receive[p] != m.receive[0] + p * m.count ||
+            !m.send[0] || !m.receive[0])
+            fake_fatal("a group without a message to and from rank %zu, at its place", p);
+    if (overlap(m.send[0], all * sizeof(float), m.receive[0], all * sizeof(float)))
+        fake_fatal("messages between ranges that overlap");
+    const size_t me = (size_t)m.comm->ranks->rank;
+    return collective(m.comm, "ncclSend and ncclRecv", m.send[0], all, m.receive[0], all, sizeof(float),
+                      m.stream, [=](const std::vector<char> &from) {
+                          const float *block = (const float *)from.data();
+                          for (size_t p = 0; p < ranks; p++)
+                              std::copy_n(block + p * all + me * m.count, m.count, m.receive[p]);
+                      });
+}
+
 ncclResult_t ncclAllGather(const void *send, void *receive, size_t count, ncclDataType_t type,
                            ncclComm_t c, cudaStream_t stream)
 {
     require_alive(c, "ncclAllGather");
+    if (grouped.open) fake_fatal("ncclAllGather in a group");
     if (type != ncclFloat) return refuse(ncclInvalidArgument, "not of fp32");
     const size_t each = sizeof(float), all_count = count * (size_t)c->ranks->size;
     if (send != (const float *)receive + (size_t)c->ranks->rank * count &&

@@ -6,8 +6,10 @@
  * before the first is done, a destroyed communicator accepted, and one left at the end; the second
  * stream, memory of the host, overlaps, the place in the result, the queue and the flush not looked at;
  * an aborted collective that still waits; ids, calls, types and captures not compared; one id for
- * overlapping groups let pass. In stream.cpp an event of a capture answered for, the host's clock not
+ * overlapping groups let pass; in groups, messages missing, doubled, of other sizes, overlapping, and
+ * sums among them not looked at. In stream.cpp an event of a capture answered for, the host's clock not
  * joined by the question. */
+#include <functional>
 #include <unistd.h>
 
 #include "dies.h"
@@ -159,6 +161,78 @@ static void arguments(void)
         settled(s.comm);
         s.sum(s.a);
     });
+}
+
+/* Messages of one float to and from the one rank, from device to device + 4; `calls` may break a rule.
+ */
+static void group_of(connected &r, const std::function<void(connected &)> &calls)
+{
+    ncclGroupStart();
+    calls(r);
+    ncclGroupEnd();
+    settled(r.comm);
+}
+
+static void send(connected &r, size_t count = 1)
+{
+    ncclSend(r.device, count, ncclFloat, 0, r.comm, r.b);
+}
+static void receive(connected &r, size_t count = 1)
+{
+    ncclRecv(r.device + 4, count, ncclFloat, 0, r.comm, r.b);
+}
+
+static void groups(void)
+{
+    lives("a message to and one from each rank", [] {
+        connected r;
+        r.up(r.b);
+        group_of(r, [](connected &c) { send(c), receive(c); });
+        r.down(r.b);
+        cudaStreamSynchronize(r.b);
+        if (r.pinned[4] != r.pinned[0]) exit(1);
+        r.finish();
+    });
+    dies("a message outside of a group", "ncclSend outside of a group", [] {
+        connected r;
+        send(r);
+    });
+    dies("a group that receives nothing", "without a message to and from rank 0", [] {
+        connected r;
+        group_of(r, [](connected &c) { send(c); });
+    });
+    dies("two messages for a rank", "two in a group for rank 0", [] {
+        connected r;
+        group_of(r, [](connected &c) { send(c), send(c); });
+    });
+    dies("another size", "than the group's", [] {
+        connected r;
+        group_of(r, [](connected &c) { send(c, 2), receive(c, 1); });
+    });
+    dies("messages over each other", "ranges that overlap", [] {
+        connected r;
+        group_of(r, [](connected &c) { send(c, 5), receive(c, 5); });
+    });
+    dies("an empty group", "of an empty group", [] {
+        connected r;
+        group_of(r, [](connected &) {});
+    });
+    dies("a group in a group", "ncclGroupStart in a group", [] {
+        connected r;
+        group_of(r, [](connected &) { ncclGroupStart(); });
+    });
+    dies("a sum in a group", "ncclAllReduce in a group", [] {
+        connected r;
+        group_of(r, [](connected &c) { c.sum(c.b); });
+    });
+    connected r;
+    ncclGroupStart();
+    is(ncclSend(r.device, 1, ncclHalf, 0, r.comm, r.b), ncclInvalidArgument, "a half to send");
+    is(ncclRecv(r.device, 1, ncclFloat, 1, r.comm, r.b), ncclInvalidArgument, "from no rank");
+    send(r), receive(r);
+    is(ncclGroupEnd(), ncclInProgress, "a group returns before it is done");
+    is(settled(r.comm), ncclSuccess, "and is done");
+    r.finish();
 }
 
 /* Work is in the stream when the call is done, not when it returns. */
@@ -377,6 +451,7 @@ int main(int argc, char **argv)
     if (argc > 1) return play(argv[1]);
     order_of_calls();
     arguments();
+    groups();
     streams();
     captures();
     asking();

@@ -47,6 +47,8 @@ refused 2 "contrast.group: 3: 2 ranks do not divide into groups of 3" \
 refused 2 'contrast.group: "some" is none of global, node' "$fx" train tiny.yaml --run here --set contrast.weight=1 --set contrast.group=some
 refused 2 "contrast.group: with train.reduce: fixed" \
     "${fx2[@]}" train tiny.yaml --run here --set contrast.weight=1 --set contrast.group=1 --set train.reduce=fixed
+refused 2 "contrast.exchange: features: with train.reduce: fixed" \
+    "${fx2[@]}" train tiny.yaml --run here --set contrast.weight=1 --set contrast.exchange=features --set train.reduce=fixed
 refused 2 "contrast.group: node: a plan does not know" "$fx" plan tiny.yaml --ranks 4 --set contrast.weight=1 --set contrast.group=node
 refused 2 "data.patch" "$fx" train tiny.yaml --run here --set data.patch=18 --set model.channels=32,32 --set model.blocks=1,1
 refused 2 "data.path" "$fx" train tiny.yaml --run here --set data.path=

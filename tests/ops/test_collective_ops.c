@@ -1,6 +1,7 @@
-/* test_collective_ops.c: gather, contrast, all_reduce, all_gather and join over several ranks. The
- * contrast of the global batch and its gradients are the same however the samples are spread over ranks
- * and micro-batches, and agree with a plain re-computation.
+/* test_collective_ops.c: gather, contrast, exchange, arrive, dots, contrast_dots, all_reduce,
+ * all_gather and join over several ranks. The contrast of the global batch and its gradients, in both
+ * forms, are the same however the samples are spread over ranks and micro-batches, and agree with a
+ * plain re-computation.
  *
  * Run: ranks 1 2 3
  * Run: standin
@@ -100,6 +101,22 @@ static double plain_contrast(const double *x, int64_t G)
     return loss / (double)G;
 }
 
+/* Every feature's difference of the plain loss, against the gradients of this rank's micro-batch. */
+static void compare_gradient(double *x, int64_t G, int micro, const float *de)
+{
+    for (int k = 0; k < 2 * MICRO * SIZE; k += 5) {
+        const int64_t slot = comm->rank * STRIDE + micro * MICRO + k / SIZE % MICRO;
+        double *at = &x[(slot * 2 + k / SIZE / MICRO) * SIZE + k % SIZE];
+        const double before = *at, step = 1e-4;
+        *at = before + step;
+        const double up = plain_contrast(x, G);
+        *at = before - step;
+        const double want = (up - plain_contrast(x, G)) / (2 * step);
+        *at = before;
+        assert_true(fabs((double)de[k] - want) < 1e-6 * fmax(1, fabs(want)));
+    }
+}
+
 static void contrast_is_the_global_one(void **state)
 {
     (void)state;
@@ -120,19 +137,130 @@ static void contrast_is_the_global_one(void **state)
         assert_int_equal(by_hand_forward(&h), FX_OK);
         assert_true(fabs((double)fx_f32(h.node.out[0])[0] / plain_contrast(x, G) - 1) < 1e-6);
         assert_int_equal(by_hand_backward(&h, 0, &one, de), FX_OK);
-        for (int k = 0; k < 2 * MICRO * SIZE; k += 5) {
-            const int64_t slot = comm->rank * STRIDE + micro * MICRO + k / SIZE % MICRO;
-            double *at = &x[(slot * 2 + k / SIZE / MICRO) * SIZE + k % SIZE];
-            const double before = *at, step = 1e-4;
-            *at = before + step;
-            const double up = plain_contrast(x, G);
-            *at = before - step;
-            const double want = (up - plain_contrast(x, G)) / (2 * step);
-            *at = before;
-            assert_true(fabs((double)de[k] - want) < 1e-6 * fmax(1, fabs(want)));
-        }
+        compare_gradient(x, G, micro, de);
         by_hand_end(&h);
     }
+}
+
+/* ---- By features: on one rank 12 features are one share of 16, on two shares of 8 hold 8 and 4, on
+ * three 8, 4 and none. */
+
+enum { MICROS = STRIDE / MICRO, WIDEST = 16, PART = MOST * STRIDE * 2 * WIDEST };
+
+typedef struct by_features {
+    by_hand exchange[MICROS], arrive[MICROS], dots, sum, contrast;
+    float e[MICROS][2 * MICRO * SIZE], part[PART];
+    int64_t G, width;
+} by_features;
+
+static fx_attrs at_micro(int micro)
+{
+    return (fx_attrs){.gather = {STRIDE, micro * MICRO, comm->size}};
+}
+
+static void begin(by_hand *h, fx_op_id id, fx_attrs attrs, fx_dtype storage)
+{
+    by_hand_begin(h, id, attrs);
+    h->exec.options.comm = comm;
+    h->storage = storage;
+}
+
+static void input(by_hand *h, int i, const fx_tensor *t)
+{
+    by_hand_in(h, i, t->data, t->rank, t->dim);
+}
+
+/* Until every rank has its features of all samples. */
+static void exchange_all(by_features *f, fx_dtype storage)
+{
+    f->G = comm->size * STRIDE;
+    for (int micro = 0; micro < MICROS; micro++) {
+        by_hand *h = &f->exchange[micro], *a = &f->arrive[micro];
+        own_latents(micro, f->e[micro]);
+        begin(h, FX_OP_exchange, at_micro(micro), storage);
+        by_hand_in(h, 0, f->e[micro], 3, FX_DIMS(2 * MICRO, T, D));
+        assert_int_equal(by_hand_forward(h), FX_OK);
+        begin(a, FX_OP_arrive, at_micro(micro), storage);
+        input(a, 0, h->node.out[0]);
+        input(a, 1, h->node.out[1]);
+        assert_int_equal(by_hand_forward(a), FX_OK);
+        const fx_tensor *part = a->node.out[0];
+        f->width = part->dim[2];
+        assert_true(fx_has_shape(part, 3, FX_DIMS(f->G, 2, f->width)) && f->width <= WIDEST);
+        const int64_t row = 2 * f->width;
+        for (int64_t slot = 0; slot < f->G; slot++) /* what this micro-batch brought */
+            if (slot % STRIDE / MICRO == micro)
+                memcpy(f->part + slot * row, fx_f32(part) + slot * row, sizeof(float) * (size_t)row);
+    }
+}
+
+static void end_exchange(by_features *f)
+{
+    for (int micro = 0; micro < MICROS; micro++) {
+        by_hand_end(&f->exchange[micro]);
+        by_hand_end(&f->arrive[micro]);
+    }
+}
+
+static void exchange_deals_out_features(void **state)
+{
+    (void)state;
+    static by_features f;
+    const bool stores_bf16 =
+        getenv("FX_TEST_BACKEND") && strcmp(getenv("FX_TEST_BACKEND"), "cuda") == 0;
+    for (int bf16 = 0; bf16 <= stores_bf16; bf16++) {
+        exchange_all(&f, bf16 ? FX_BF16 : FX_F32);
+        assert_int_equal(f.width, comm->size == 1 ? 16 : 8);
+        for (int64_t row = 0; row < 2 * f.G; row++) {
+            float want[SIZE];
+            latent(row / 2, (int)(row % 2), want);
+            for (int64_t i = 0; i < f.width; i++) {
+                const int64_t feature = comm->rank * f.width + i;
+                const float x = feature < SIZE ? want[feature] : 0;
+                assert_true(f.part[row * f.width + i] == (bf16 ? fx_float_of(fx_bf16_of(x)) : x));
+            }
+        }
+        end_exchange(&f);
+    }
+}
+
+/* Forward to the loss, and back to the latents of every micro-batch. */
+static void contrast_by_features_is_the_same(void **state)
+{
+    (void)state;
+    static by_features f;
+    static float dsums[(MOST * STRIDE + 2) * MOST * STRIDE], dpart[PART];
+    float one = 1;
+    double x[MOST * 2 * SIZE];
+    exchange_all(&f, FX_F32);
+    for (int64_t row = 0; row < 2 * f.G; row++) {
+        float values[SIZE];
+        latent(row / 2, (int)(row % 2), values);
+        for (int k = 0; k < SIZE; k++)
+            x[row * SIZE + k] = (double)values[k];
+    }
+    begin(&f.dots, FX_OP_dots, (fx_attrs){0}, FX_F32);
+    by_hand_in(&f.dots, 0, f.part, 3, FX_DIMS(f.G, 2, f.width));
+    assert_int_equal(by_hand_forward(&f.dots), FX_OK);
+    const fx_tensor *sums = f.dots.node.out[0];
+    begin(&f.sum, FX_OP_all_reduce, (fx_attrs){.reduce = {0, fx_count(sums), false, true}}, FX_F32);
+    input(&f.sum, 0, sums);
+    assert_int_equal(by_hand_forward(&f.sum), FX_OK);
+    begin(&f.contrast, FX_OP_contrast_dots, (fx_attrs){.contrast = {TEMPERATURE}}, FX_F32);
+    input(&f.contrast, 0, sums);
+    assert_int_equal(by_hand_forward(&f.contrast), FX_OK);
+    assert_true(fabs((double)fx_f32(f.contrast.node.out[0])[0] / plain_contrast(x, f.G) - 1) < 1e-6);
+    assert_int_equal(by_hand_backward(&f.contrast, 0, &one, dsums), FX_OK);
+    assert_int_equal(by_hand_backward(&f.dots, 0, dsums, dpart), FX_OK);
+    for (int micro = 0; micro < MICROS; micro++) {
+        float darrived[MOST * MICRO * 2 * WIDEST], de[2 * MICRO * SIZE];
+        assert_int_equal(by_hand_backward(&f.arrive[micro], 0, dpart, darrived), FX_OK);
+        assert_int_equal(by_hand_backward(&f.exchange[micro], 0, darrived, de), FX_OK);
+        compare_gradient(x, f.G, micro, de);
+    }
+    by_hand_end(&f.dots);
+    by_hand_end(&f.contrast);
+    end_exchange(&f);
 }
 
 /* One sample is its own only candidate: 0, and no gradient. */
@@ -234,6 +362,8 @@ int main(int argc, char **argv)
     if (status != FX_OK) return fx_comm_finish(&comm, status);
     const struct CMUnitTest tests[] = {cmocka_unit_test(gather_places_every_rank),
                                        cmocka_unit_test(contrast_is_the_global_one),
+                                       cmocka_unit_test(exchange_deals_out_features),
+                                       cmocka_unit_test(contrast_by_features_is_the_same),
                                        cmocka_unit_test(contrast_of_one_sample),
                                        cmocka_unit_test(reduce_sums_its_bucket_only),
                                        cmocka_unit_test(reduce_in_bf16_rounds_first),

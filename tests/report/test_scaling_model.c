@@ -24,6 +24,7 @@
 #include "flexhpc/scaling.h"
 
 static const fx_replay_kind WORK = FX_REPLAY_WORK, SUM = FX_REPLAY_SUM, GATHER = FX_REPLAY_GATHER,
+                            EXCHANGE = FX_REPLAY_EXCHANGE, ARRIVE = FX_REPLAY_ARRIVE,
                             JOIN = FX_REPLAY_JOIN;
 
 static void close_to(double got, double want)
@@ -62,6 +63,10 @@ static void test_ring_and_tree(void **state)
     close_to(alone(&ndr, 1024, 1e4), 2 * (7 * 6e-6 + 7 * 1.5e-6) + 2e4 / (0.9 * 0.85 * 400e9));
     close_to(fx_gather_seconds(&ndr, 16, S).alone,
              15.0 / 16 * S / (0.85 * 400e9) + 15 * (7 * 1.5e-6 + 6e-6) / 8);
+    /* As many messages in an exchange, but by an eighth of the adapters, which 400 GB/s are. */
+    close_to(fx_exchange_seconds(&ndr, 16, S).alone,
+             15.0 / 16 * S / (0.85 * 50e9) + 15 * (7 * 1.5e-6 + 6e-6) / 8);
+    close_to(fx_exchange_seconds(&ndr, 4, S).alone, fx_gather_seconds(&ndr, 4, S).alone);
     /* NCCL's operations run one after the other. */
     const fx_transfer sum = fx_sum_seconds(&ndr, 16, S), gather = fx_gather_seconds(&ndr, 16, S);
     assert_true(sum.occupies == sum.alone && gather.occupies == gather.alone);
@@ -95,7 +100,8 @@ static void test_queue(void **state)
 {
     (void)state;
     const fx_fabric f = {.measured = &overlapping};
-    const fx_replay_entry three[] = {{SUM, 0, 1e6}, {SUM, 0, 1e6}, {SUM, 0, 2e6}, {JOIN, 0, 0}};
+    const fx_replay_entry three[] = {
+        {SUM, 0, 1e6, 0}, {SUM, 0, 1e6, 0}, {SUM, 0, 2e6, 0}, {JOIN, 0, 0, 0}};
     fx_replay r = fx_replay_run(three, 4, &f, 4, 1, 0.5);
     close_to(r.step, 2e-3 + 2e-3 + 5e-3);
     close_to(r.sums, 9e-3); /* that the network is busy: no instant twice */
@@ -103,8 +109,8 @@ static void test_queue(void **state)
 
     /* The second has the network from 2 ms on and is done at 5; the third starts at 10 on an idle one.
      */
-    const fx_replay_entry spread[] = {{SUM, 0, 1e6}, {SUM, 0, 1e6},   {WORK, 10e-3, 0},
-                                      {SUM, 0, 1e6}, {WORK, 1e-3, 0}, {JOIN, 0, 0}};
+    const fx_replay_entry spread[] = {{SUM, 0, 1e6, 0}, {SUM, 0, 1e6, 0},   {WORK, 10e-3, 0, 0},
+                                      {SUM, 0, 1e6, 0}, {WORK, 1e-3, 0, 0}, {JOIN, 0, 0, 0}};
     r = fx_replay_run(spread, 6, &f, 4, 1, 0);
     close_to(r.step, 13e-3);
     close_to(r.sums, 8e-3);
@@ -114,9 +120,10 @@ static void test_queue(void **state)
 
     /* A join waits for a large sum although a small one behind it is done before: at 2.5 ms, not 3. */
     const fx_sum_curve quick = {4, 2, {4, 1e6}, {{0.5e-3, 0.1e-3}, {3e-3, 2e-3}}};
-    const fx_replay_entry small[] = {{SUM, 0, 1e6}, {SUM, 0, 4}, {JOIN, 0, 0}};
+    const fx_replay_entry small[] = {{SUM, 0, 1e6, 0}, {SUM, 0, 4, 0}, {JOIN, 0, 0, 0}};
     close_to(fx_replay_run(small, 3, &(fx_fabric){.measured = &quick}, 4, 1, 0).step, 3e-3);
-    const fx_replay_entry waits[] = {{SUM, 0, 4}, {GATHER, 0, 1e6}, {GATHER, 0, 1e6}, {JOIN, 0, 0}};
+    const fx_replay_entry waits[] = {
+        {SUM, 0, 4, 0}, {GATHER, 0, 1e6, 0}, {GATHER, 0, 1e6, 0}, {JOIN, 0, 0, 0}};
     close_to(fx_replay_run(waits, 4, &f, 4, 1, 0).step,
              0.25e-3 + 3 * (0.125e-3 + 1e6 / (4 * 2e9 / 3)) + 3 * (0.5e-3 + 1e6 / (4 * 6e8)));
 }
@@ -125,7 +132,8 @@ static void test_overlap(void **state)
 {
     (void)state;
     const fx_fabric f = {.measured = &measured};
-    const fx_replay_entry bare[] = {{WORK, 7e-3, 0}, {SUM, 0, 1e6}, {JOIN, 0, 0}, {WORK, 1e-3, 0}};
+    const fx_replay_entry bare[] = {
+        {WORK, 7e-3, 0, 0}, {SUM, 0, 1e6, 0}, {JOIN, 0, 0, 0}, {WORK, 1e-3, 0, 0}};
     fx_replay r = fx_replay_run(bare, 4, &f, 4, 1, 0.5);
     close_to(r.step, 7e-3 + 3e-3 + 1e-3);
     close_to(r.exposed, 3e-3);
@@ -133,7 +141,8 @@ static void test_overlap(void **state)
     assert_true(r.slowed == 0);
 
     /* 3 ms of sum beside 8 ms of compute: 2 ms of it done meanwhile, at 1.5 times the time. */
-    const fx_replay_entry hidden[] = {{WORK, 7e-3, 0}, {SUM, 0, 1e6}, {WORK, 8e-3, 0}, {JOIN, 0, 0}};
+    const fx_replay_entry hidden[] = {
+        {WORK, 7e-3, 0, 0}, {SUM, 0, 1e6, 0}, {WORK, 8e-3, 0, 0}, {JOIN, 0, 0, 0}};
     r = fx_replay_run(hidden, 4, &f, 4, 1, 0.5);
     close_to(r.step, 7e-3 + 8e-3 + 1e-3);
     close_to(r.slowed, 1e-3);
@@ -143,20 +152,30 @@ static void test_overlap(void **state)
     close_to(fx_replay_run(hidden, 4, &f, 1, 1, 0.5).step, 15e-3);
 
     /* 1 ms of compute takes 1.5 of the 3, and 1.5 are left; two sums wait for each other. */
-    const fx_replay_entry part[] = {{WORK, 7e-3, 0}, {SUM, 0, 1e6}, {WORK, 1e-3, 0}, {JOIN, 0, 0}};
+    const fx_replay_entry part[] = {
+        {WORK, 7e-3, 0, 0}, {SUM, 0, 1e6, 0}, {WORK, 1e-3, 0, 0}, {JOIN, 0, 0, 0}};
     close_to(fx_replay_run(part, 4, &f, 4, 1, 0.5).exposed, 1.5e-3);
     const fx_replay_entry queue[] = {
-        {WORK, 7e-3, 0}, {SUM, 0, 1e6}, {WORK, 1e-3, 0}, {SUM, 0, 2e6}, {JOIN, 0, 0}};
+        {WORK, 7e-3, 0, 0}, {SUM, 0, 1e6, 0}, {WORK, 1e-3, 0, 0}, {SUM, 0, 2e6, 0}, {JOIN, 0, 0, 0}};
     r = fx_replay_run(queue, 5, &f, 4, 1, 0);
     close_to(r.step, 7e-3 + 3e-3 + 5e-3);
     close_to(r.exposed, 7e-3);
-    const fx_replay_entry gather[] = {{GATHER, 0, 1e6}, {WORK, 1e-3, 0}, {JOIN, 0, 0}};
+    const fx_replay_entry gather[] = {{GATHER, 0, 1e6, 0}, {WORK, 1e-3, 0, 0}, {JOIN, 0, 0, 0}};
     close_to(fx_replay_run(gather, 3, &f, 4, 1, 0).step, 3 * (0.5e-3 + 1e6 / (4 * 6e8)));
+
+    /* An exchange is waited for alone, and not the sum behind it; of two of the four ranks. */
+    const fx_replay_entry pair[] = {{EXCHANGE, 0, 1e6, 2}, {SUM, 0, 2e6, 0},   {WORK, 1e-4, 0, 0},
+                                    {ARRIVE, 0, 0, 0},     {WORK, 1e-3, 0, 0}, {JOIN, 0, 0, 0}};
+    const double takes = 0.5e-3 + 1e6 / (2 * 6e8);
+    r = fx_replay_run(pair, 4, &f, 4, 1, 0);
+    close_to(r.step, takes);
+    close_to(r.exposed, takes - 1e-4);
+    close_to(fx_replay_run(pair, 6, &f, 4, 1, 0).step, takes + 5e-3);
 }
 
 static double jittered(const fx_fabric *f, int ranks, double sigma, uint64_t seed)
 {
-    const fx_replay_entry list[] = {{WORK, 0.1, 0}, {SUM, 0, 1e6}, {JOIN, 0, 0}};
+    const fx_replay_entry list[] = {{WORK, 0.1, 0, 0}, {SUM, 0, 1e6, 0}, {JOIN, 0, 0, 0}};
     fx_replay r;
     assert_int_equal(fx_replay_jitter(list, 3, f, ranks, 0, sigma, seed, &r), FX_OK);
     return r.step;

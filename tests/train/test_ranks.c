@@ -1,6 +1,7 @@
 /* test_ranks.c: one step of training from the hash-defined weights is the same computation however many
  * ranks share the global batch of 12 samples: losses, contrastive term and every reduced gradient agree
- * with one rank alone that has all samples. Dropout is on; t and eps are drawn by counters. The same
+ * with one rank alone that has all samples, with either contrast.exchange, and by features also with
+ * several micro-batches and recomputation. Dropout is on; t and eps are drawn by counters. The same
  * ranks give the same bits twice, and all ranks hold the same bits after several updates. With
  * train.reduce: fixed, values, gradients, moments and EMA have the bits of one rank alone after 20
  * steps. With contrast.group, losses, contrast and gradients are the means over what one rank has that
@@ -12,8 +13,7 @@
  * Run: standin ranks 2 4
  * Run: label full
  * Run: timeout 600
- *
- * Run: cost 30
+ * Run: cost 40
  *
  * Planted errors, each caught: loss weights of the rank's own samples instead of the global batch's; a
  * rank's first slot left out of the draws of t and eps, and of dropout; one bucket of gradients not
@@ -24,8 +24,7 @@
  * ranks (seen against the ring). In contrast.group: the weight of a group not its share, own rows of
  * ALL by the rank in the job, the mean over groups left out of the report. On CUDA: the slot left out
  * of the draws, and of dropout; a bucket not reduced; the order of ranks and samples in the tree; of
- * groups, the gather over all ranks, own rows by the rank in the job.
- */
+ * groups, the gather over all ranks, own rows by the rank in the job. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,8 +43,10 @@
 enum {
     COND = 2,
     SIZE_KEYS = 5,
-    MORE_KEYS = 2,
+    MORE_KEYS = 3,
+    SAMPLES = 12,
     FIXED_SAMPLES = 4,
+    STEPS = 3,       /* at most, of those that are compared */
     NO_GRADIENT = 26 /* whose true gradient is 0 */
 };
 static const uint64_t TAG = 3;
@@ -56,14 +57,15 @@ static const char *const COMMON[] = {
     "model.preset=custom",      "model.heads=2",         "model.mlp_ratio=2",
     "model.dropout=0.1",        "contrast.weight=1",     "data.factor=4",
     "train.learning_rate=1e-3", "train.optimizer=adamw", "train.bucket=0.25"};
-static const char *const RING[] = {"train.reduce=ring", NULL}, *const FIXED[] = {"train.reduce=fixed",
-                                                                                 NULL};
+static const char *const RING[] = {"train.reduce=ring", NULL, NULL}, *const FIXED[] = {
+                                                                         "train.reduce=fixed", NULL,
+                                                                         NULL};
+static const char *const EXCHANGES[2] = {"contrast.exchange=gather", "contrast.exchange=features"};
 static const char *const OF_12[] = {"data.patch=32", "train.global_batch=12",
                                     "model.channels=32,32,64,64", "model.blocks=1,1,1,1",
                                     "model.depth=3"};
 static const char *const OF_4[] = {"data.patch=16", "train.global_batch=4", "model.channels=32,64",
                                    "model.blocks=1,1", "model.depth=1"};
-
 static const char *const SMALLEST[] = {"data.patch=16", "train.global_batch=4", "model.channels=32,32",
                                        "model.blocks=1,1", "model.depth=1"};
 
@@ -83,9 +85,10 @@ static fx_comm *job;
 
 /* ---- A model in training on the ranks of a communicator, and the data. */
 
-/* `more`: two settings that win over `size`. */
+/* `more`: three settings that win over `size`. `micro_batches`: 0: as set; else so many of a rank's
+ * samples, which the configuration refuses with the contrast for the memory that it takes. */
 static fx_trainee *trainee_of(const char *backend_name, fx_comm *comm, const char *const *size,
-                              const char *const *more)
+                              const char *const *more, int micro_batches)
 {
     const fx_golden golden = {.tag = TAG};
     const fx_backend *backend = NULL;
@@ -100,6 +103,11 @@ static fx_trainee *trainee_of(const char *backend_name, fx_comm *comm, const cha
     memcpy(settings + SIZE_KEYS + COMMON_KEYS, more, MORE_KEYS * sizeof *more);
     OK(fx_config_parse(&config, "settings", "", 0, settings));
     OK(fx_step_options_from_config(&config, comm, &options));
+    if (micro_batches > 0) {
+        assert_true(options.micro_batch % micro_batches == 0);
+        options.micro_batch /= micro_batches;
+        options.accumulate *= micro_batches;
+    }
     OK(fx_backend_find(backend_name, &backend));
     OK(backend->open(&(fx_exec_options){.comm = comm, .threads = 1}, &exec));
     OK(fx_trainee_create(exec, &options, false, &t));
@@ -110,7 +118,7 @@ static fx_trainee *trainee_of(const char *backend_name, fx_comm *comm, const cha
 
 static fx_trainee *trainee_on(fx_comm *comm, const char *const *size, const char *const *more)
 {
-    return trainee_of(extent->backend, comm, size, more);
+    return trainee_of(extent->backend, comm, size, more, 0);
 }
 
 static void trainee_close(fx_trainee *t)
@@ -136,8 +144,8 @@ static int64_t first_slot(const fx_trainee *t)
 static void write_input(fx_trainee *t, const char *name, fx_tensor *tensor, int64_t first, int64_t size)
 {
     const int64_t samples = first + t->options.micro_batch;
-    float *all = fx_calloc((size_t)(samples * size), sizeof *all);
-    assert_non_null(all);
+    float *all = NULL;
+    OK(FX_ALLOC(all, samples * size));
     fx_golden_numbers(TAG, name, 1, all, samples * size);
     OK(fx_program_write(t->step, tensor, all + first * size));
     fx_free(all);
@@ -197,8 +205,8 @@ static float *gradients_of(fx_trainee *t)
     int64_t all = 0, used = 0, count = 0;
     for (int i = 0; i < fx_params_count(t->params); i++)
         if (fx_params_at(t->params, i)->trained) all += fx_count(&fx_params_at(t->params, i)->value);
-    float *out = fx_calloc((size_t)all, sizeof *out);
-    assert_non_null(out);
+    float *out = NULL;
+    OK(FX_ALLOC(out, all));
     for (int i = 0; i < fx_params_count(t->params); i++, used += count) {
         count = 0;
         if (!fx_params_at(t->params, i)->trained) continue;
@@ -267,25 +275,53 @@ static void compare_reports(const fx_step_report *r, const fx_step_report *one, 
     assert_near("norm", r->norm, one->norm, room * 2e-4);
 }
 
-/* Alone is always the CPU's. */
+/* What one rank alone, which is always the CPU's, has. */
+typedef struct by_one {
+    fx_step_report report[STEPS];
+    float *gradient; /* of the first step */
+} by_one;
+
+static void run_alone(by_one *one)
+{
+    fx_trainee *t = trainee_of("cpu", fx_comm_self(), extent->size, RING, 0);
+    for (int s = 0; s < extent->steps; s++) {
+        one->report[s] = one_step(t, s);
+        if (s == 0) one->gradient = gradients_of(t);
+    }
+    trainee_close(t);
+}
+
+/* one: on rank 0; NULL elsewhere. */
+static void compare_with(const by_one *one, const char *exchange, const char *more, int micro_batches,
+                         int steps)
+{
+    fx_trainee *t = trainee_of(extent->backend, job, extent->size,
+                               (const char *[]){RING[0], exchange, more}, micro_batches);
+    for (int s = 0; s < steps; s++) {
+        const fx_step_report r = one_step(t, s);
+        if (!one) continue;
+        compare_reports(&r, &one->report[s], s);
+        if (s == 0) compare_gradients(t, one->gradient);
+    }
+    OK(job->ops->barrier(job));
+    trainee_close(t);
+}
+
+/* The slow stand-in takes one form a number of ranks through all steps. */
 static void ranks_agree_with_one_alone(void **state)
 {
     (void)state;
-    fx_trainee *t = trainee_on(job, extent->size, RING);
-    fx_trainee *alone = job->rank == 0 ? trainee_of("cpu", fx_comm_self(), extent->size, RING) : NULL;
-    for (int s = 0; s < extent->steps; s++) {
-        const fx_step_report r = one_step(t, s);
-        if (!alone) continue;
-        const fx_step_report one = one_step(alone, s);
-        compare_reports(&r, &one, s);
-        if (s > 0) continue;
-        float *want = gradients_of(alone);
-        compare_gradients(t, want);
-        fx_free(want);
-    }
-    if (alone) trainee_close(alone);
+    by_one one = {0};
+    const by_one *const here = job->rank == 0 ? &one : NULL;
+    if (here) run_alone(&one);
     OK(job->ops->barrier(job));
-    trainee_close(t);
+    for (int k = 0; k < 2; k++)
+        compare_with(here, EXCHANGES[k], NULL, 0,
+                     extent == &CPU || k == job->size / 2 % 2 ? extent->steps : 1);
+    if (extent == &CPU) /* of three samples, of one on three and four ranks */
+        compare_with(here, EXCHANGES[1], "model.recompute=resblock",
+                     SAMPLES / job->size / (job->size < 3 ? 3 : 1), 1);
+    fx_free(one.gradient);
 }
 
 /* One rank alone takes the samples of one group after the other: losses, contrast and gradients of all
@@ -293,7 +329,7 @@ static void ranks_agree_with_one_alone(void **state)
 static void add_group(const char *const *more, int groups, int group, fx_step_report *mean,
                       float *gradient)
 {
-    fx_trainee *alone = trainee_of("cpu", fx_comm_self(), extent->size, more);
+    fx_trainee *alone = trainee_of("cpu", fx_comm_self(), extent->size, more, 0);
     const int64_t count = fx_params_elements(alone->params, true);
     const fx_step_report r = step_from(alone, 0, group * local_samples(alone));
     float *x = gradients_of(alone);
@@ -313,27 +349,29 @@ static void groups_agree_with_each_alone(void **state)
     (void)state;
     const int members = job->size == 4 ? 2 : 1, groups = job->size / members;
     char text[40], batch[40];
+    fx_step_report mean = {0};
+    float *gradient = NULL;
     if (job->size == 1) skip();
     snprintf(text, sizeof text, "contrast.group=%d", members);
-    fx_trainee *t = trainee_on(job, extent->size, (const char *[]){RING[0], text});
-    const int64_t samples = local_samples(t) * members;
-    const fx_step_report r = one_step(t, 0);
-    snprintf(batch, sizeof batch, "train.global_batch=%d", (int)samples);
-    if (job->rank == 0) {
-        fx_step_report mean = {0};
-        float *gradient = fx_calloc((size_t)fx_params_elements(t->params, true), sizeof *gradient);
-        assert_non_null(gradient);
-        for (int g = 0; g < groups; g++)
-            add_group((const char *[]){RING[0], batch}, groups, g, &mean, gradient);
-        compare_reports(&r, &mean, 0);
-        compare_gradients(t, gradient);
-        fx_free(gradient);
+    for (int k = 0; k < 2; k++) {
+        fx_trainee *t = trainee_on(job, extent->size, (const char *[]){RING[0], text, EXCHANGES[k]});
+        const int64_t samples = local_samples(t) * members;
+        const fx_step_report r = one_step(t, 0);
+        snprintf(batch, sizeof batch, "train.global_batch=%d", (int)samples);
+        if (job->rank == 0 && k == 0) {
+            OK(FX_ALLOC(gradient, fx_params_elements(t->params, true)));
+            for (int g = 0; g < groups; g++)
+                add_group((const char *[]){RING[0], batch, NULL}, groups, g, &mean, gradient);
+        }
+        if (job->rank == 0) {
+            compare_reports(&r, &mean, 0);
+            compare_gradients(t, gradient);
+        }
+        OK(job->ops->barrier(job));
+        trainee_close(t);
     }
-    OK(job->ops->barrier(job));
-    trainee_close(t);
+    fx_free(gradient);
 }
-
-/* ---- The same bits. */
 
 static const fx_slab KINDS[] = {FX_SLAB_VALUE, FX_SLAB_GRADIENT, FX_SLAB_MOMENT1, FX_SLAB_MOMENT2,
                                 FX_SLAB_EMA};
