@@ -55,10 +55,9 @@ void fx_beat_leave(void);
 
 /* Seconds since the last call that this rank has spent by itself: without the time between
  * fx_beat_enter and fx_beat_leave, and without phases other than STEP and READ. The first call only
- * starts the clock. fx_beat_waited: `seconds` that its device waited for other ranks meanwhile, which
- * the main thread saw nothing of. Main thread only. Local. */
+ * starts the clock. What a GPU waits for others by NCCL is not seen: the main thread waits for its own
+ * device then. Main thread only. Local. */
 double fx_beat_own(void);
-void fx_beat_waited(double seconds);
 
 /* The process is about to end by itself, and somebody has said why: the watchdogs of the node say
  * no more when it is gone. Any thread, and signal handlers. Local. */

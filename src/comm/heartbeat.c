@@ -101,11 +101,6 @@ void fx_beat_leave(void)
     if (!line->aside_began_ns) not_own += line->beat_ns - entered; /* counted there already */
 }
 
-void fx_beat_waited(double seconds)
-{
-    if (!line->aside_began_ns) not_own += (int64_t)(1e9 * seconds);
-}
-
 double fx_beat_own(void)
 {
     const int64_t now = fx_heartbeat_clock();
