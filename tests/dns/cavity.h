@@ -2,10 +2,10 @@
  * from coarse grids to fine ones, and its centre lines against tables. The unit square of the tables is
  * the solver's [0, 2 pi]^2: times and nu are 2 pi times theirs, velocities the same.
  *
- * Tables: Ghia, Ghia and Shin, J. Comput. Phys. 48 (1982), on 129 x 129 points, read in three public
- * repositories that agree digit by digit. v at x = 116 / 128, Re 400, is a misprint of theirs, which
- * neighbours and other authors give away, and is left out (NAN). Extrema of the centre lines: Botella
- * and Peyret, Comput. Fluids 27 (1998), spectral, read in two public repositories. */
+ * Tables: Ghia, Ghia and Shin, J. Comput. Phys. 48 (1982), on 129 x 129 points, read in public
+ * repositories: u of Re 100 in four that agree digit by digit, all of it in one. v at x = 116 / 128,
+ * Re 400, is a misprint, which its neighbours give away, and is left out (NAN). Extrema of the centre
+ * lines: Botella and Peyret, Comput. Fluids 27 (1998), spectral, read in a public repository. */
 #ifndef FLEXHPC_TEST_CAVITY_H
 #define FLEXHPC_TEST_CAVITY_H
 

@@ -1,9 +1,10 @@
 /* dipole.h: the normal collision of a dipole with a wall, for the tests of the flow solver between
  * walls: Clercx and Bruneau, Comput. Fluids 35 (2006). On [-1, 1]^2 two shielded vortices,
  *   w = w_e sum of +-(1 - r^2 / r0^2) exp(-r^2 / r0^2)   around (0, +-0.1),   r0 = 0.1
- * whose integrals over the square are E = 2, Z = 800 and P = 441855 (w_e, E, Z, P: public repositories
- * of five solvers). The solver's [0, 2 pi]^2 is pi times the square: times and nu are pi times those of
- * the paper, w is divided by pi, velocities are the same, and integrals are 4 <.>. */
+ * whose integrals over the square are E = 2, Z = 800 and P = 441855 (w_e: public repositories of
+ * several solvers; E, Z, P: one of them). The solver's [0, 2 pi]^2 is pi times the square: times and nu
+ * are pi times those of the paper, w is divided by pi, velocities are the same, and integrals are 4
+ * <.>. */
 #ifndef FLEXHPC_TEST_DIPOLE_H
 #define FLEXHPC_TEST_DIPOLE_H
 
