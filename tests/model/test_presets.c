@@ -2,7 +2,7 @@
  * options that change the model record; an untrained FLEX or U-Net returns exactly 0, a UViT does not.
  *
  * Planted and caught: qkv with a bias; the decoder's skip_linear left out; one decoder block less a
- * level; the final convolution started like the others. */
+ * level; the final convolution started like the others; attention in the U-Net's task encoders. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>

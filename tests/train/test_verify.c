@@ -4,8 +4,10 @@
  *
  * Planted and caught (of FLEX): strong conditioning left out of the bottleneck; weak conditioning one
  * level too deep; norms of 16 groups; the EMA's early decay; the objective's weight of one task; in
- * bf16, operands of 5 bits. (Not visible at these limits, as flex-model 9 says: the layer norms' eps;
- * the norms' own tests see them.)
+ * bf16, operands of 5 bits; of UViT: GELU by tanh, 1e-4 for the decoder norm's eps, skips in the
+ * encoder's order, no task features at the middle; of the U-Net: SiLU behind attention's norm,
+ * attention in the task encoders. (Not visible at these limits, as flex-model 9 says: the layer norms'
+ * eps of FLEX; the norms' own tests see them.)
  *
  * Run: label full
  *
