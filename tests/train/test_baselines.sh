@@ -4,6 +4,7 @@
 # Run: label full
 # Run: timeout 300
 # Run: cost 12
+# Planted and caught: model.arch and the sizes among the settings that a resume may change.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
