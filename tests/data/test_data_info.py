@@ -25,8 +25,8 @@ def said(text, pattern):
     return found
 
 
-# A wave of 5 lengths a side: all of its variance lies in the octave 4-7, the domain being periodic.
-wave = np.tile(3 * np.sin(5 * X).astype(np.float32), (4, 64, 1))
+# A wave of 4 lengths a side: all of its variance lies in the octave 4-7, the domain being periodic; a window spreads it to 3.
+wave = np.tile(3 * np.sin(4 * X).astype(np.float32), (4, 64, 1))
 with h5py.File("500_64_64_seed_7.h5", "w") as f:
     f["w"] = wave
 text = info("500_64_64_seed_7.h5", "--preview", "wave.png")
@@ -41,7 +41,15 @@ assert set(shares) == {"1", "2", "4", "8", "16", "32"} and shares["4"] == 100 an
 with open("wave.png", "rb") as file:
     png = file.read()
 assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[16:24] == bytes([0, 0, 0, 64, 0, 0, 0, 64]), png[:24]
-said(info("500_64_64_seed_7.h5", "--set", "source.periodic=neither"), r"of the middle 64 pixels, windowed, 4 snapshots")
+text = info("500_64_64_seed_7.h5", "--set", "source.periodic=neither")
+said(text, r"of the middle 64 pixels, windowed, 4 snapshots")
+assert 5 < float(said(text, r"2-3: (\S+) %")[1]) < 40, text
+
+# A file that is read in bands of rows.
+with h5py.File("500_2200_2048_seed_7.h5", "w") as f:
+    f["w"] = np.zeros((1, 2200, 2048), np.float32)
+    f["w"][0, 2150, 7] = np.nan
+said(info("500_2200_2048_seed_7.h5"), r"1 not finite, the first at \(0, 2150, 7\)$")
 
 # Runs, a rectangle, and numbers that are none: counted, first named, left out of statistics and spectrum.
 fields = np.random.default_rng(4).standard_normal((3, 5, 40, 1100, 2)).astype(np.float32)  # (b, t, x, y, v)
