@@ -69,6 +69,7 @@ said(text, r"^ +2 not finite, in run 1, the first at \(2, 20, 30\)$")
 said(text, r"of the middle 40 pixels, windowed, 15 snapshots$")
 said(text, r"preview .* one pixel in 2 x 2$")
 numbers = said(text, r"(\d+) values from (\S+) to (\S+), mean (\S+), std (\S+)")
+assert int(numbers[1]) == good.size, (numbers[1], good.size)
 wanted = [good.size, good.min(), good.max(), good.mean(), good.std()]
 assert np.allclose([float(x) for x in numbers.groups()], wanted, rtol=1e-4, atol=1e-5), (numbers.groups(), wanted)
 fields[...] = 7
