@@ -6,8 +6,7 @@
  * before the first is done, a destroyed communicator accepted, and one left at the end; the second
  * stream, memory of the host, overlaps, the place in the result, the queue and the flush not looked at;
  * an aborted collective that still waits; ids, calls, types and captures not compared; one id for
- * overlapping groups let pass; in groups, messages missing, doubled, of other sizes, overlapping, and
- * sums among them not looked at. In stream.cpp an event of a capture answered for, the host's clock not
+ * overlapping groups let pass. In stream.cpp an event of a capture answered for, the host's clock not
  * joined by the question. */
 #include <functional>
 #include <unistd.h>
