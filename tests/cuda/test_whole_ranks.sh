@@ -6,7 +6,7 @@
 # Run: timeout 300
 # Run: cost 20
 # Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
-# GPUs the hosts alone compared, and not all of them compared.
+# GPUs the hosts alone compared, and not all of them compared; one bus told for all GPUs.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
@@ -31,6 +31,8 @@ expect 0 "$FLEXHPC" checkpoint compare cuda/ckpt/step-00000004.h5 resumed/ckpt/s
 # As many GPUs as ranks, seen by all; then one for two.
 FX_FAKE_DEVICES=2 expect 0 mpiexec -n 2 "$FLEXHPC" info
 says out "backend cuda"
+for rank in 0 1; do says out "^rank $rank/2 on .*, GPU stand-in on the CPU at 0000:0$((rank + 1)):00\\.0\$"; done
+says cuda/env.txt "^sums         of 2 ranks: "
 FX_FAKE_DEVICES=1 refused 1 "ranks 0 and 1 have one GPU between them: 0000:01:00.0 on" "${train[@]}" --set backend=cuda --run shared
 FX_FAKE_DEVICES=1 expect 0 mpiexec -n 2 "$FLEXHPC" info
 says out "no CUDA: .*ranks 0 and 1 have one GPU between them"
