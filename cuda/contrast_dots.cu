@@ -37,7 +37,7 @@ FX_KERNEL void FX_BOUNDS(THREADS) inverses(const float *squares, int64_t count, 
 }
 
 /* ln sum exp of a row a warp. */
-FX_KERNEL void FX_BOUNDS(THREADS) row_log_sums(logits l, double *out)
+FX_KERNEL void FX_BOUNDS(THREADS, 1) row_log_sums(logits l, double *out)
 {
     const int64_t i = (int64_t)fx_block() * WARPS + fx_warp();
     if (i >= l.G) return;
@@ -66,7 +66,7 @@ FX_DEVICE double over_warps(double v, bool largest, double *shared)
 }
 
 /* The same of FX_WARP columns a block, a lane each; warp w has rows w, w + WARPS, ... */
-FX_KERNEL void FX_BOUNDS(THREADS) column_log_sums(logits l, double *out)
+FX_KERNEL void FX_BOUNDS(THREADS, 1) column_log_sums(logits l, double *out)
 {
     FX_SHARED(bytes);
     double *shared = (double *)bytes;
@@ -95,7 +95,7 @@ FX_DEVICE float of_square(double along, double inverse)
 }
 
 /* A row a warp; the first block also sums the loss. */
-FX_KERNEL void FX_BOUNDS(THREADS)
+FX_KERNEL void FX_BOUNDS(THREADS, 1)
     row_gradients(logits l, const double *row, const double *column, float *gradient, float *loss)
 {
     FX_SHARED(bytes);
@@ -116,7 +116,7 @@ FX_KERNEL void FX_BOUNDS(THREADS)
 }
 
 /* FX_WARP columns a block; of these only what lies along the latents is left. */
-FX_KERNEL void FX_BOUNDS(THREADS)
+FX_KERNEL void FX_BOUNDS(THREADS, 1)
     column_gradients(logits l, const double *row, const double *column, float *gradient)
 {
     FX_SHARED(bytes);
