@@ -116,6 +116,8 @@ void fx_cuda_graphs_forget(fx_cuda *exec, const fx_entry *entries);
 #ifdef FX_SIMT
 /* Tells the stand-in which entry's kernels are started next; NULL: none's. */
 void fx_simt_entry(const fx_entry *entry, const void *scratch);
+/* Outside of a list: the kernels started next write this memory; NULL: none that is told. */
+void fx_simt_writes(const void *at, size_t bytes);
 #endif
 
 #define FX_CUDA(call) FX_TRY(fx_cuda_check(call, #call, NULL))

@@ -6,11 +6,12 @@
  *
  * Bound by memory. With C = 16 N (N / 2 + 1) bytes a field's spectrum and M = 16 (2 K + 1) (K + 1)
  * bytes of modes, a step moves 80 C in 8 transforms of pairs (two passes over memory each) and 4
- * products, and 8 C + 20 M between them: 3.25 GB for 2048^2. An estimate, not a measurement: 1.1 ms a
- * step on an H100 at 3.0 TB/s; its 3.7 GFLOP take a tenth of that. */
+ * products, and 8 C + 20 M between them: 3.25 GB for 2048^2, estimated 1.1 ms on an H100 at 3.0 TB/s
+ * (not measured); its 3.7 GFLOP take a tenth of that. */
 #include "flexhpc/flow.h"
 #include "flexhpc/mem.h"
 #include "flow_fft.h"
+#include "flow_slots.h"
 #include "flow_view.cuh"
 #include "launch.cuh"
 
@@ -25,6 +26,7 @@ struct fx_flow {
     fx_modes modes; /* as the host lays them out */
     int64_t output_grid;
     fx_flow_fft *fft;
+    fx_flow_slots *slots;
     double *speed;       /* pinned */
     cudaEvent_t arrived; /* it is there */
 };
@@ -123,7 +125,6 @@ template <int S> FX_KERNEL void FX_BOUNDS(THREADS) combine(view v, double h)
     const double scale = 1.0 / ((double)v.n * (double)v.n), x = (double)kx, y = (double)ky;
     const double p = scale * (x - y) * (x + y), q = scale * x * y;
     const complex2 k = {p * A.x + q * B.x, p * A.y + q * B.y};
-
     const double e = v.decay[kx] * v.decay[v.cut + 1 + row_of(v, ky)];
     const double a = S == 3 ? e * e : e, b = S == 1 ? 0.5 * h * e : S == 2 ? 0.5 * h : h * e;
     const double c = S == 1 ? h / 6 * e * e : S == 4 ? h / 6 : h / 3 * e;
@@ -235,10 +236,11 @@ static double *dense(const fx_flow *f)
 }
 
 /* Between rows of m + 2 and rows of m. */
-FX_KERNEL void FX_BOUNDS(THREADS) close_gaps(const double *gaps, double *rows, int64_t m)
+template <typename T>
+FX_KERNEL void FX_BOUNDS(THREADS) close_gaps(const double *gaps, T *rows, int64_t m)
 {
     const int64_t ix = fx_index(), iy = fx_block_y();
-    if (ix < m) rows[iy * m + ix] = gaps[iy * (m + 2) + ix];
+    if (ix < m) rows[iy * m + ix] = (T)gaps[iy * (m + 2) + ix];
 }
 FX_KERNEL void FX_BOUNDS(THREADS) open_gaps(const double *rows, double *gaps, int64_t m)
 {
@@ -246,14 +248,33 @@ FX_KERNEL void FX_BOUNDS(THREADS) open_gaps(const double *rows, double *gaps, in
     if (ix < m) gaps[iy * (m + 2) + ix] = rows[iy * m + ix];
 }
 
-static fx_status sample(fx_flow *f, fx_dns_field field, double *rows)
+/* Starts a field on the output grid: (m, m). */
+template <typename T> static fx_status start_field(fx_flow *f, fx_dns_field field, T *rows)
 {
     const int64_t m = f->output_grid;
     FX_TRY(start_spread(f, field, 1, m));
     FX_TRY(fx_flow_to_points(f->fft->output, f->v.pair));
-    FX_LAUNCH(f->exec, f, close_gaps, dim3(fx_grid(m, THREADS), (unsigned)m), THREADS, 0,
-              (const double *)f->v.pair, dense(f), m);
-    return fx_cuda_download(fx_cuda_of(f->exec), rows, dense(f), (size_t)(m * m) * sizeof *rows);
+    FX_LAUNCH(f->exec, f, close_gaps<T>, dim3(fx_grid(m, THREADS), (unsigned)m), THREADS, 0,
+              (const double *)f->v.pair, rows, m);
+    return FX_OK;
+}
+
+static fx_status sample(fx_flow *f, fx_dns_field field, double *rows)
+{
+    const int64_t points = f->output_grid * f->output_grid;
+    FX_TRY(start_field(f, field, dense(f)));
+    return fx_cuda_download(fx_cuda_of(f->exec), rows, dense(f), (size_t)points * sizeof *rows);
+}
+
+static fx_status send(fx_flow *f, fx_dns_field field, int slot)
+{
+    FX_TRY(start_field(f, field, fx_flow_slot_room(f->slots, slot)));
+    return fx_flow_slot_send(f->slots, slot);
+}
+
+static fx_status receive(fx_flow *f, int slot, const float **rows)
+{
+    return fx_flow_slot_receive(f->slots, slot, rows);
 }
 
 /* w from columns of kx, (K + 1, 2 K + 1). */
@@ -308,6 +329,7 @@ static void close_flow(fx_flow **out)
     fx_flow *f = *out;
     if (!f) return;
     fx_cuda_quiesce(fx_cuda_of(f->exec));
+    fx_flow_slots_close(&f->slots);
     fx_flow_fft_close(&f->fft);
     void *const memory[] = {f->v.w, f->v.next, f->v.pair, f->v.decay, f->v.sums, f->v.totals};
     for (void *m : memory)
@@ -323,7 +345,7 @@ template <typename T> static fx_status allocate(fx_flow *f, T **out, int64_t cou
     return f->exec->backend->allocate(f->exec, (size_t)count * sizeof(T), (void **)out);
 }
 
-static fx_status make_arrays(fx_flow *f)
+static fx_status make_arrays(fx_flow *f, int slots)
 {
     view *v = &f->v;
     const int64_t modes = v->heights * (v->cut + 1);
@@ -335,6 +357,7 @@ static fx_status make_arrays(fx_flow *f)
     FX_TRY(allocate(f, &v->totals, TOTALS));
     FX_CUDA(cudaHostAlloc((void **)&f->speed, sizeof *f->speed, 0));
     FX_CUDA(cudaEventCreateWithFlags(&f->arrived, cudaEventDisableTiming));
+    FX_TRY(fx_flow_slots_open(&f->slots, f->exec, slots, f->output_grid * f->output_grid));
     return fx_flow_fft_open(&f->fft, f->exec, v->n, f->output_grid);
 }
 
@@ -364,11 +387,11 @@ static fx_status open_flow(fx_flow **out, fx_exec *exec, fx_comm *comm, const fx
     f->v.viscosity = options->viscosity;
     f->v.mean_u = options->mean_flow[0];
     f->v.mean_v = options->mean_flow[1];
-    const fx_status status = make_arrays(f);
+    const fx_status status = make_arrays(f, options->slots);
     if (status != FX_OK) close_flow(&f);
     *out = f;
     return status;
 }
 
-const fx_flow_ops fx_cuda_flow = {false,    open_flow,     close_flow, load,  load_rows,
-                                  evaluate, combine_slope, measure,    sample};
+const fx_flow_ops fx_cuda_flow = {false,         open_flow, close_flow, load, load_rows, evaluate,
+                                  combine_slope, measure,   sample,     send, receive};

@@ -31,6 +31,7 @@ typedef struct fx_dns_options {
     double mean_flow[2]; /* U, V */
     bool walls;          /* between no-slip walls; dt <= 0.28 (2 pi / N)^2 / nu as well */
     double lid;          /* of those, the one at y = 2 pi moves along x with this velocity */
+    int slots;           /* fields that may be under way at once, fx_dns_send; 0: none */
     fx_exec *exec;       /* where it is solved; outlives the flow; NULL: the CPU */
 } fx_dns_options;
 
@@ -76,6 +77,14 @@ fx_status fx_dns_measure(fx_dns *dns, fx_dns_state *state);
 
 /* One field on the output grid n: (n / ranks, n), this rank's rows. Collective. */
 fx_status fx_dns_sample(fx_dns *dns, fx_dns_field field, double *rows);
+
+/* The same rounded to fp32, in two halves: the flow may go on between fx_dns_send and fx_dns_receive.
+ * `slot`: 0 .. options.slots - 1; one that was sent is received before it is sent again, and `*rows`
+ * is the caller's to read until then, on any thread. Collective. */
+fx_status fx_dns_send(fx_dns *dns, fx_dns_field field, int slot);
+fx_status fx_dns_receive(fx_dns *dns, int slot, const float **rows);
+/* Whether it gains anything to let the flow go on in between: the host is free while it does. Local. */
+bool fx_dns_sends_aside(const fx_dns *dns);
 
 double fx_dns_time(const fx_dns *dns);
 int64_t fx_dns_steps(const fx_dns *dns);

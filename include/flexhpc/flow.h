@@ -48,6 +48,7 @@ typedef struct fx_flow_options {
     double viscosity;          /* nu */
     double mean_flow[2];       /* U, V */
     double lid;                /* between walls: velocity of the one at y = 2 pi */
+    int slots;                 /* fields that `send` may have under way at once; 0: none */
 } fx_flow_options;
 
 /* Over the modes of the plane, and over the points of the grid. */
@@ -82,6 +83,11 @@ typedef struct fx_flow_ops {
     fx_status (*measure)(fx_flow *flow, fx_flow_sums *sums);
     /* One field on the output grid n: (n / ranks, n), this rank's rows. */
     fx_status (*sample)(fx_flow *flow, fx_dns_field field, double *rows);
+    /* The same rounded to fp32: started by `send`, there when `receive` returns, the caller's until the
+     * slot is sent again. In between the flow goes on; a slot is received before it is sent again. Both
+     * NULL where the host computes: nothing would go on then. */
+    fx_status (*send)(fx_flow *flow, fx_dns_field field, int slot);
+    fx_status (*receive)(fx_flow *flow, int slot, const float **rows);
 } fx_flow_ops;
 
 extern const fx_flow_ops fx_cpu_flow;

@@ -15,6 +15,7 @@
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
+#include "snapshots.h"
 
 enum {
     QUIET_SECONDS = 10, /* between progress lines */
@@ -27,14 +28,13 @@ typedef struct task {
     fx_comm *comm;
     const fx_config *config;
     double reynolds;
-    int64_t grid, rows; /* n of the file; n / ranks */
+    int64_t grid; /* n of the file */
     int64_t snapshots, channels;
     char path[FX_PATH_MAX], part[FX_PATH_MAX];
 
     fx_dns *dns;
     fx_h5 *file;
-    double *field;                                    /* (rows, n) */
-    float *rounded;                                   /* (rows, n) */
+    fx_snapshots *written;
     double *time, *energy, *enstrophy, *palinstrophy; /* (snapshots) */
     double began, told; /* the clock, at the start and the last progress line */
 } task;
@@ -89,7 +89,6 @@ static fx_status make_task(task *t, fx_comm *comm, const fx_config *c, double re
         "generate.grid, generate.output_grid: %lld and %lld rows do not divide over the %d ranks "
         "that share one solve",
         (long long)c->generate_grid, (long long)t->grid, comm->size);
-    t->rows = t->grid / comm->size;
     FX_TRY(fx_path(t->path, "%s/%.12g_%lld_%lld_seed_%lld.h5", c->generate_path, reynolds,
                    (long long)t->grid, (long long)t->grid, (long long)c->generate_seed));
     return fx_path(t->part, "%s.part", t->path);
@@ -169,8 +168,6 @@ static fx_status look_at_folder(const task *t, fx_dns_made *made)
 
 static fx_status allocate(task *t)
 {
-    FX_TRY(FX_ALLOC(t->field, t->rows * t->grid));
-    FX_TRY(FX_ALLOC(t->rounded, t->rows * t->grid));
     FX_TRY(FX_ALLOC(t->time, t->snapshots));
     FX_TRY(FX_ALLOC(t->energy, t->snapshots));
     FX_TRY(FX_ALLOC(t->enstrophy, t->snapshots));
@@ -195,23 +192,6 @@ static fx_status create_file(task *t)
     const fx_h5_shape line = {.rank = 1, .dim = {t->snapshots}, .type = FX_H5_F64};
     for (int i = 0; i < 4; i++)
         FX_TRY(fx_h5_dataset(t->file, series[i], line, NULL));
-    return FX_OK;
-}
-
-static fx_status write_snapshot(task *t, int64_t i)
-{
-    const int64_t n = t->grid, row = t->comm->rank * t->rows;
-    for (int64_t c = 0; c < t->channels; c++) {
-        const fx_dns_field field = t->channels > 1 ? (fx_dns_field)c : FX_DNS_W;
-        FX_TRY(fx_dns_sample(t->dns, field, t->field));
-        for (int64_t k = 0; k < t->rows * n; k++)
-            t->rounded[k] = (float)t->field[k];
-        const int64_t offset4[] = {i, c, row, 0}, count4[] = {1, 1, t->rows, n};
-        const int64_t offset3[] = {i, row, 0}, count3[] = {1, t->rows, n};
-        const bool four = t->channels > 1;
-        FX_TRY(fx_agree(t->comm, fx_h5_write(t->file, "w", four ? offset4 : offset3,
-                                             four ? count4 : count3, FX_H5_F32, t->rounded)));
-    }
     return FX_OK;
 }
 
@@ -241,7 +221,7 @@ static fx_status solve(task *t, fx_dns_made *made)
     made->resolution = INFINITY;
     for (int64_t i = 0; i < t->snapshots; i++) {
         FX_TRY(fx_dns_advance(t->dns, start + (double)i * interval, s));
-        FX_TRY(write_snapshot(t, i));
+        FX_TRY(fx_snapshots_put(t->written, i));
         t->time[i] = s->time;
         t->energy[i] = s->energy;
         t->enstrophy[i] = s->enstrophy;
@@ -250,7 +230,7 @@ static fx_status solve(task *t, fx_dns_made *made)
         tell(t, s, end);
     }
     made->steps = fx_dns_steps(t->dns);
-    return FX_OK;
+    return fx_snapshots_finish(t->written);
 }
 
 /* What is known at the end, then the file gets its name. Collective. */
@@ -313,19 +293,20 @@ fx_status fx_dns_generate(fx_comm *comm, fx_exec *exec, const fx_config *config,
                                     .viscosity = 1 / reynolds,
                                     .courant = config->generate_cfl,
                                     .walls = config->generate_walls,
+                                    .slots = fx_snapshots_slots((int)t.channels),
                                     .exec = exec};
     FX_TRY(fx_dns_create(&t.dns, comm, &options));
     FX_TRY_DONE(fx_agree(comm, allocate(&t)));
     FX_TRY_DONE(fx_agree(comm, create_file(&t)));
+    FX_TRY_DONE(fx_agree(comm, fx_snapshots_open(&t.written, comm, t.dns, t.file, t.grid, t.channels)));
     FX_TRY_DONE(solve(&t, made));
     FX_TRY_DONE(fx_agree(comm, finish_file(&t, made)));
     FX_TRY_DONE(commit_file(&t));
     made->seconds = fx_now() - t.began;
 done:
+    fx_snapshots_close(&t.written); /* before anything else is done with the file */
     if (status != FX_OK) discard_file(&t, status);
     fx_dns_free(&t.dns);
-    fx_free(t.field);
-    fx_free(t.rounded);
     fx_free(t.time);
     fx_free(t.energy);
     fx_free(t.enstrophy);

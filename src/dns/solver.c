@@ -26,6 +26,8 @@ struct fx_dns {
     fx_dns_options options;
     const fx_flow_ops *ops;
     fx_flow *flow;
+    double *field; /* where the ops have no `send`: a field of this rank, and (slots) rounded ones */
+    float *sent;
     double stiffness; /* steps a unit of time that explicit diffusion needs */
     double time;
     int64_t steps;
@@ -62,6 +64,20 @@ static fx_status find_ops(const fx_comm *comm, const fx_dns_options *options, co
     return FX_OK;
 }
 
+/* Points of a field on the output grid, this rank's. */
+static int64_t points(const fx_dns *dns)
+{
+    const fx_dns_options *o = &dns->options;
+    const int64_t n = o->output_grid ? o->output_grid : o->grid;
+    return n / dns->comm->size * n;
+}
+
+static fx_status make_slots(fx_dns *dns)
+{
+    FX_TRY(FX_ALLOC(dns->field, points(dns)));
+    return FX_ALLOC(dns->sent, dns->options.slots * points(dns));
+}
+
 fx_status fx_dns_create(fx_dns **out, fx_comm *comm, const fx_dns_options *options)
 {
     *out = NULL;
@@ -84,8 +100,10 @@ fx_status fx_dns_create(fx_dns **out, fx_comm *comm, const fx_dns_options *optio
                                   .output_grid = coarse ? coarse : n,
                                   .viscosity = options->viscosity,
                                   .mean_flow = {options->mean_flow[0], options->mean_flow[1]},
-                                  .lid = options->lid};
-    const fx_status status = ops->open(&dns->flow, options->exec, comm, &flow);
+                                  .lid = options->lid,
+                                  .slots = options->slots};
+    fx_status status = ops->open(&dns->flow, options->exec, comm, &flow);
+    if (status == FX_OK && options->slots > 0 && !ops->send) status = fx_agree(comm, make_slots(dns));
     if (status != FX_OK) fx_dns_free(&dns);
     *out = dns;
     return status;
@@ -96,6 +114,8 @@ void fx_dns_free(fx_dns **out)
     fx_dns *dns = *out;
     if (!dns) return;
     dns->ops->close(&dns->flow);
+    fx_free(dns->field);
+    fx_free(dns->sent);
     fx_free(dns);
     *out = NULL;
 }
@@ -215,4 +235,28 @@ fx_status fx_dns_advance(fx_dns *dns, double until, fx_dns_state *state)
 fx_status fx_dns_sample(fx_dns *dns, fx_dns_field field, double *rows)
 {
     return dns->ops->sample(dns->flow, field, rows);
+}
+
+fx_status fx_dns_send(fx_dns *dns, fx_dns_field field, int slot)
+{
+    FX_REQUIRE(slot >= 0 && slot < dns->options.slots, FX_EARG, "slot %d of %d", slot,
+               dns->options.slots);
+    if (dns->ops->send) return dns->ops->send(dns->flow, field, slot);
+    float *rows = dns->sent + slot * points(dns);
+    FX_TRY(dns->ops->sample(dns->flow, field, dns->field));
+    for (int64_t i = 0; i < points(dns); i++)
+        rows[i] = (float)dns->field[i];
+    return FX_OK;
+}
+
+fx_status fx_dns_receive(fx_dns *dns, int slot, const float **rows)
+{
+    if (dns->ops->send) return dns->ops->receive(dns->flow, slot, rows);
+    *rows = dns->sent + slot * points(dns);
+    return FX_OK;
+}
+
+bool fx_dns_sends_aside(const fx_dns *dns)
+{
+    return dns->ops->send != NULL;
 }

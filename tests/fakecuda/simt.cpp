@@ -367,6 +367,12 @@ void fx_simt_entry(const fx_entry *entry, const void *scratch)
     ranges.push_back({scratch, entry->scratch_bytes, true});
 }
 
+void fx_simt_writes(const void *at, size_t bytes)
+{
+    ranges.clear();
+    if (at) ranges.push_back({at, bytes, true});
+}
+
 void fx_simt_check_pointer(const char *kernel, const char *node, const void *argument)
 {
     if (argument && !fake_is_device(argument, 1) && !fake_is_pinned(argument, 1))
