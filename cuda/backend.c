@@ -195,7 +195,7 @@ static fx_status run(fx_exec *base, const fx_entry *entries, int count, const fx
 {
     fx_cuda *exec = fx_cuda_of(base);
     base->step = step;
-    fx_conv_keep(exec);
+    FX_TRY(fx_conv_keep(exec));
     FX_TRY(fx_nccl_check(exec));
     FX_TRY(fx_cuda_store_step(exec, step));
     if (observer && observer->timed) return fx_cuda_timed_walk(exec, entries, count, arena, observer);

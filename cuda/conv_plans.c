@@ -1,9 +1,9 @@
 /* conv_plans.c: the list of an exec's plans, and cuDNN's handle.
  *
- * Who chooses an engine: rank 0, from the file of choices, or by cuDNN's heuristics, or by trying
- * (cuda.autotune); the others are told, so that all ranks compute with the same engines, whatever their
- * devices and files. What was tried has names of its own in the file: a run that does not try gets what
- * the heuristics say, always. */
+ * Who chooses an engine: rank 0, from what a checkpoint kept, the file of choices, or by cuDNN's
+ * heuristics, or by trying (cuda.autotune); the others are told, so that all ranks compute with the
+ * same engines, whatever their devices and files. What was tried has names of its own in the file: a
+ * run that does not try gets what the heuristics say, always. */
 #include "conv_plans.h"
 
 #include <cudnn.h>
@@ -23,6 +23,7 @@ typedef struct list {
     row *rows;
     size_t count, capacity;
     fx_plan_cache *cache; /* rank 0's */
+    size_t told;          /* of `count`, what exec->base.engines has */
     bool warned;          /* that a choice in it will not do */
 } list;
 
@@ -62,7 +63,7 @@ static fx_status open_cache(const fx_cuda *exec, fx_plan_cache **out)
     FX_TRY(fx_print(key, sizeof key, "%s, compute capability %d.%d, %d multiprocessors, cuDNN %zu",
                     device.name, device.major, device.minor, device.multiProcessorCount,
                     cudnnGetVersion()));
-    return fx_plan_cache_open(exec->base.options.plan_cache, key, out);
+    return fx_plan_cache_open(exec->base.options.plan_cache, key, exec->base.options.engines, out);
 }
 
 /* Whether other ranks are there to be told; a plan alone (no native) has none. */
@@ -81,9 +82,9 @@ static fx_status name_of(const fx_cuda *exec, const fx_product *product, const f
                     exec->base.options.autotune ? ", tuned" : "");
 }
 
-/* Rank 0's. A choice that cuDNN has no engine for any more is made again; the first one is told of. */
-static fx_status choose(fx_cuda *exec, list *l, const char *name, const fx_graph *graph,
-                        const fx_cudnn_policy *policy, fx_cudnn_plan *out)
+/* A choice that cuDNN has no engine for any more is made again; the first one is told of. */
+static fx_status make(fx_cuda *exec, list *l, const char *name, const fx_graph *graph,
+                      const fx_cudnn_policy *policy, fx_cudnn_plan *out)
 {
     const fx_cudnn_device device = {.handle = exec->cudnn};
     const fx_cudnn_choice *known = fx_plan_cache_find(l->cache, name);
@@ -98,6 +99,16 @@ static fx_status choose(fx_cuda *exec, list *l, const char *name, const fx_graph
     fx_status status = FX_OK;
     if (exec->base.options.autotune) status = fx_conv_tune(exec, graph, policy, out);
     if (status == FX_OK) status = fx_plan_cache_add(l->cache, name, &out->choice);
+    if (status != FX_OK) fx_cudnn_plan_close(out);
+    return status;
+}
+
+/* Rank 0's. */
+static fx_status choose(fx_cuda *exec, list *l, const char *name, const fx_graph *graph,
+                        const fx_cudnn_policy *policy, fx_cudnn_plan *out)
+{
+    FX_TRY(make(exec, l, name, graph, policy, out));
+    const fx_status status = fx_plan_cache_use(l->cache, name, &out->choice);
     if (status != FX_OK) fx_cudnn_plan_close(out);
     return status;
 }
@@ -159,10 +170,17 @@ fx_status fx_conv_run(fx_exec *base, const fx_product *product, void *const poin
     return fx_cudnn_plan_run(exec->cudnn, plan, pointer, workspace);
 }
 
-void fx_conv_keep(const fx_cuda *exec)
+fx_status fx_conv_keep(fx_cuda *exec)
 {
-    const list *l = exec->plans;
-    if (l) fx_plan_cache_save(l->cache);
+    list *l = exec->plans;
+    if (!l || !l->cache || l->told == l->count) return FX_OK;
+    char *text = NULL;
+    fx_plan_cache_save(l->cache);
+    FX_TRY(fx_plan_cache_text(l->cache, &text));
+    fx_free(exec->base.engines);
+    exec->base.engines = text;
+    l->told = l->count;
+    return FX_OK;
 }
 
 void fx_conv_close(fx_cuda *exec)
@@ -173,6 +191,8 @@ void fx_conv_close(fx_cuda *exec)
     if (l) fx_plan_cache_close(&l->cache);
     if (l) fx_free(l->rows);
     fx_free(l);
+    fx_free(exec->base.engines);
+    exec->base.engines = NULL;
     exec->plans = NULL;
     if (exec->cudnn) cudnnDestroy(exec->cudnn);
     exec->cudnn = NULL;

@@ -20,8 +20,9 @@ fx_status fx_conv_plan(fx_exec *exec, const fx_product *product, size_t *workspa
 fx_status fx_conv_run(fx_exec *exec, const fx_product *product, void *const pointer[FX_GRAPH_TENSORS],
                       void *workspace);
 
-/* Writes what was chosen since the last time to the file of choices. Local. */
-void fx_conv_keep(const fx_cuda *exec);
+/* Writes what was chosen since the last time to the file of choices, and to exec->base.engines.
+ * FX_ENOMEM. Local. */
+fx_status fx_conv_keep(fx_cuda *exec);
 
 /* Closes all plans and the handle. Local. */
 void fx_conv_close(fx_cuda *exec);

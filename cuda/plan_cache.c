@@ -1,6 +1,6 @@
-/* plan_cache.c: the file of choices. It is replaced as a whole, by renaming, so readers see an old one
- * or a new one. Two runs that add at the same instant may lose one's additions, which are then chosen
- * again. */
+/* plan_cache.c: choices from a checkpoint and from a file. The file is replaced as a whole, by
+ * renaming, so readers see an old one or a new one. Two runs that add at the same instant may lose
+ * one's additions, which are then chosen again. */
 #include "plan_cache.h"
 
 #include <ctype.h>
@@ -21,28 +21,32 @@ typedef struct row {
     fx_cudnn_choice choice;
 } row;
 
-struct fx_plan_cache {
-    char folder[FX_PATH_MAX], file[FX_PATH_MAX], key[KEY];
+typedef struct table {
     row *rows;
     size_t count, capacity;
-    bool changed;
+} table;
+
+struct fx_plan_cache {
+    char folder[FX_PATH_MAX], file[FX_PATH_MAX], key[KEY]; /* folder "": there is no file */
+    table given, kept, used; /* by who opened it; in the file; what this run computes with */
+    bool changed;            /* `kept` has what the file has not */
 };
 
-static row *find(const fx_plan_cache *c, const char *name)
+static row *find(const table *t, const char *name)
 {
-    for (size_t i = 0; i < c->count; i++)
-        if (strcmp(c->rows[i].name, name) == 0) return &c->rows[i];
+    for (size_t i = 0; i < t->count; i++)
+        if (strcmp(t->rows[i].name, name) == 0) return &t->rows[i];
     return NULL;
 }
 
-static fx_status store(fx_plan_cache *c, const char *name, const fx_cudnn_choice *choice)
+static fx_status store(table *t, const char *name, const fx_cudnn_choice *choice)
 {
-    row *r = find(c, name);
+    row *r = find(t, name);
     if (!r) {
-        FX_TRY(fx_grow((void **)&c->rows, &c->capacity, c->count, sizeof *c->rows));
-        r = &c->rows[c->count];
+        FX_TRY(fx_grow((void **)&t->rows, &t->capacity, t->count, sizeof *t->rows));
+        r = &t->rows[t->count];
         FX_TRY(fx_print(r->name, sizeof r->name, "%s", name));
-        c->count++;
+        t->count++;
     }
     r->choice = *choice;
     return FX_OK;
@@ -67,12 +71,12 @@ static bool parse_line(char *line, fx_cudnn_choice *choice, const char **name)
     return at[0] == ';' && at[1] == ' ' && at[2] != '\0' && strlen(*name) < FX_PLAN_NAME;
 }
 
-/* What is wrong with a file's text; NULL: nothing. Takes its choices over, where `c` has none of that
- * name. Cuts the text into lines. */
-static const char *take(fx_plan_cache *c, char *text, fx_status *status)
+/* What is wrong with a text; NULL: nothing. Takes its choices over, where `into` has none of that name.
+ * Cuts the text into lines. */
+static const char *take(table *into, const char *key, char *text, fx_status *status)
 {
     char *sum = strstr(text, "\nsum "), *line = text + sizeof HEAD - 1, *next;
-    if (strncmp(text, HEAD, sizeof HEAD - 1) != 0) return "is no file of plans that this version reads";
+    if (strncmp(text, HEAD, sizeof HEAD - 1) != 0) return "is no list of plans that this version reads";
     if (!sum) return "has no end";
     const unsigned long stored = strtoul(sum + 5, NULL, 16);
     sum[1] = '\0';
@@ -82,11 +86,11 @@ static const char *take(fx_plan_cache *c, char *text, fx_status *status)
         const char *name = NULL;
         *next = '\0';
         if (first) {
-            if (strcmp(line, c->key) != 0) return "is of another device or cuDNN";
+            if (strcmp(line, key) != 0) return "is of another device or cuDNN";
             continue;
         }
         if (!parse_line(line, &choice, &name)) return "has a line that is no choice";
-        if (!find(c, name)) *status = store(c, name, &choice);
+        if (!find(into, name)) *status = store(into, name, &choice);
         if (*status != FX_OK) return NULL;
     }
     return NULL;
@@ -103,8 +107,23 @@ static fx_status read_file(fx_plan_cache *c, bool warn)
         fx_error_clear();
         return FX_OK;
     }
-    const char *wrong = take(c, text, &status);
+    const char *wrong = take(&c->kept, c->key, text, &status);
     if (wrong && warn) fx_log(FX_WARN, "%s %s: plans of convolutions are chosen again", c->file, wrong);
+    fx_free(text);
+    return status;
+}
+
+/* What a checkpoint kept. */
+static fx_status read_given(fx_plan_cache *c, const char *given)
+{
+    char *text = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(FX_ALLOC(text, (int64_t)strlen(given) + 1));
+    memcpy(text, given, strlen(given) + 1);
+    const char *wrong = take(&c->given, c->key, text, &status);
+    if (wrong)
+        fx_log(FX_WARN, "what the checkpoint has of convolutions' plans %s: they are chosen again",
+               wrong);
     fx_free(text);
     return status;
 }
@@ -114,6 +133,7 @@ static fx_status folder_of(const char *where, char folder[FX_PATH_MAX])
 {
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     folder[0] = '\0';
+    if (!where || strcmp(where, "off") == 0) return FX_OK;
     if (strcmp(where, "auto") != 0) return fx_path(folder, "%s", where);
     if (cache && *cache) return fx_path(folder, "%s/flexhpc", cache);
     return home && *home ? fx_path(folder, "%s/.cache/flexhpc", home) : FX_OK;
@@ -132,58 +152,75 @@ static fx_status name_file(fx_plan_cache *c)
     return fx_path(c->file, "%s/conv-%s.txt", c->folder, name);
 }
 
-fx_status fx_plan_cache_open(const char *where, const char *key, fx_plan_cache **out)
+fx_status fx_plan_cache_open(const char *where, const char *key, const char *given, fx_plan_cache **out)
 {
     fx_plan_cache *c = NULL;
     fx_status status = FX_OK;
     *out = NULL;
-    if (!where || strcmp(where, "off") == 0) return FX_OK;
     FX_TRY(FX_ALLOC(c, 1));
     FX_TRY_DONE(folder_of(where, c->folder));
     FX_TRY_DONE(fx_print(c->key, sizeof c->key, "%s", key));
+    if (given) FX_TRY_DONE(read_given(c, given));
     if (c->folder[0]) FX_TRY_DONE(name_file(c));
     if (c->folder[0]) FX_TRY_DONE(read_file(c, true));
+    *out = c;
+    c = NULL;
 done:
-    if (status == FX_OK && c->folder[0])
-        *out = c;
-    else {
-        fx_free(c->rows);
-        fx_free(c);
-    }
+    fx_plan_cache_close(&c);
     return status;
 }
 
 const fx_cudnn_choice *fx_plan_cache_find(const fx_plan_cache *c, const char *name)
 {
-    const row *r = c ? find(c, name) : NULL;
+    const row *r = find(&c->given, name);
+    if (!r) r = find(&c->kept, name);
     return r ? &r->choice : NULL;
 }
 
 fx_status fx_plan_cache_add(fx_plan_cache *c, const char *name, const fx_cudnn_choice *choice)
 {
-    if (!c) return FX_OK;
-    FX_TRY(store(c, name, choice));
+    FX_TRY(store(&c->kept, name, choice));
     c->changed = true;
     return FX_OK;
 }
 
-static fx_status print_file(const fx_plan_cache *c, char *text, size_t room)
+fx_status fx_plan_cache_use(fx_plan_cache *c, const char *name, const fx_cudnn_choice *choice)
 {
+    return store(&c->used, name, choice);
+}
+
+/* A text of HEAD's form; the caller frees it. */
+static fx_status print(const table *t, const char *key, char **out)
+{
+    char *text = NULL;
     size_t used = 0;
-    FX_TRY(fx_print(text, room, "%s%s\n", HEAD, c->key));
-    for (const row *r = c->rows; r < c->rows + c->count; r++) {
+    const size_t room = sizeof HEAD + KEY + t->count * LINE + 32;
+    fx_status status = FX_OK;
+    FX_TRY(FX_ALLOC(text, (int64_t)room));
+    FX_TRY_DONE(fx_print(text, room, "%s%s\n", HEAD, key));
+    for (const row *r = t->rows; r < t->rows + t->count; r++) {
         used += strlen(text + used);
-        FX_TRY(fx_print(text + used, room - used, "%lld", (long long)r->choice.engine));
+        FX_TRY_DONE(fx_print(text + used, room - used, "%lld", (long long)r->choice.engine));
         for (int k = 0; k < r->choice.knobs; k++) {
             used += strlen(text + used);
-            FX_TRY(fx_print(text + used, room - used, " %d=%lld", r->choice.knob[k].type,
-                            (long long)r->choice.knob[k].value));
+            FX_TRY_DONE(fx_print(text + used, room - used, " %d=%lld", r->choice.knob[k].type,
+                                 (long long)r->choice.knob[k].value));
         }
         used += strlen(text + used);
-        FX_TRY(fx_print(text + used, room - used, "; %s\n", r->name));
+        FX_TRY_DONE(fx_print(text + used, room - used, "; %s\n", r->name));
     }
     used += strlen(text + used);
-    return fx_print(text + used, room - used, "sum %08lx\n", (unsigned long)fx_crc32(text));
+    FX_TRY_DONE(fx_print(text + used, room - used, "sum %08lx\n", (unsigned long)fx_crc32(text)));
+    *out = text;
+    text = NULL;
+done:
+    fx_free(text);
+    return status;
+}
+
+fx_status fx_plan_cache_text(const fx_plan_cache *c, char **out)
+{
+    return print(&c->used, c->key, out);
 }
 
 /* Through a file of its own name, that no other run writes. */
@@ -204,15 +241,13 @@ static fx_status write_file(const fx_plan_cache *c, const char *text)
 
 void fx_plan_cache_save(fx_plan_cache *c)
 {
-    if (!c || !c->changed) return;
+    if (!c->changed || !c->folder[0]) return;
     char *text = NULL;
     fx_status status = read_file(c, false);
-    const size_t room = sizeof HEAD + KEY + c->count * LINE + 32;
-    if (status == FX_OK) status = FX_ALLOC(text, room);
-    if (status == FX_OK) status = print_file(c, text, room);
+    if (status == FX_OK) status = print(&c->kept, c->key, &text);
     if (status == FX_OK) status = write_file(c, text);
     if (status == FX_OK)
-        fx_log(FX_DEBUG, "%zu plans of convolutions are kept in %s", c->count, c->file);
+        fx_log(FX_DEBUG, "%zu plans of convolutions are kept in %s", c->kept.count, c->file);
     else {
         fx_log(FX_DEBUG, "plans of convolutions are not kept: %s", fx_error_message());
         fx_error_clear();
@@ -225,7 +260,9 @@ void fx_plan_cache_close(fx_plan_cache **cache)
 {
     if (!*cache) return;
     if (*fx_error_message() == '\0') fx_plan_cache_save(*cache);
-    fx_free((*cache)->rows);
+    fx_free((*cache)->given.rows);
+    fx_free((*cache)->kept.rows);
+    fx_free((*cache)->used.rows);
     fx_free(*cache);
     *cache = NULL;
 }

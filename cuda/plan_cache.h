@@ -1,5 +1,5 @@
-/* plan_cache.h: which engine computes which convolution, kept in a file from run to run. One file a
- * device and version of cuDNN, text:
+/* plan_cache.h: which engine computes which convolution, kept in a file from run to run, and in
+ * checkpoints from a run to the one that goes on with it. One file a device and version of cuDNN, text:
  *
  *   flexhpc convolution plans 1
  *   NVIDIA H100 80GB HBM3, compute capability 9.0, 132 multiprocessors, cuDNN 91900
@@ -21,17 +21,25 @@ extern "C" {
 enum { FX_PLAN_NAME = 192 };
 typedef struct fx_plan_cache fx_plan_cache;
 
-/* `where`: "off" or NULL: *out is NULL, which the others take; "auto": the folder flexhpc in
- * $XDG_CACHE_HOME or ~/.cache, where there is one to be had; else a folder. `key` says for which device
- * and library. Reads the file that is there; one that is damaged, or another key's, is left aside with
- * a warning. FX_ENOMEM. Freed with fx_plan_cache_close. */
-fx_status fx_plan_cache_open(const char *where, const char *key, fx_plan_cache **out);
+/* `where`: "off" or NULL: no file; "auto": the folder flexhpc in $XDG_CACHE_HOME or ~/.cache, where
+ * there is one to be had; else a folder. `key` says for which device and library. `given`: choices that
+ * go before the file's, a text of fx_plan_cache_text's; may be NULL. Either is left aside with a
+ * warning where it is damaged or another key's. FX_ENOMEM. Freed with fx_plan_cache_close. */
+fx_status fx_plan_cache_open(const char *where, const char *key, const char *given,
+                             fx_plan_cache **out);
 
 /* NULL: not known. */
 const fx_cudnn_choice *fx_plan_cache_find(const fx_plan_cache *cache, const char *name);
 
-/* Adds a choice, or replaces it. FX_ENOMEM. */
+/* Adds a choice for the file, or replaces it. FX_ENOMEM. */
 fx_status fx_plan_cache_add(fx_plan_cache *cache, const char *name, const fx_cudnn_choice *choice);
+
+/* The run computes with it. FX_ENOMEM. */
+fx_status fx_plan_cache_use(fx_plan_cache *cache, const char *name, const fx_cudnn_choice *choice);
+
+/* All that the run computes with, in the file's form, for a checkpoint. The caller frees it. FX_ENOMEM.
+ */
+fx_status fx_plan_cache_text(const fx_plan_cache *cache, char **out);
 
 /* Writes the file if there is something new, together with what others have added to it meanwhile. A
  * folder that can't be written is no failure: the next run chooses again. */

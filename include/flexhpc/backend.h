@@ -26,6 +26,8 @@ typedef struct fx_exec_options {
     int threads;            /* CPU threads a rank; 0: what OMP_NUM_THREADS or the affinity mask gives */
     double connect_seconds; /* cuda: deadline of the connection by NCCL; 0: 120 s */
     const char *plan_cache; /* cuda: the key cuda.plan_cache; NULL: off. Outlives the exec */
+    const char *engines;    /* cuda, rank 0: those of the run that this one goes on with (fx_exec); they
+                               go before plan_cache. NULL: none. Outlives the exec */
     bool autotune;          /* cuda: convolutions take the fastest of the first few engines */
     bool eager; /* cuda: every entry is started by itself; otherwise lists that are run again are
                    captured as one graph */
@@ -87,6 +89,7 @@ struct fx_exec {
     void *scratch;              /* of the present entry */
     void *library; /* handles of the library behind the kernels, made by the first prepare */
     void (*close_library)(void *library); /* NULL: none was opened */
+    char *engines; /* cuda, rank 0: which compute the convolutions of what was run, text; else NULL */
 };
 
 /* "cpu", "cuda", or "auto": cuda where a device answers, else cpu. libflexhpc_cuda.so is opened from

@@ -46,6 +46,11 @@ fx_status fx_checkpoint_named(fx_comm *comm, const char *name, char path[FX_PATH
 /* Reads progress alone, for making the model before reading its tensors. Collective. */
 fx_status fx_checkpoint_peek(fx_comm *comm, const char *path, fx_progress *out);
 
+/* The engines that the run which wrote it computed with, for fx_exec_options of one that goes on with
+ * it, on rank 0; *out is NULL on the others, and where the file has none. The caller frees it.
+ * Collective. */
+fx_status fx_checkpoint_engines(fx_comm *comm, const char *path, char **out);
+
 /* Reads every tensor that `params` has into the slabs that are allocated; FX_EVALUE names the tensor
  * that is missing, of another shape, or whose checksum differs. weights_only: values and EMA.
  * Collective. */

@@ -1,12 +1,14 @@
 /* checkpoint.c: writes and reads the training state. Layout: `value/NAME`, `ema/NAME`, `moment1/NAME`,
  * `moment2/NAME` (published names and shapes, float32), each with the attribute `xxh64` of its bytes;
- * root attributes for the rest, with a checksum of their own. */
+ * root attributes for the rest, with a checksum of their own, and, where the backend chose engines,
+ * `engines`. */
 #include "flexhpc/checkpoint.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
+#include "flexhpc/backend.h"
 #include "flexhpc/io.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
@@ -107,6 +109,51 @@ done:
     return status;
 }
 
+/* ---- Engines (fx_exec): an attribute of rank 0's text, which has a checksum of its own. */
+
+enum { ENGINES_MOST = 1 << 20 };
+static const char *const ENGINES = "engines";
+
+static fx_status write_engines(fx_comm *comm, fx_h5 *f, const fx_exec *exec)
+{
+    int64_t bytes = exec->engines ? (int64_t)strlen(exec->engines) + 1 : 0;
+    char *text = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(fx_comm_max_i64(comm, &bytes));
+    if (bytes == 0) return FX_OK;
+    FX_TRY(fx_agree(comm, FX_ALLOC(text, bytes)));
+    if (comm->rank == 0) memcpy(text, exec->engines, (size_t)bytes);
+    FX_TRY_DONE(comm->ops->broadcast(comm, text, (size_t)bytes, 0));
+    FX_TRY_DONE(fx_h5_set_text(f, "/", ENGINES, text));
+done:
+    fx_free(text);
+    return status;
+}
+
+static fx_status read_engines(const char *path, char **out)
+{
+    fx_h5 *f = NULL;
+    char *text = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(fx_h5_open(path, FX_H5_OURS, &f));
+    if (fx_h5_has_attribute(f, "/", ENGINES)) {
+        FX_TRY_DONE(FX_ALLOC(text, ENGINES_MOST));
+        FX_TRY_DONE(fx_h5_get_text(f, "/", ENGINES, text, ENGINES_MOST));
+        *out = text;
+        text = NULL;
+    }
+done:
+    fx_free(text);
+    fx_h5_abandon(&f);
+    return status;
+}
+
+fx_status fx_checkpoint_engines(fx_comm *comm, const char *path, char **out)
+{
+    *out = NULL;
+    return fx_agree(comm, comm->rank == 0 ? read_engines(path, out) : FX_OK);
+}
+
 /* ---- Tensors. */
 
 static fx_status dataset_name(char out[DATASET_NAME], int kind, const fx_param *p)
@@ -154,6 +201,7 @@ static fx_status write_all(fx_comm *comm, const char *part, fx_params *params, f
     FX_TRY(largest_tensor(params, &buffer));
     FX_TRY_DONE(fx_h5_create(comm, part, &f));
     FX_TRY_DONE(write_progress(f, progress));
+    FX_TRY_DONE(write_engines(comm, f, exec));
     for (int i = 0; i < fx_params_count(params); i++)
         FX_TRY_DONE(write_parameter(comm, f, params, exec, i, buffer));
     fx_stop_point("after_write", part);

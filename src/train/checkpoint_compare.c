@@ -112,12 +112,24 @@ static fx_status compare_progress(comparison *c, const char *a, const char *b)
     return FX_OK;
 }
 
+static fx_status compare_engines(comparison *c, const char *a, const char *b)
+{
+    char *x = NULL, *y = NULL;
+    fx_status status = fx_checkpoint_engines(fx_comm_self(), a, &x);
+    if (status == FX_OK) status = fx_checkpoint_engines(fx_comm_self(), b, &y);
+    if (status == FX_OK && (x || y)) tell(c, "engines", x && y && strcmp(x, y) == 0, "others");
+    fx_free(x);
+    fx_free(y);
+    return status;
+}
+
 fx_status fx_checkpoint_compare(const char *a, const char *b, FILE *out, int *differing)
 {
     comparison c = {.out = out};
     fx_h5 *f = NULL, *g = NULL;
     fx_status status = FX_OK;
     FX_TRY_DONE(compare_progress(&c, a, b));
+    FX_TRY_DONE(compare_engines(&c, a, b));
     FX_TRY_DONE(fx_h5_open(a, FX_H5_OURS, &f));
     FX_TRY_DONE(fx_h5_open(b, FX_H5_OURS, &g));
     c.other = g;

@@ -42,6 +42,8 @@ typedef struct trainer {
     fx_ticker ticker;
     fx_stragglers *stragglers;
     fx_progress progress;
+    char from[FX_PATH_MAX];            /* the checkpoint that the run goes on with; "": none */
+    char *engines;                     /* its (fx_exec) */
     int64_t saved;                     /* step of the newest checkpoint; -1: none */
     double saved_at;                   /* of fx_now(), when that was, or the first step began */
     double deadline;                   /* of fx_now(); infinite: none */
@@ -74,9 +76,10 @@ static fx_status nothing_is_lost(const trainer *t, const char *path)
     return FX_OK;
 }
 
-static fx_status begin(trainer *t)
+/* The checkpoint to go on with, "" where there is none, and its engines for the programs to come. */
+static fx_status find_checkpoint(trainer *t)
 {
-    char path[FX_PATH_MAX];
+    char *path = t->from;
     FX_TRY(t->run->checkpoint ? fx_checkpoint_named(t->comm, t->run->checkpoint, path)
                               : fx_checkpoint_find(t->comm, t->folder.checkpoints, path));
     FX_REQUIRE(path[0] || t->run->resume != FX_RESUME_MUST, FX_ECONFIG,
@@ -84,6 +87,15 @@ static fx_status begin(trainer *t)
     FX_REQUIRE(!path[0] || t->run->checkpoint || t->run->resume != FX_RESUME_NEVER, FX_ECONFIG,
                "%s: the run has checkpoints already; --resume auto goes on with it",
                t->folder.checkpoints);
+    if (!path[0]) return FX_OK;
+    FX_TRY(fx_checkpoint_engines(t->comm, path, &t->engines));
+    t->exec->options.engines = t->engines;
+    return FX_OK;
+}
+
+static fx_status begin(trainer *t)
+{
+    const char *path = t->from;
     t->saved = -1;
     if (!path[0]) return begin_afresh(t);
     FX_TRY(fx_checkpoint_peek(t->comm, path, &t->progress));
@@ -116,6 +128,7 @@ static fx_status set_up(trainer *t)
     FX_TRY(fx_run_folder_open(t->comm, t->run->folder, &t->folder));
     FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));
     FX_TRY(fx_loader_create(t->comm, t->config, &t->loader));
+    FX_TRY(find_checkpoint(t));
     FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
     FX_TRY(begin(t));
     t->progress.config = *t->config;
@@ -370,6 +383,7 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     fx_validation_close(&t.validation);
     fx_trainee_free(&t.trainee);
     if (t.exec) t.exec->backend->close(&t.exec);
+    fx_free(t.engines);
     fx_watchdog_stop(&t.watchdog);
     if (status == FX_OK && comm->rank == 0) write_report(run->folder);
     fx_run_folder_close(&t.folder);

@@ -49,14 +49,16 @@ static const fx_product PRODUCT = {.pass = FX_GRAPH_FORWARD,
                                    .pad = 1};
 static const char NAME[] = "forward+bias bf16 (1,4,4,8) to 16, 3x3 stride 1 pad 1";
 
-/* Opens the backend, plans the product, runs it, closes; the engine that ran. */
-static int engine_of(const char *where, bool autotune)
+/* Opens the backend, plans the product, runs it, closes; the engine that ran. `given`: a checkpoint's
+ * engines, or NULL; those of this run go to `text`, if it isn't NULL. */
+static int engine_after(const char *given, const char *where, bool autotune, char text[MOST])
 {
     const fx_backend *backend = NULL;
     const fx_exec_options options = {.comm = comm,
                                      .precision = FX_PRECISION_BF16,
                                      .threads = 1,
                                      .plan_cache = where,
+                                     .engines = given,
                                      .autotune = autotune};
     fx_exec *exec = NULL;
     void *pointer[FX_GRAPH_TENSORS] = {NULL}, *workspace = NULL;
@@ -72,11 +74,19 @@ static int engine_of(const char *where, bool autotune)
     fake_engine = -1;
     OK(fx_conv_run(exec, &PRODUCT, pointer, workspace));
     OK(backend->wait(exec));
+    OK(fx_conv_keep((fx_cuda *)exec)); /* as a run of a list does */
+    assert_true((exec->engines != NULL) == (comm->rank == 0));
+    if (text) OK(fx_print(text, MOST, "%s", exec->engines ? exec->engines : ""));
     for (int i = 0; i < FX_GRAPH_TENSORS; i++)
         backend->release(exec, pointer[i], 1 << 12);
     backend->release(exec, workspace, bytes);
     backend->close(&exec);
     return fake_engine;
+}
+
+static int engine_of(const char *where, bool autotune)
+{
+    return engine_after(NULL, where, autotune, NULL);
 }
 
 /* The one file in the folder. */
@@ -99,27 +109,33 @@ static void read_into(const char *file, char text[MOST])
     fx_free(all);
 }
 
-/* A file whose sum is right, with `to` where the present one has `from`. */
-static void replace(const char *file, const char *from, const char *to)
+/* `text` with `to` where it has `from`, and its sum right again. */
+static void change(char text[MOST], const char *from, const char *to)
 {
-    char text[MOST], changed[2 * MOST];
-    read_into(file, text);
+    char changed[2 * MOST];
     char *at = strstr(text, from), *sum = strstr(text, "\nsum ") + 1;
     assert_non_null(at);
     *sum = '\0';
     OK(fx_print(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)));
     const unsigned long crc = fx_crc32(changed);
-    OK(fx_print(changed + strlen(changed), 32, "sum %08lx\n", crc));
-    OK(fx_write_text(file, changed, strlen(changed)));
+    OK(fx_print(text, MOST, "%ssum %08lx\n", changed, crc));
+}
+
+static void replace(const char *file, const char *from, const char *to)
+{
+    char text[MOST];
+    read_into(file, text);
+    change(text, from, to);
+    OK(fx_write_text(file, text, strlen(text)));
 }
 
 /* Lines on standard error while the product is planned and run; the engine goes to *engine. */
-static int lines_of(const char *where, int *engine)
+static int lines_after(const char *given, const char *where, int *engine)
 {
     char file[] = "/tmp/flexhpc-lines-XXXXXX", text[MOST];
     const int to = mkstemp(file), before = dup(2);
     assert_true(to >= 0 && before >= 0 && dup2(to, 2) == 2);
-    *engine = engine_of(where, false);
+    *engine = engine_after(given, where, false, NULL);
     dup2(before, 2);
     close(before);
     close(to);
@@ -129,6 +145,11 @@ static int lines_of(const char *where, int *engine)
     for (const char *p = text; *p; p++)
         lines += *p == '\n';
     return lines;
+}
+
+static int lines_of(const char *where, int *engine)
+{
+    return lines_after(NULL, where, engine);
 }
 
 static void alone(void **state)
@@ -187,7 +208,7 @@ static void damage(void **state)
     (void)state;
     if (comm->size > 1) skip();
     OK(fx_path(place, "%s/damage", folder));
-    OK(fx_plan_cache_open(place, KEY, &cache));
+    OK(fx_plan_cache_open(place, KEY, NULL, &cache));
     assert_null(fx_plan_cache_find(cache, NAME));
     OK(fx_plan_cache_add(cache, NAME, &CHOICE));
     fx_plan_cache_close(&cache);
@@ -201,7 +222,7 @@ static void damage(void **state)
         memcpy(text, sound, size + 1);
         if (i < size) text[i] ^= 1;
         OK(fx_write_text(file, text, i < size ? size : i - size));
-        OK(fx_plan_cache_open(place, KEY, &cache));
+        OK(fx_plan_cache_open(place, KEY, NULL, &cache));
         const fx_cudnn_choice *found = fx_plan_cache_find(cache, NAME);
         if (found) assert_memory_equal(found, &CHOICE, sizeof CHOICE);
         kept += found != NULL;
@@ -220,13 +241,13 @@ static void two_runs_add(void **state)
     (void)state;
     if (comm->size > 1) skip();
     OK(fx_path(place, "%s/two", folder));
-    OK(fx_plan_cache_open(place, "a device", &one));
-    OK(fx_plan_cache_open(place, "a device", &other));
+    OK(fx_plan_cache_open(place, "a device", NULL, &one));
+    OK(fx_plan_cache_open(place, "a device", NULL, &other));
     OK(fx_plan_cache_add(one, "one", &CHOICE));
     OK(fx_plan_cache_add(other, "other", &CHOICE));
     fx_plan_cache_close(&one);
     fx_plan_cache_close(&other);
-    OK(fx_plan_cache_open(place, "a device", &one));
+    OK(fx_plan_cache_open(place, "a device", NULL, &one));
     assert_non_null(fx_plan_cache_find(one, "one"));
     assert_non_null(fx_plan_cache_find(one, "other"));
     fx_plan_cache_close(&one);
@@ -259,6 +280,54 @@ static void trying(void **state)
     assert_int_equal(engine_of(place, true), QUICK);
     assert_int_equal(engine_of(place, false), FIRST);
     assert_int_equal(fake_heuristics, asked);
+}
+
+/* A run that goes on with another has its engines, whatever file there is, and leaves the file alone.
+ */
+static void going_on(void **state)
+{
+    char place[FX_PATH_MAX], file[FX_PATH_MAX], first[MOST], text[MOST], before[MOST], after[MOST];
+    int engine = -1;
+    (void)state;
+    if (comm->size > 1) skip();
+    OK(fx_path(place, "%s/going-on", folder));
+    assert_int_equal(engine_after(NULL, "off", true, first), QUICK);
+    setenv("FX_FAKE_ENGINES", "slow", 1); /* trying would find another one now */
+    assert_int_equal(engine_of("off", true), FIRST);
+    const int asked = fake_heuristics;
+    assert_int_equal(engine_after(first, "off", true, text), QUICK);
+    assert_string_equal(text, first); /* it hands them on */
+    assert_int_equal(fake_heuristics, asked);
+    assert_int_equal(engine_of(place, true), FIRST); /* a file that says otherwise */
+    file_in(place, file);
+    read_into(file, before);
+    assert_int_equal(engine_after(first, place, true, text), QUICK);
+    assert_string_equal(text, first);
+    read_into(file, after);
+    assert_string_equal(after, before);
+    unsetenv("FX_FAKE_ENGINES");
+
+    /* What can't be made any more, or is of another device, or damaged: one line, and a fresh choice.
+     */
+    assert_int_equal(engine_after(NULL, "off", false, first), FIRST);
+    const struct {
+        const char *from, *to;
+    } bad[] = {
+        {"\n3 0=3;", "\n99 0=99;"}, {"multiprocessors", "other multiprocessors"}, {"\n3", "\nx"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memcpy(text, first, sizeof text);
+        change(text, bad[i].from, bad[i].to);
+        const int known = fake_heuristics;
+        assert_int_equal(lines_after(text, "off", &engine), 1);
+        assert_int_equal(engine, FIRST);
+        assert_int_equal(fake_heuristics, known + 1);
+    }
+    memcpy(text, first, sizeof text);
+    text[strlen(text) / 2] ^= 1;
+    assert_int_equal(lines_after(text, "off", &engine), 1);
+    change(first, "\n3 0=3;", "\n5 0=5;");
+    assert_int_equal(lines_after(first, "off", &engine), 0);
+    assert_int_equal(engine, QUICK);
 }
 
 static void ranks(void **state)
@@ -296,7 +365,8 @@ int main(int argc, char **argv)
     if (!mkdtemp(name) || fx_path(folder, "%s", name) != FX_OK) return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(alone),        cmocka_unit_test(damage),
                                        cmocka_unit_test(two_runs_add), cmocka_unit_test(nowhere),
-                                       cmocka_unit_test(trying),       cmocka_unit_test(ranks)};
+                                       cmocka_unit_test(trying),       cmocka_unit_test(going_on),
+                                       cmocka_unit_test(ranks)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     char command[FX_PATH_MAX + 16];
     if (fx_print(command, sizeof command, "rm -rf %s", name) == FX_OK && system(command) != 0)

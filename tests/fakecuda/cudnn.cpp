@@ -18,7 +18,7 @@ struct cudnnContext {
 
 /* What is proposed where nothing is installed: a policy that takes the first, or does not look at the
  * notes, is caught. The quick ones take half of the others' time. FX_FAKE_ENGINES=reversed: in the
- * opposite order, as another device's heuristics might. */
+ * opposite order, as another device's heuristics might; =slow: none is quick. */
 enum { NONDETERMINISTIC, HUNGRY, FAILING, TENSOR_CORES, PLAIN, QUICK_CORES, QUICK, CHOICES };
 
 int fake_heuristics, fake_engine = -1;
@@ -458,7 +458,9 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
         !ranges_of(operations, memory, workspace, bytes, &ranges))
         return CUDNN_STATUS_BAD_PARAM;
     const int choice = fake_child(*p, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).choice;
-    const bool quick = choice == QUICK_CORES || choice == QUICK;
+    const char *mode = getenv("FX_FAKE_ENGINES");
+    const bool quick =
+        (choice == QUICK_CORES || choice == QUICK) && !(mode && strcmp(mode, "slow") == 0);
     const cudaError_t error = fake_enqueue(handle->stream, "cudnnBackendExecute", ranges, [=] {
         fake_engine = choice;
         if (!quick) fake_spend();
