@@ -1,12 +1,14 @@
 /* test_plan_cache.c: engines of convolutions from a file. A second start asks no heuristics and runs
  * the same engine; a file of another device, a damaged one, and a choice that cuDNN or the policy does
  * not have any more are left aside, with one line; trying engines keeps the fastest, under names of its
- * own; of several ranks, whose heuristics and files differ, all run rank 0's engine. The stand-in's own
+ * own; of several ranks, whose heuristics and files differ, all run rank 0's engine; a run that goes on
+ * with another has that one's engines, whatever the file says. The stand-in's own
  * cuDNN proposes: 3 first among those that will do in bf16, and 5, which takes half of the time.
  *
  * Run: standin only
  * Run: ranks 1 2
- * Planted and caught: in plan_cache.c the sum not looked at, nor the key, knobs read one short, a file
+ * Planted and caught: in plan_cache.c a checkpoint's choices behind the file's, or
+ * written to it, the sum not looked at, nor the key, knobs read one short, a file
  * that is not written; in conv_plans.c rank 0's word not heard, one name for tried and untried choices,
  * a choice whose restoring fails taken for an error; in conv_tune.c the slowest kept; in
  * cudnn_engines.c the policy not asked on restoring, `skip` not counted. */
@@ -136,6 +138,7 @@ static int lines_after(const char *given, const char *where, int *engine)
     const int to = mkstemp(file), before = dup(2);
     assert_true(to >= 0 && before >= 0 && dup2(to, 2) == 2);
     *engine = engine_after(given, where, false, NULL);
+    fflush(stderr); /* which `damage` has opened anew, with a buffer */
     dup2(before, 2);
     close(before);
     close(to);
@@ -228,6 +231,7 @@ static void damage(void **state)
         kept += found != NULL;
         fx_plan_cache_close(&cache);
     }
+    fflush(stderr);
     dup2(to, 2);
     close(to);
     assert_in_range(kept, 1, 4); /* whole, and without the last newline or with another one */
