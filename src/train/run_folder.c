@@ -10,7 +10,10 @@
 #include "flexhpc/launch.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
+#include "starts.h"
 #include "version.h"
+
+enum { MOST_TEXT = 16 << 20, LOST_TOLD = 4 };
 
 static fx_status make_log_folder(const char *path)
 {
@@ -87,6 +90,57 @@ static fx_status add_command(const fx_run_folder *folder, int ranks, const char 
     return finish(file, path, FX_OK);
 }
 
+static const char *next_line(const char *line)
+{
+    const char *end = strchr(line, '\n');
+    return end ? end + 1 : NULL;
+}
+
+/* After a node was lost, Slurm names the node alone; the start that it then makes knows which ranks
+ * were there: `before` and `now` are the env.txt of the two. */
+static void tell_of_lost_nodes(const char *before, const char *now)
+{
+    struct {
+        char host[FX_NAME_MAX];
+        int first, last;
+    } lost[LOST_TOLD] = {0};
+    char host[FX_NAME_MAX], there[FX_NAME_MAX + 32];
+    int count = 0, more = 0, rank = 0;
+    for (const char *line = before; line; line = next_line(line)) {
+        if (sscanf(line, "rank %d/%*d on %127[^,]", &rank, host) != 2) continue;
+        snprintf(there, sizeof there, " on %s, local rank ", host);
+        if (strstr(now, there)) continue;
+        if (count > 0 && strcmp(lost[count - 1].host, host) == 0) {
+            lost[count - 1].last = rank;
+        } else if (count < LOST_TOLD) {
+            memcpy(lost[count].host, host, sizeof host);
+            lost[count].first = lost[count].last = rank;
+            count++;
+        } else {
+            more++;
+        }
+    }
+    for (int i = 0; i < count; i++)
+        fx_log(FX_INFO,
+               "before its requeue, this job had ranks %d to %d on %s, which it does not have now",
+               lost[i].first, lost[i].last, lost[i].host);
+    if (more > 0) fx_log(FX_INFO, "and %d ranks more on others", more);
+}
+
+/* What can't be read is not told of. */
+static void compare_places(const char *before_path, const char *now_path)
+{
+    char *before = NULL, *now = NULL;
+    size_t size = 0;
+    if (fx_read_text(before_path, MOST_TEXT, &before, &size) == FX_OK &&
+        fx_read_text(now_path, MOST_TEXT, &now, &size) == FX_OK)
+        tell_of_lost_nodes(before, now);
+    else
+        fx_error_clear();
+    fx_free(before);
+    fx_free(now);
+}
+
 /* Rank 0 writes; the places of the ranks come from all of them. */
 static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
                                    const char *data, const fx_start_rates *rates)
@@ -109,6 +163,7 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
         if (rates) fx_start_rates_print(rates, file);
         fx_machine_print(file, (const char *const[]){folder->path, data, NULL});
         status = finish(file, part, status);
+        if (status == FX_OK && fx_starts_requeued()) compare_places(path, part);
         if (status == FX_OK) status = fx_commit(part, path);
     }
     return fx_agree(comm, status);

@@ -13,7 +13,7 @@
 
 enum { MOST_STARTS = 3, LONGEST_LINE = 128 };
 
-static bool is_requeued(void)
+bool fx_starts_requeued(void)
 {
     const char *count = getenv("SLURM_RESTART_COUNT");
     return count && atoi(count) > 0;
@@ -41,7 +41,7 @@ fx_status fx_starts_count(const char *run)
     char path[FX_PATH_MAX], checkpoints[FX_PATH_MAX], line[LONGEST_LINE];
     FX_TRY(fx_path(path, "%s/starts.txt", run));
     FX_TRY(fx_path(checkpoints, "%s/ckpt", run));
-    if (!is_requeued()) return fx_file_exists(path) ? fx_remove(path) : FX_OK;
+    if (!fx_starts_requeued()) return fx_file_exists(path) ? fx_remove(path) : FX_OK;
     const int64_t step = fx_latest_step(checkpoints);
     const int starts = starts_at(path, step);
     FX_REQUIRE(starts < MOST_STARTS, FX_ECONFIG,

@@ -74,7 +74,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,sched_min_interval=0
 SlurmdParameters=config_overrides
-ReturnToService=2
+ReturnToService=0
 JobRequeue=1
 KillOnBadExit=0
 KillWait=${KILL_WAIT:-2}

@@ -6,7 +6,7 @@
 # Run: label full
 # Run: timeout 600
 # Run: cost 45
-# Planted and caught: thirty starts in place of three. Not seen here: srun without --kill-on-bad-exit, because PMIx ends the step as
+# Planted and caught: thirty starts in place of three; the last rank of a lost node forgotten. Not seen here: srun without --kill-on-bad-exit, because PMIx ends the step as
 # well. Caught: an innocent rank of the other node blamed as well, by a watchdog that the launcher's TERM told nothing.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
@@ -87,7 +87,7 @@ says "flex-requeue-$stopped.out" "^flexhpc: rank 2/4 on n[0-3] pid $pid: no prog
 [ "$(grep -c '^flexhpc: ' "flex-requeue-$stopped.out")" -eq 1 ] || fail "stopped rank: not one line of ours"
 went_on "$killed" killed
 
-# ---- A node goes DOWN: Slurm requeues the job by itself, onto the others.
+# ---- A node goes DOWN: srun names it, and Slurm requeues the job by itself onto the others, where it tells which ranks were there.
 start down
 down=$job
 some_steps_of down
@@ -108,6 +108,8 @@ ends_within $SLURMS "$full" "full disk"
 says "flex-requeue-$full.out" '^flexhpc: rank 0/4 on n[0-3]: small/run/ckpt: a checkpoint needs [0-9]+ MiB, [0-9]+ MiB are free$'
 rm small/filler
 went_on "$down" down
+says "flex-requeue-$down.out" "before its requeue, this job had ranks 0 to 1 on $node, which it does not have now\$"
+scontrol update nodename="$node" state=resume
 went_on "$full" small/run
 for run in stopped down small/run; do same_run killed "$run"; done
 
