@@ -34,10 +34,11 @@ static double pixel(const fx_tensor *x, bool doubled, int64_t b, int64_t h, int6
 
 static double conv_at(const fx_node *n, const int64_t at[4])
 {
-    enum { X, W, BIAS, RESIDUAL, X2 };
+    enum { X, W, BIAS, RESIDUAL, X2, BIAS2 };
     const fx_conv_attrs *a = &n->attrs.conv;
     const int64_t *d = n->in[W]->dim, c1 = n->in[X]->dim[3];
     double y = n->in[BIAS] ? (double)fx_f32(n->in[BIAS])[at[3]] : 0.0;
+    if (n->in[BIAS2]) y += (double)fx_f32(n->in[BIAS2])[at[3]];
     if (n->in[RESIDUAL]) y += pixel(n->in[RESIDUAL], a->residual_upsample, at[0], at[1], at[2], at[3]);
     for (int64_t c = 0; c < d[1]; c++)
         for (int64_t i = 0; i < d[2]; i++)
@@ -77,7 +78,7 @@ static double random_of(const fx_test *t, const fx_node *n, int64_t b, int64_t i
 /* The masked, activated element plus residual. */
 static double linear_at(const fx_test *t, const fx_node *n, int64_t m, int64_t c)
 {
-    enum { X, W, BIAS, RESIDUAL, X2 };
+    enum { X, W, BIAS, RESIDUAL, X2, BIAS2 };
     const fx_linear_attrs *a = &n->attrs.linear;
     const int64_t N = n->in[W]->dim[0], width = n->in[W]->dim[1], K = n->in[X]->dim[n->in[X]->rank - 1];
     const int64_t per_sample = fx_count(n->out[0]) / n->out[0]->dim[0] / N;
