@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """bucket_sizes.py FLEXHPC CONFIGS: how good sizes of train.bucket are by `flexhpc predict`, over all networks of its table, the
-published models, batches of 2, 8 and 32 a GPU, fp32 and bf16 sums, kernels at 60 and 100 % of the limits, and 8 to 4,096 GPUs:
+published models, batches of 2, 8 and 32 a GPU (at 8 also bf16 sums, and kernels at 100 % of the limits), and 8 to 4,096 GPUs:
 efficiency at 0.3 % jitter, in points below the best of these sizes. Prints a table in Markdown."""
 import json
 import subprocess

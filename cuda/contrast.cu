@@ -161,7 +161,8 @@ FX_KERNEL void FX_BOUNDS(THREADS) gradients(view<T> v, factors f, int groups, T 
         const int64_t k = task * v.G + v.first + k0 + fx_thread();
         const double r = (double)f.inverse[k];
         inverse[fx_thread()] = r;
-        along[fx_thread()] = r < 1 / SMALLEST ? (double)*f.dloss * (double)f.along[k] * r : 0;
+        along[fx_thread()] =
+            r < (double)(float)(1 / SMALLEST) ? (double)*f.dloss * (double)f.along[k] * r : 0;
     }
     for (int64_t j0 = 0; j0 < v.G; j0 += OTHERS) {
         scale[fx_thread()] = factor(v, f, task, k0 + fx_thread() % ROWS, j0 + fx_thread() / ROWS);

@@ -113,19 +113,29 @@ static fx_status choose(fx_cuda *exec, list *l, const char *name, const fx_graph
     return status;
 }
 
+/* Rank 0's choice, made here. */
+static fx_status hear(fx_cuda *exec, const word *w, const char *name, const fx_graph *graph,
+                      const fx_cudnn_policy *policy, fx_cudnn_plan *plan)
+{
+    const fx_cudnn_device device = {.handle = exec->cudnn};
+    FX_REQUIRE(w->status == FX_OK, FX_EPEER, "rank 0 has no plan for it");
+    FX_REQUIRE(strcmp(w->name, name) == 0, FX_EARG, "rank 0 plans %.*s meanwhile", FX_PLAN_NAME,
+               w->name);
+    return fx_cudnn_plan_restore(&device, graph, policy, &w->choice, plan);
+}
+
 /* Tells and hears rank 0's choice. Collective: all ranks prepare the same convolutions. */
 static fx_status share(fx_cuda *exec, const char *name, const fx_graph *graph,
                        const fx_cudnn_policy *policy, fx_status status, fx_cudnn_plan *plan)
 {
     fx_comm *comm = exec->base.options.comm;
-    const fx_cudnn_device device = {.handle = exec->cudnn};
     word w = {.status = status, .choice = plan->choice};
     memcpy(w.name, name, strlen(name) + 1);
     FX_TRY(comm->ops->broadcast(comm, &w, sizeof w, 0));
-    if (comm->rank == 0) return status;
-    FX_REQUIRE(w.status == FX_OK, w.status, "rank 0 has no plan for it");
-    FX_REQUIRE(strcmp(w.name, name) == 0, FX_EARG, "rank 0 plans %.*s meanwhile", FX_PLAN_NAME, w.name);
-    return fx_cudnn_plan_restore(&device, graph, policy, &w.choice, plan);
+    if (comm->rank != 0) status = hear(exec, &w, name, graph, policy, plan);
+    const fx_status all = fx_agree(comm, status);
+    if (all != FX_OK && status == FX_OK) fx_cudnn_plan_close(plan);
+    return all;
 }
 
 static fx_status add(fx_cuda *exec, const fx_product *product)
@@ -138,13 +148,13 @@ static fx_status add(fx_cuda *exec, const fx_product *product)
     if (!l) {
         FX_TRY(FX_ALLOC(l, 1));
         exec->plans = l;
-        if (mine) FX_TRY(open_cache(exec, &l->cache));
     }
     FX_TRY(fx_grow((void **)&l->rows, &l->capacity, l->count, sizeof *l->rows));
     row *r = &l->rows[l->count];
     *r = (row){.product = *product};
     FX_TRY(name_of(exec, product, &policy, name));
-    fx_status status = mine ? choose(exec, l, name, &graph, &policy, &r->plan) : FX_OK;
+    fx_status status = mine && !l->cache ? open_cache(exec, &l->cache) : FX_OK;
+    if (mine && status == FX_OK) status = choose(exec, l, name, &graph, &policy, &r->plan);
     if (is_shared(exec)) status = share(exec, name, &graph, &policy, status, &r->plan);
     if (status != FX_OK) return fx_context(status, "%s", name);
     l->count++;

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* The largest that files may ask us to believe. */
-enum { FX_MOST_SIDE = 1 << 20, FX_MOST_SNAPSHOTS = 10000000 };
+enum { FX_MOST_SIDE = 1 << 20, FX_MOST_SNAPSHOTS = 10000000, FX_MOST_SHARDS = 1000000 };
 
 /* ---- Statistics: mergeable, in double; the same parts merged in the same order give the same bits. */
 

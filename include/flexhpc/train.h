@@ -128,7 +128,7 @@ typedef struct fx_run_options {
                                `resume` says. It must not be older than what the run has */
     const char *command;    /* the command line, for cmd.txt; NULL: unknown */
     double time_limit;      /* seconds from now before which the run has saved and ended, maybe none any
-                               more;      infinite: no limit */
+                               more; infinite: no limit */
 } fx_run_options;
 
 /* From now on USR1, USR2, TERM and INT ask fx_train to stop after the present step; one that comes

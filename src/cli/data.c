@@ -35,9 +35,11 @@ static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, valu
     int split = shape->rank; /* dimensions [split, rank) are read whole */
     float *x = NULL;
     fx_status status = FX_OK;
-    while (split > 0 && slice * shape->dim[split - 1] <= MOST)
+    while (split > 0 && shape->dim[split - 1] <= MOST / (slice > 0 ? slice : 1))
         slice *= shape->dim[--split];
     for (int i = 0; i < shape->rank; i++) {
+        FX_REQUIRE(total == 0 || shape->dim[i] <= INT64_MAX / total, FX_EVALUE, "%s: too many values",
+                   name);
         total *= shape->dim[i];
         count[i] = i < split ? 1 : shape->dim[i];
     }
@@ -150,7 +152,7 @@ static fx_status print_pack(const char *folder)
 {
     fx_manifest m;
     FX_TRY(fx_manifest_read(folder, &m));
-    printf("format       pack: %lld patches of %lld x %lld pixels in %d shards, from %d files\n",
+    printf("format       pack: %lld patches of %lld x %lld pixels in %d shards, from %d sources\n",
            (long long)m.patches, (long long)m.patch, (long long)m.patch, m.shards, m.sources);
     printf("strata       %lld\nscale        %.6g (root mean square)\n", (long long)m.strata, m.scale);
     for (int i = 0; i < m.sources; i++) {

@@ -13,7 +13,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-enum { VERSION = 1, MOST_BYTES = 1 << 28, MOST_SOURCES = 65536, MOST_SHARDS = 1000000 };
+enum { VERSION = 1, MOST_BYTES = 1 << 28, MOST_SOURCES = 65536 };
 static const char FORMAT[] = "flexhpc-pack";
 
 /* One object of the file and its name in messages, "shards[3]". */
@@ -119,7 +119,7 @@ static fx_status read_shards(part top, fx_manifest *m)
 {
     const json_t *list;
     int count = 0;
-    FX_TRY(get_array(top, "shards", MOST_SHARDS, &list, &count));
+    FX_TRY(get_array(top, "shards", FX_MOST_SHARDS, &list, &count));
     FX_TRY(FX_ALLOC(m->shard, count));
     for (int i = 0; i < count; i++) {
         char name[32];

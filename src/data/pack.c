@@ -77,6 +77,9 @@ static fx_status add_shard(fx_packing *job, size_t capacity[2], int s, fx_pack_s
 {
     fx_manifest *m = &job->manifest;
     void *shards = m->shard, *marks = job->kept;
+    FX_REQUIRE(m->shards < FX_MOST_SHARDS, FX_ECONFIG,
+               "pack: more than %d shards: a larger pack.patch or pack.shard_patches makes fewer",
+               FX_MOST_SHARDS);
     FX_TRY(fx_grow(&shards, &capacity[0], (size_t)m->shards, sizeof *m->shard));
     m->shard = shards;
     FX_TRY(fx_grow(&marks, &capacity[1], (size_t)m->shards, sizeof *job->kept));
@@ -216,7 +219,7 @@ static fx_status write_manifest(fx_packing *job)
     for (int i = 0; i < m->shards; i++)
         FX_TRY(fx_pack_remove_note(job->config->pack_path, m->shard[i].name));
     fx_log(FX_INFO,
-           "pack: %s: %lld patches of %lld pixels from %d files in %d shards, root mean square %.6g",
+           "pack: %s: %lld patches of %lld pixels from %d sources in %d shards, root mean square %.6g",
            job->config->pack_path, (long long)m->patches, (long long)m->patch, m->sources, m->shards,
            m->scale);
     return FX_OK;

@@ -1,8 +1,10 @@
 /* superbench.c: reader of SuperBench's files (erichson/SuperBench, src/data_loader.py): fields (N, C,
- * H, W) in folders named after their data set. What a file does not say, the folder does: nskt_16k,
- * nskt_32k   C = u, v, w: w is taken; doubly periodic; Re 16000, 32000 era5                 721 x 1440
- * points of the globe, of which the last row is left out, as there; periodic along x and the channel of
- * other sets must be given. Snapshots are in the order of the file. */
+ * H, W) in folders named after their data set. What a file does not say, the folder does:
+ *
+ *   nskt_16k, nskt_32k   C = u, v, w, of which w is taken; doubly periodic; Re 16000, 32000
+ *   era5                 721 x 1440 points of the globe, the last row left out; periodic along x
+ *
+ * The channel of other sets must be given. Snapshots are in the order of the file. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "source.h"
 
@@ -153,6 +154,20 @@ static fx_status write_all(writer *w)
     return write_snapshots(w);
 }
 
+/* The times of the first run are written for all. */
+static fx_status one_time_axis(const fx_source *source)
+{
+    const fx_source_run first = fx_source_run_of(source, 0);
+    for (int64_t r = 1; r < source->info.runs; r++) {
+        const fx_source_run run = fx_source_run_of(source, r);
+        FX_REQUIRE(run.start == first.start && run.interval == first.interval, FX_EARG,
+                   "%s: its runs have different times, which are not exported", source->path);
+    }
+    if (first.interval <= 0)
+        fx_log(FX_WARN, "%s: does not say its times: they are numbered, 1 apart", source->path);
+    return FX_OK;
+}
+
 fx_status fx_well_write(fx_source *source, const char *path)
 {
     writer w = {.source = source, .info = &source->info};
@@ -163,7 +178,11 @@ fx_status fx_well_write(fx_source *source, const char *path)
                "%s: is not periodic along both axes, and what its boundaries are is not known",
                source->path);
     if (strcmp(source->info.field, "w") == 0) name = "vorticity";
-    FX_TRY(fx_print(w.field, sizeof w.field, "%.*s", (int)strcspn(name, "["), name));
+    const size_t length = strcspn(name, "[");
+    FX_TRY(name[length] ? fx_print(w.field, sizeof w.field, "%.*s_%lld", (int)length, name,
+                                   (long long)source->channel)
+                        : fx_print(w.field, sizeof w.field, "%s", name));
+    FX_TRY(one_time_axis(source));
     FX_TRY(fx_path(part, "%s.part", path));
     FX_TRY(fx_h5_create(NULL, part, &w.file));
     fx_status status = write_all(&w);

@@ -293,7 +293,7 @@ fx_status fx_dns_generate(fx_comm *comm, fx_exec *exec, const fx_config *config,
                                     .viscosity = 1 / reynolds,
                                     .courant = config->generate_cfl,
                                     .walls = config->generate_walls,
-                                    .slots = fx_snapshots_slots((int)t.channels),
+                                    .slots = fx_snapshots_slots(exec, (int)t.channels),
                                     .exec = exec};
     FX_TRY(fx_dns_create(&t.dns, comm, &options));
     FX_TRY_DONE(fx_agree(comm, allocate(&t)));

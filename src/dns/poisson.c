@@ -1,8 +1,13 @@
 /* poisson.c: five-point Poisson equation in a box: sine transforms (DST-I) along x decouple its
- * columns, and what is left is a tridiagonal system along y for each of the N - 1 wave numbers k: -P(j
- * - 1) + (2 + m) P(j) - P(j + 1) = h^2 W(j),   m = 4 sin^2(pi k / (2 N)),   P(0) = P(N) = 0 solved by
- * elimination (Thomas) with c(j) = 1 / (2 + m - c(j - 1)), made once: upwards: P(j) = c(j) (h^2 W(j) +
- * P(j - 1));   downwards: P(j) += c(j) P(j + 1) Half the transforms of a sine transform along both
+ * columns, and what is left is a tridiagonal system along y for each of the N - 1 wave numbers k:
+ *
+ *   -P(j-1) + (2 + m) P(j) - P(j+1) = h^2 W(j),   m = 4 sin^2(pi k / (2 N)),   P(0) = P(N) = 0
+ *
+ * solved by elimination (Thomas) with c(j) = 1 / (2 + m - c(j-1)), made once:
+ *
+ *   upwards P(j) = c(j) (h^2 W(j) + P(j-1)),   downwards P(j) += c(j) P(j+1)
+ *
+ * Half the transforms of a sine transform along both
  * axes, and none of its transpositions. */
 #include "poisson.h"
 

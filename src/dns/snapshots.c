@@ -32,9 +32,9 @@ struct fx_snapshots {
     char message[FX_PATH_MAX];
 };
 
-int fx_snapshots_slots(int channels)
+int fx_snapshots_slots(const fx_exec *exec, int channels)
 {
-    return UNDER_WAY * channels;
+    return exec && exec->backend->flow->send ? UNDER_WAY * channels : channels;
 }
 
 fx_status fx_snapshots_open(fx_snapshots **out, fx_comm *comm, fx_dns *dns, fx_h5 *file, int64_t n,
@@ -94,7 +94,7 @@ static fx_status write_aside(fx_snapshots *s)
 
 static int slot_of(const fx_snapshots *s, int64_t i, int64_t channel)
 {
-    return (int)(i % UNDER_WAY * s->channels + channel);
+    return (int)((fx_dns_sends_aside(s->dns) ? i % UNDER_WAY : 0) * s->channels + channel);
 }
 
 /* What travels has its end: it is written now, or by the thread from now on. */

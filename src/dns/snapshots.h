@@ -7,8 +7,9 @@
 
 typedef struct fx_snapshots fx_snapshots;
 
-/* Slots that the flow must have (fx_dns_options) for snapshots of so many channels. */
-int fx_snapshots_slots(int channels);
+/* Slots that a flow on `exec` (NULL: the CPU) must have (fx_dns_options) for snapshots of so many
+ * channels. */
+int fx_snapshots_slots(const fx_exec *exec, int channels);
 
 /* Into the dataset `w` of `file`: (T, n, n), or (T, channels, n, n) of u, v, w. Until it is closed
  * nobody else touches the file. Local. */

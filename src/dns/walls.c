@@ -1,13 +1,19 @@
 /* walls.c: the arrays of the flow solver in a box of no-slip walls, [0, 2 pi]^2; time and steps are
  * solver.c's. Vorticity and stream function on the nodes of N x N cells, psi = 0 on the walls, which
- * may move: the one at y = 2 pi with velocity (U, 0). w_t = J(psi, w) + nu lap w,   lap psi = -w,   u =
- * psi_y,   v = -psi_x,   h = 2 pi / N Space: five-point Laplacians (poisson.c) and the Jacobian of
- * Arakawa (J. Comput. Phys. 1, 1966), the mean of three forms of it that keeps energy and enstrophy. On
- * a wall w follows from the psi beside it (Thom, Proc. R. Soc. A 141, 1933), 1 being the node next to
- * the wall: w = -2 psi_1 / h^2, and -2 U / h more where the wall moves. With walls at rest dE/dt = -2
- * nu Z   holds exactly in space, E = 1/2 <psi w>, Z = 1/2 <w^2> where <> gives a wall's node half the
- * weight, so that energy falls at any resolution. Time: classical Runge-Kutta of order four, explicit:
- * h nu and |u| limit the step (solver.c). */
+ * may move: the one at y = 2 pi with velocity (U, 0).
+ *
+ *   w_t = J(psi, w) + nu lap w,   lap psi = -w,   u = psi_y,   v = -psi_x,   h = 2 pi / N
+ *
+ * Space: five-point Laplacians (poisson.c) and the Jacobian of Arakawa (J. Comput. Phys. 1, 1966), the
+ * mean of three forms of it that keeps energy and enstrophy. On a wall w follows from the psi beside it
+ * (Thom, Proc. R. Soc. A 141, 1933), 1 being the node next to the wall: w = -2 psi_1 / h^2, and
+ * -2 U / h more where the wall moves. With walls at rest
+ *
+ *   dE/dt = -2 nu Z,   E = 1/2 <psi w>,   Z = 1/2 <w^2>
+ *
+ * holds exactly in space, where <> gives a wall's node half the weight, so that energy falls at any
+ * resolution. Time: classical Runge-Kutta of order four, explicit: h nu and |u| limit the step
+ * (solver.c). */
 #include "flexhpc/flow.h"
 
 #include <math.h>

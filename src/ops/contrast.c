@@ -109,7 +109,9 @@ static fx_status backward(fx_exec *exec, const fx_node *n)
         const int task = (int)(k / v.B);
         const float *x = latent(&v, task, slot) + at;
         const double r = (double)inverse[task * v.G + slot];
-        const double c = r < 1 / FX_SMALLEST_NORM ? dloss * (double)along[task * v.G + slot] * r : 0;
+        const double c = r < (double)(float)(1 / FX_SMALLEST_NORM)
+                             ? dloss * (double)along[task * v.G + slot] * r
+                             : 0;
         float *dx = fx_f32(n->din[E]) + k * v.size + at;
         double u[CHUNK] = {0};
         for (int64_t j = 0; v.G > 1 && j < v.G; j++) {

@@ -102,7 +102,7 @@ static void tell_of_lost_nodes(const char *before, const char *now)
 {
     struct {
         char host[FX_NAME_MAX];
-        int first, last;
+        int first, last, ranks;
     } lost[LOST_TOLD] = {0};
     char host[FX_NAME_MAX], there[FX_NAME_MAX + 32];
     int count = 0, more = 0, rank = 0;
@@ -110,20 +110,25 @@ static void tell_of_lost_nodes(const char *before, const char *now)
         if (sscanf(line, "rank %d/%*d on %127[^,]", &rank, host) != 2) continue;
         snprintf(there, sizeof there, " on %s, local rank ", host);
         if (strstr(now, there)) continue;
-        if (count > 0 && strcmp(lost[count - 1].host, host) == 0) {
-            lost[count - 1].last = rank;
-        } else if (count < LOST_TOLD) {
-            memcpy(lost[count].host, host, sizeof host);
-            lost[count].first = lost[count].last = rank;
-            count++;
-        } else {
+        int k = 0;
+        while (k < count && strcmp(lost[k].host, host) != 0)
+            k++;
+        if (k == LOST_TOLD) {
             more++;
+            continue;
         }
+        if (k == count) {
+            memcpy(lost[k].host, host, sizeof host);
+            lost[k].first = rank;
+            count++;
+        }
+        lost[k].last = rank;
+        lost[k].ranks++;
     }
-    for (int i = 0; i < count; i++)
+    for (int k = 0; k < count; k++)
         fx_log(FX_INFO,
-               "before its requeue, this job had ranks %d to %d on %s, which it does not have now",
-               lost[i].first, lost[i].last, lost[i].host);
+               "before its requeue, this job had %d ranks, %d to %d, on %s, which it does not have now",
+               lost[k].ranks, lost[k].first, lost[k].last, lost[k].host);
     if (more > 0) fx_log(FX_INFO, "and %d ranks more on others", more);
 }
 

@@ -194,6 +194,18 @@ static fx_status exchange_of(const fx_json *profile, int *out)
     return FX_OK;
 }
 
+/* A profile has times for one form of the contrast, which is predicted then. */
+static fx_status exchange_of_profile(const fx_json *profile, fx_config *c)
+{
+    static const char *const names[] = {"auto", "gather", "features"};
+    const int wanted = c->contrast_exchange;
+    FX_TRY(exchange_of(profile, &c->contrast_exchange));
+    FX_REQUIRE(c->contrast_weight <= 0 || wanted == 0 || wanted == c->contrast_exchange, FX_ECONFIG,
+               "contrast.exchange: %s, and the profile is of %s", names[wanted],
+               names[c->contrast_exchange]);
+    return FX_OK;
+}
+
 fx_status fx_scaling_tape_create(const fx_config *config, const fx_tape_times *times, int64_t batch,
                                  int ranks, fx_scaling_tape *out)
 {
@@ -207,7 +219,7 @@ fx_status fx_scaling_tape_create(const fx_config *config, const fx_tape_times *t
     job.size = ranks; /* whose other ranks are not there */
     c.train_global_batch = batch * ranks;
     FX_TRY(storage_of(times->profile, &exec.storage));
-    if (times->profile) FX_TRY(exchange_of(times->profile, &c.contrast_exchange));
+    if (times->profile) FX_TRY(exchange_of_profile(times->profile, &c));
     FX_TRY(fx_step_options_from_config(&c, &job, &options));
     FX_TRY_DONE(fx_trainee_create(&exec, &options, true, &trainee));
     FX_TRY_DONE(fill(trainee, times, out));

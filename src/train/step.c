@@ -160,11 +160,18 @@ done:
     return status;
 }
 
-/* The ranks that share a contrastive term. Collective. */
+/* The ranks that share a contrastive term. With contrast.group: node each rank knows its own node
+ * alone. Collective. */
 static fx_status open_group(fx_trainee *t)
 {
     fx_comm *comm = t->exec->options.comm;
     const int members = t->options.contrast_ranks;
+    int64_t most = members, least = -(int64_t)members;
+    FX_TRY(fx_comm_max_i64(comm, &most));
+    FX_TRY(fx_comm_max_i64(comm, &least));
+    FX_REQUIRE(most == -least, FX_ECONFIG,
+               "contrast.group: node: nodes have %lld to %lld ranks; each must have as many",
+               (long long)-least, (long long)most);
     if (members == 0 || members == comm->size) return FX_OK;
     if (members > 1)
         FX_TRY(comm->ops->split(comm, members, &t->group));

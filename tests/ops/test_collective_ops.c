@@ -261,6 +261,7 @@ static void contrast_by_features_is_the_same(void **state)
         compare_gradient(x, f.G, micro, de);
     }
     by_hand_end(&f.dots);
+    by_hand_end(&f.sum);
     by_hand_end(&f.contrast);
     end_exchange(&f);
 }

@@ -108,7 +108,7 @@ ends_within $SLURMS "$full" "full disk"
 says "flex-requeue-$full.out" '^flexhpc: rank 0/4 on n[0-3]: small/run/ckpt: a checkpoint needs [0-9]+ MiB, [0-9]+ MiB are free$'
 rm small/filler
 went_on "$down" down
-says "flex-requeue-$down.out" "before its requeue, this job had ranks 0 to 1 on $node, which it does not have now\$"
+says "flex-requeue-$down.out" "before its requeue, this job had 2 ranks, 0 to 1, on $node, which it does not have now\$"
 scontrol update nodename="$node" state=resume
 went_on "$full" small/run
 for run in stopped down small/run; do same_run killed "$run"; done
