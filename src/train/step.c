@@ -162,13 +162,13 @@ done:
 
 /* The ranks that share a contrastive term. With contrast.group: node each rank knows its own node
  * alone. Collective. */
-static fx_status open_group(fx_trainee *t)
+static fx_status open_group(fx_trainee *t, bool plan_only)
 {
     fx_comm *comm = t->exec->options.comm;
     const int members = t->options.contrast_ranks;
     int64_t most = members, least = -(int64_t)members;
-    FX_TRY(fx_comm_max_i64(comm, &most));
-    FX_TRY(fx_comm_max_i64(comm, &least));
+    if (!plan_only) FX_TRY(fx_comm_max_i64(comm, &most));
+    if (!plan_only) FX_TRY(fx_comm_max_i64(comm, &least));
     FX_REQUIRE(most == -least, FX_ECONFIG,
                "contrast.group: node: nodes have %lld to %lld ranks; each must have as many",
                (long long)-least, (long long)most);
@@ -198,7 +198,7 @@ fx_status fx_trainee_create(fx_exec *exec, const fx_step_options *options, bool 
     FX_TRY_DONE(FX_ALLOC(t->words, (int64_t)comm->size * WORDS));
     FX_TRY_DONE(FX_ALLOC(t->own, comm->size));
     if (options->shard) FX_TRY_DONE(fx_params_shard(t->params, comm->rank, comm->size));
-    FX_TRY_DONE(open_group(t));
+    FX_TRY_DONE(open_group(t, plan_only));
     FX_TRY_DONE(build(t, plan_only));
     *out = t;
     return FX_OK;

@@ -105,7 +105,9 @@ full=$job
 some_steps_of small/run
 head -c 40m /dev/zero >small/filler 2>/dev/null || true
 ends_within $SLURMS "$full" "full disk"
-says "flex-requeue-$full.out" '^flexhpc: rank 0/4 on n[0-3]: small/run/ckpt: a checkpoint needs [0-9]+ MiB, [0-9]+ MiB are free$'
+room='rank 0/4 on n[0-3]: small/run/ckpt: a checkpoint needs [0-9]+ MiB, [0-9]+ MiB are free'
+write='checkpoint [^ ]*: rank [0-3]/4 on n[0-3]: small/run/ckpt/.*: no space left on the disk' # that came while one was written
+says "flex-requeue-$full.out" "^flexhpc: ($room\$|$write)"
 rm small/filler
 went_on "$down" down
 says "flex-requeue-$down.out" "before its requeue, this job had 2 ranks, 0 to 1, on $node, which it does not have now\$"
