@@ -81,7 +81,8 @@ def measure(options):
 
     for _ in range(3):  # cold: libraries choose, the compiler compiles
         step()
-    out = {"program": "torch " + torch.__version__, "mode": options.mode, "model": options.model, "image": options.image,
+    device = torch.cuda.get_device_name() if options.device == "cuda" else options.device
+    out = {"program": "torch " + torch.__version__, "device": device, "mode": options.mode, "model": options.model, "image": options.image,
            "batch": options.batch, "parameters": sum(p.numel() for p in parameters),
            "step_s": [step() for _ in range(options.steps)]}
     for p in parameters:

@@ -70,6 +70,10 @@ enum {
     FX_H5_FOREIGN = 1
 }; /* foreign: chunk filters and links as their authors made them */
 
+/* FX_ECONFIG where several ranks can't write a file of this name or in a folder of this name: MPI-IO
+ * takes what stands before a colon for a file system's name. The same on all ranks. Local. */
+fx_status fx_h5_shared_name(const fx_comm *comm, const char *path);
+
 /* Creates `path`, over what is there. comm NULL or alone: serial, Local; else one file by all ranks:
  * Collective, as is every later call that writes. */
 fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out);

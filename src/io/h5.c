@@ -120,9 +120,20 @@ static hid_t independent_transfer(void)
     return H5I_INVALID_HID;
 }
 
+fx_status fx_h5_shared_name(const fx_comm *comm, const char *path)
+{
+    FX_REQUIRE(
+        !comm || !comm->native || !strchr(path, ':'), FX_ECONFIG,
+        "%s: several ranks can't write there, because MPI-IO takes what is before ':' for a file "
+        "system's name: use a name without it",
+        path);
+    return FX_OK;
+}
+
 fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out)
 {
     fx_h5 *f = NULL;
+    FX_TRY(fx_h5_shared_name(comm, path));
     FX_TRY(allocate(path, comm, &f));
     f->writes = true;
     fx_h5_watch_errors(f);

@@ -33,6 +33,7 @@ fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out
 {
     fx_status status = FX_OK;
     *out = (fx_run_folder){.path = path};
+    FX_TRY(fx_h5_shared_name(comm, path)); /* not only when the first checkpoint is due */
     if (comm->rank == 0) status = fx_make_dirs(path);
     if (comm->rank == 0 && status == FX_OK) status = fx_lock_take(path, &out->lock);
     if (comm->rank == 0 && status == FX_OK) status = make_log_folder(path);

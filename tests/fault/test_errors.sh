@@ -35,6 +35,7 @@ refused 2 "--runn is no option" "$fx" train tiny.yaml --runn here
 refused 2 "--run needs a value" "$fx" train tiny.yaml --run
 refused 2 "train: usage: flexhpc train CONFIG" "$fx" train --run here
 refused 2 "train: --run DIR" "$fx" train tiny.yaml
+refused 2 "in:word: several ranks can't write there" mpiexec -n 2 "$fx" train tiny.yaml --run in:word
 for limit in soon 1:00@ 1:00@x 1:00@-5 @5; do refused 2 "--time-limit: \"$limit\"" "$fx" train tiny.yaml --run here --time-limit "$limit"; done
 refused 2 "absent.yaml" "$fx" train absent.yaml --run here
 sed 's/learning_rate/learnin_rate/' tiny.yaml >wrong.yaml
