@@ -6,7 +6,8 @@
 # Run: timeout 300
 # Run: cost 20
 # Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
-# GPUs the hosts alone compared, and not all of them compared; one bus told for all GPUs.
+# GPUs the hosts alone compared, and not all of them compared; one bus told for all GPUs; arrive not waiting for the exchange (order of
+# work, by name).
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250

@@ -14,7 +14,9 @@
  * projection left out of the gradient, softmax of rows twice in W; in all_reduce.c the offset left out,
  * bf16 not rounded to the nearest; in all_gather.c every rank's share taken from rank 0's place, in
  * cuda/all_gather.c half of it sent; in cuda/gather.cu as many words for bf16 as for fp32, and half of
- * the words. */
+ * the words; in cuda/exchange.cu tasks exchanged backward, in cuda/arrive.cu the offset left out, in
+ * cuda/dots.cu a norm's own term once, in cuda/contrast_dots.cu the logit left out of what lies along a
+ * latent. */
 #include "by_hand.h"
 
 #include <math.h>
