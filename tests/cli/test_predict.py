@@ -5,7 +5,7 @@ fall with jitter and ranks, the same twice, and files that don't fit are refused
 
 Planted and caught: entries that communicate matched with the profile's compute; the profile's time between entries left out;
 reading of one sample a step; fp32 tensors for a device that stores bf16; the fraction as a factor; efficiency against the
-jittered step of one rank; the same bucket in every change; sums in a queue that take as long as alone.
+jittered step of one rank; the same bucket in every change; sums in a queue that take as long as alone; the profile's form of the contrast in place of the one asked for.
 
 Run: cost 4
 """
@@ -132,6 +132,8 @@ p, text = predict("--io", "io.json")
 assert math.isclose(p["rows"][0]["step_ms"], 1000, rel_tol=1e-9) and "binds: reading" in text, text
 
 refused("--batch 2", "--profile", "profile.json")
+refused("contrast.exchange: features, and the profile is of gather", "--profile", "profile.json", "--batch", "2",
+        "--set", "contrast.weight=0.1", "--set", "contrast.exchange=features")
 refused("data.patch is 32", "--profile", "profile.json", "--batch", "2", "--set", "data.patch=32")
 refused("where the tape of this configuration has", "--profile", "profile.json", "--batch", "2", "--set", "model.depth=3")
 refused("holds comm", "--profile", "comm.json")

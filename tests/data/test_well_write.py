@@ -3,7 +3,8 @@
 back.
 
 Planted in the code, caught here, removed: snapshots written as they are read; the run left out of the place that is written; grid_type
-of fixed length; masks without their last point.
+of fixed length; masks without their last point; the channel left out of the
+name; times not compared; no word on times that are not known.
 Run: label quick"""
 import os
 
@@ -81,6 +82,20 @@ run("data", "export", "one.hdf5", "two.hdf5")
 m = pack("two.hdf5")
 compare(m, lambda s: two[s.get("run", 0)].transpose(0, 2, 1))
 assert [s["reynolds"] for s in m["sources"]] == [100, 200]
+
+# A channel goes by its number, and what only the first run's times could say is not exported.
+with h5py.File("two.hdf5", "r+") as f:
+    del f["dimensions/time"]
+    f["dimensions/time"] = np.array([[0, 1, 2, 3], [0, 2, 4, 6]], np.float32)
+    f["dimensions/time"].attrs["sample_varying"], f["dimensions/time"].attrs["time_varying"] = True, False
+done = run("data", "export", "two.hdf5", "no.hdf5", code=1)
+assert "two.hdf5: its runs have different times" in done.stderr and not os.path.exists("no.hdf5"), done.stderr
+with h5py.File("500_32_48_seed_8.h5", "w") as f:
+    f["w"] = random.standard_normal((T, 3, H, W)).astype(np.float32)
+done = run("data", "export", "500_32_48_seed_8.h5", "u.hdf5", "--set", "source.channel=0")
+assert "does not say its times" in done.stderr, done.stderr
+with h5py.File("u.hdf5") as f, h5py.File("500_32_48_seed_8.h5") as source:
+    assert (f["t0_fields/w_0"][0] == source["w"][:, 0].transpose(0, 2, 1)).all()
 
 # Other formats go the same way, where the user says that they are periodic.
 fields = random.standard_normal((T, H, W)).astype(np.float32)

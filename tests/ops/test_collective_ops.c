@@ -28,11 +28,15 @@ enum { MICRO = 2, STRIDE = 2 * MICRO, T = 2, D = 6, SIZE = T * D, MOST = 3 * STR
 static const float TEMPERATURE = 0.1f;
 
 static fx_comm *comm;
+static float scale = 1; /* of the latents; TINY: norms below their floor of 1e-12 */
+static const float TINY = 1e-13f;
 
 /* The latent of a global slot and task. */
 static void latent(int64_t slot, int task, float *x)
 {
     fx_fill_normal(9, (uint32_t)(2 * slot + task), 1, 0, x, SIZE);
+    for (int i = 0; i < SIZE; i++)
+        x[i] *= scale;
 }
 
 /* E of this rank's micro-batch: SR rows, then FC rows. */
@@ -92,7 +96,7 @@ static double plain_contrast(const double *x, int64_t G)
                 const double a = x[i * 2 * SIZE + k], b = x[(j * 2 + 1) * SIZE + k];
                 ab += a * b, aa += a * a, bb += b * b;
             }
-            logit[i][j] = ab / sqrt(aa * bb) / (double)TEMPERATURE;
+            logit[i][j] = ab / (fmax(sqrt(aa), 1e-12) * fmax(sqrt(bb), 1e-12)) / (double)TEMPERATURE;
         }
     for (int64_t i = 0; i < G; i++) {
         double row = 0, column = 0;
@@ -111,13 +115,13 @@ static void compare_gradient(double *x, int64_t G, int micro, const float *de)
     for (int k = 0; k < 2 * MICRO * SIZE; k += 5) {
         const int64_t slot = comm->rank * STRIDE + micro * MICRO + k / SIZE % MICRO;
         double *at = &x[(slot * 2 + k / SIZE / MICRO) * SIZE + k % SIZE];
-        const double before = *at, step = 1e-4;
+        const double before = *at, step = 1e-4 * (double)scale;
         *at = before + step;
         const double up = plain_contrast(x, G);
         *at = before - step;
         const double want = (up - plain_contrast(x, G)) / (2 * step);
         *at = before;
-        assert_true(fabs((double)de[k] - want) < 1e-6 * fmax(1, fabs(want)));
+        assert_true(fabs((double)de[k] - want) < 1e-6 * fmax(1 / (double)scale, fabs(want)));
     }
 }
 
@@ -268,6 +272,15 @@ static void contrast_by_features_is_the_same(void **state)
     end_exchange(&f);
 }
 
+/* Where a norm is at its floor it is a constant, which the gradient has no projection for. */
+static void contrast_of_tiny_latents(void **state)
+{
+    scale = TINY;
+    contrast_is_the_global_one(state);
+    contrast_by_features_is_the_same(state);
+    scale = 1;
+}
+
 /* One sample is its own only candidate: 0, and no gradient. */
 static void contrast_of_one_sample(void **state)
 {
@@ -369,6 +382,7 @@ int main(int argc, char **argv)
                                        cmocka_unit_test(contrast_is_the_global_one),
                                        cmocka_unit_test(exchange_deals_out_features),
                                        cmocka_unit_test(contrast_by_features_is_the_same),
+                                       cmocka_unit_test(contrast_of_tiny_latents),
                                        cmocka_unit_test(contrast_of_one_sample),
                                        cmocka_unit_test(reduce_sums_its_bucket_only),
                                        cmocka_unit_test(reduce_in_bf16_rounds_first),
