@@ -115,6 +115,11 @@ scontrol update nodename="$node" state=resume
 went_on "$full" small/run
 for run in stopped down small/run; do same_run killed "$run"; done
 
+# ---- Nodes with two, one and one rank can't each share a contrastive term: all ranks say so, none waits for the others.
+submit --nodes=3 --ntasks=4 jobs/train.sbatch tiny.yaml uneven --set contrast.weight=0.1 --set contrast.group=node
+until_state "$job" FAILED 30
+says "flex-train-$job.out" '^flexhpc: .*contrast.group: node: nodes have 1 to 2 ranks; each must have as many$'
+
 # ---- No start gets anywhere: three requeues, then the end.
 rm -r pack
 start hopeless
