@@ -3,7 +3,7 @@
 # process, by what the shell and the system's own tools say.
 # Planted and caught: hard limits told for soft ones; all of a file system told as free; the type of another folder; a secret of
 # the environment told; variables left out; the data's folder left out of env.txt; a filter that is not there; the last commit but one; bytes
-# of fp32 for bf16, another bucket than the largest, samples of one rank; the MPI
+# of fp32 for bf16, another bucket than the largest, samples of one rank, no slowest rank; the MPI
 # standard's version for the library's.
 # Run: label full
 # shellcheck source=tests/fault/tiny.sh

@@ -1,5 +1,8 @@
 /* test_dns_walls_fields.c: the flow solver between no-slip walls: the field of a seed, what is sampled
- * of w, u and v, and what is refused. */
+ * of w, u and v, and what is refused.
+ *
+ * Planted in the code, caught here, removed: centres of cells taken for corners; one node for the mean
+ * of four; v of the other sign; a start read one node off. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,7 @@
 # Run: label full
 # Run: timeout 200
 # Run: cost 11
-# Planted errors, seen caught and removed: data written collectively, as it was until this test (a full disk on one rank
+# Planted errors, seen caught and removed: a folder with a colon not refused; data written collectively, as it was until this test (a full disk on one rank
 # hung the other in HDF5); every command taking the CPU backend, whatever backend says.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"

@@ -11,7 +11,8 @@
  * cut left out; in arrive.c the offset left out, forward, and backward; the sum over the group left
  * out; in gather.c tasks and samples exchanged, the offset left out, the rank's stride taken as B; in
  * contrast.c own rows looked for without the offset, the column term left out of the loss, the
- * projection left out of the gradient, softmax of rows twice in W; in all_reduce.c the offset left out,
+ * projection left out of the gradient, or kept where a norm is at its floor (in contrast_dots.c too),
+ * softmax of rows twice in W; in all_reduce.c the offset left out,
  * bf16 not rounded to the nearest; in all_gather.c every rank's share taken from rank 0's place, in
  * cuda/all_gather.c half of it sent; in cuda/gather.cu as many words for bf16 as for fp32, and half of
  * the words; in cuda/exchange.cu tasks exchanged backward, in cuda/arrive.cu the offset left out, in
