@@ -1,7 +1,7 @@
 /* pack.c: flexhpc pack. Rank 0 lists the sources and sends the list round; every rank then knows all
  * shards and owns a contiguous share of them, which pack_shards.c writes. A shard depends on its source
  * and the layout alone, hence not on the number of ranks. The manifest comes last: a folder without one
- * is not a pack. */
+ * is not a pack. Killed at any instant, the same call goes on with what is finished (pack_folder.c). */
 #include "pack.h"
 
 #include <stdio.h>
@@ -16,9 +16,14 @@ static const int64_t SHARD_BYTES = 256ll << 20;
 /* Rank 0's list, with the sources of the pack that is added to. */
 static fx_status list_sources(fx_packing *job, const char *const *files, int count)
 {
-    FX_TRY(fx_sources_list(job->config, files, count, job->others, &job->file, &job->manifest.sources));
-    return job->config->pack_add ? fx_sources_add(&job->old, &job->file, &job->manifest.sources)
-                                 : FX_OK;
+    int *sources = &job->manifest.sources;
+    FX_TRY(fx_sources_list(job->config, files, count, job->others, &job->file, sources));
+    if (!job->config->pack_add) return FX_OK;
+    const int given = *sources;
+    FX_TRY(fx_sources_add(&job->old, &job->file, sources));
+    const int there = given + job->old.sources - *sources;
+    if (there > 0) fx_log(FX_INFO, "pack.add: %d of %d sources are in the pack already", there, given);
+    return FX_OK;
 }
 
 static fx_status read_old(fx_packing *job)
@@ -127,6 +132,7 @@ static fx_status gather_results(fx_packing *job)
     fx_manifest *m = &job->manifest;
     const size_t shards = (size_t)m->shards;
     fx_shard_result *all = NULL;
+    int finished = 0;
     fx_status status = FX_ALLOC(all, (size_t)comm->size * shards);
     if (status == FX_OK) status = FX_ALLOC(m->reynolds, m->sources);
     status = fx_agree(comm, status);
@@ -139,62 +145,15 @@ static fx_status gather_results(fx_packing *job)
         const double reynolds = m->source[m->shard[s].source].reynolds;
         m->shard[s].bytes = r->bytes;
         m->shard[s].checksum = r->checksum;
+        finished += r->finished;
         if (m->reynolds_count == 0 || m->reynolds[m->reynolds_count - 1].reynolds != reynolds)
             m->reynolds[m->reynolds_count++].reynolds = reynolds;
         fx_stats_merge(&m->reynolds[m->reynolds_count - 1].stats, &r->stats);
     }
     fx_free(all);
+    if (finished > 0)
+        fx_log(FX_INFO, "pack: %d of %d shards were finished and are kept", finished, m->shards);
     return status;
-}
-
-/* A full disk should show before hours of work, not after. */
-static fx_status check_space(const fx_packing *job)
-{
-    const fx_manifest *m = &job->manifest;
-    double needed = 0; /* in double: sizes that a file claims may overflow their product */
-    int64_t free_bytes = 0;
-    for (int i = 0; i < m->shards; i++) {
-        char path[FX_PATH_MAX];
-        FX_TRY(fx_pack_shard_path(job, i, path));
-        if (fx_file_exists(path)) continue;
-        needed += (double)m->shard[i].patches * (double)m->source[m->shard[i].source].snapshots *
-                  (double)(m->patch * m->patch) * sizeof(float);
-    }
-    FX_TRY(fx_free_space(job->config->pack_path, &free_bytes));
-    FX_REQUIRE(needed <= (double)free_bytes, FX_EIO, "%s: %.1f MiB needed, %.1f MiB free",
-               job->config->pack_path, needed / 0x1p20, (double)free_bytes / 0x1p20);
-    return FX_OK;
-}
-
-/* Rank 0. A pack that is added to stays whole until its new manifest replaces the old one, for its
- * shards stay and the new ones have names of their own. Otherwise an older pack's manifest goes before
- * its shards do, so that the two never disagree; what it knows of them is kept as notes. Shards beyond
- * this pack's number are left over from the older one. */
-static fx_status open_folder(const fx_packing *job)
-{
-    char path[FX_PATH_MAX];
-    fx_manifest old = {0};
-    fx_status status = FX_OK;
-    const char *folder = job->config->pack_path;
-    FX_TRY(fx_make_dirs(folder));
-    FX_TRY(check_space(job));
-    if (job->config->pack_add) return FX_OK;
-    if (fx_manifest_read(folder, &old) != FX_OK) fx_error_clear(); /* none, or of no use */
-    for (int i = 0; status == FX_OK && i < old.shards; i++)
-        status =
-            fx_pack_write_note(folder, old.shard[i].name, old.shard[i].bytes, old.shard[i].checksum);
-    fx_manifest_free(&old);
-    FX_TRY(status);
-    FX_TRY(fx_path(path, "%s/manifest.json", folder));
-    FX_TRY(fx_remove(path));
-    for (int shard = job->manifest.shards;; shard++) {
-        char name[32];
-        FX_TRY(fx_print(name, sizeof name, "shard-%04d.h5", shard));
-        FX_TRY(fx_path(path, "%s/%s", folder, name));
-        if (!fx_file_exists(path)) return FX_OK;
-        FX_TRY(fx_remove(path));
-        FX_TRY(fx_pack_remove_note(folder, name));
-    }
 }
 
 /* The scale that all sources state alike; 0: they don't. */
@@ -216,8 +175,7 @@ static fx_status write_manifest(fx_packing *job)
     if (said_by_all(job) > 0) m->scale = said_by_all(job);
     if (job->config->pack_add) m->scale = job->old.scale;
     FX_TRY(fx_manifest_write(job->config->pack_path, m));
-    for (int i = 0; i < m->shards; i++)
-        FX_TRY(fx_pack_remove_note(job->config->pack_path, m->shard[i].name));
+    FX_TRY(fx_pack_sweep(job));
     fx_log(FX_INFO,
            "pack: %s: %lld patches of %lld pixels from %d sources in %d shards, root mean square %.6g",
            job->config->pack_path, (long long)m->patches, (long long)m->patch, m->sources, m->shards,
@@ -231,13 +189,16 @@ static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *co
     fx_status status = FX_OK;
     fx_packing job = {.comm = comm, .config = config, .others = others};
     FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
+    if (config->pack_add) /* before its manifest is read */
+        FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_lock(&job) : FX_OK));
     FX_TRY_DONE(share_sources(&job, files, count));
     FX_TRY_DONE(fx_agree(comm, lay_out(&job)));
-    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? open_folder(&job) : FX_OK));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_open_folder(&job) : FX_OK));
     FX_TRY_DONE(fx_pack_write_shards(&job));
     FX_TRY_DONE(gather_results(&job));
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
 done:
+    fx_lock_release(&job.lock);
     fx_manifest_free(&job.manifest);
     fx_manifest_free(&job.old);
     fx_free(job.kept);

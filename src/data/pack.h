@@ -2,6 +2,7 @@
 #ifndef FLEXHPC_DATA_PACK_H
 #define FLEXHPC_DATA_PACK_H
 
+#include "flexhpc/io.h"
 #include "shard.h"
 #include "sources.h"
 
@@ -10,6 +11,7 @@ typedef struct fx_shard_result {
     int64_t bytes;
     uint64_t checksum;
     fx_stats stats;
+    bool finished; /* by an earlier start: kept */
 } fx_shard_result;
 
 typedef struct fx_packing {
@@ -22,6 +24,7 @@ typedef struct fx_packing {
     fx_shard_result *result; /* (shards) this rank's are filled */
     int first, end;          /* this rank's shards */
     bool others;             /* files of unknown formats are left out */
+    fx_lock *lock;           /* of the folder, on rank 0 */
 } fx_packing;
 
 fx_status fx_pack_shard_path(const fx_packing *job, int shard, char path[FX_PATH_MAX]);
@@ -32,6 +35,18 @@ fx_status fx_pack_write_shards(const fx_packing *job);
 
 /* The note beside a finished shard, which the manifest replaces. Local. */
 fx_status fx_pack_write_note(const char *folder, const char *shard, int64_t bytes, uint64_t checksum);
-fx_status fx_pack_remove_note(const char *folder, const char *shard);
+
+/* ---- The folder of a pack (pack_folder.c), on rank 0. */
+
+/* The lock, which ends with the process: two packs into one folder would spoil each other's shards.
+ * FX_EIO names the holder. Local. */
+fx_status fx_pack_lock(fx_packing *job);
+
+/* Makes the folder ready for the shards of job->manifest: room, and nothing left of an older pack that
+ * could be taken for this one's. Local. */
+fx_status fx_pack_open_folder(fx_packing *job);
+
+/* Removes the notes and parts of shards, and the shards that job->manifest doesn't name. Local. */
+fx_status fx_pack_sweep(const fx_packing *job);
 
 #endif

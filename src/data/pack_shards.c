@@ -62,7 +62,7 @@ fx_status fx_pack_write_note(const char *folder, const char *shard, int64_t byte
     return fx_write_text(path, text, (size_t)size);
 }
 
-fx_status fx_pack_remove_note(const char *folder, const char *shard)
+static fx_status remove_note(const char *folder, const char *shard)
 {
     char path[FX_PATH_MAX];
     FX_TRY(note_path(folder, shard, path));
@@ -171,7 +171,7 @@ static fx_status write_group(const fx_packing *job, int first, int count, const 
         char path[FX_PATH_MAX], part[FX_PATH_MAX];
         const fx_shard_layout layout = layout_of(job, first + i);
         if (skip[i]) continue;
-        FX_TRY_DONE(fx_pack_remove_note(job->config->pack_path, shard[i].name));
+        FX_TRY_DONE(remove_note(job->config->pack_path, shard[i].name));
         FX_TRY_DONE(fx_pack_shard_path(job, first + i, path));
         FX_TRY_DONE(fx_path(part, "%s.part", path));
         FX_TRY_DONE(fx_shard_create(part, &layout, &out[i]));
@@ -194,17 +194,25 @@ done:
     return status;
 }
 
-/* A shard of the pack that is added to. */
+/* A shard of the pack that is added to. Where its source is given again, which is what a start after a
+ * kill does, that must not have changed since. */
 static fx_status take_kept(const fx_packing *job, int shard)
 {
     char path[FX_PATH_MAX];
     fx_shard *file = NULL;
+    struct stat mine, source;
+    const char *from = job->file[job->manifest.shard[shard].source].path;
     const fx_shard_layout layout = layout_of(job, shard);
     const fx_pack_shard *old = &job->old.shard[job->kept[shard] - 1];
     job->result[shard] = (fx_shard_result){.bytes = old->bytes, .checksum = old->checksum};
     FX_TRY(fx_pack_shard_path(job, shard, path));
     FX_TRY(fx_shard_open(path, &layout, &file));
-    const fx_status status = fx_shard_stats(file, &job->result[shard].stats);
+    const bool changed =
+        from[0] && stat(path, &mine) == 0 && stat(from, &source) == 0 && !newer(&mine, &source);
+    fx_status status = fx_shard_stats(file, &job->result[shard].stats);
+    if (changed)
+        status =
+            fx_fail(FX_ECONFIG, "pack.add: %s is in the pack already, and has changed since", from);
     fx_shard_close(&file);
     return status;
 }
@@ -218,7 +226,8 @@ static fx_status next_group(const fx_packing *job, int *at)
     int count = 0, kept = 0;
     while (*at < job->end && count < GROUP && shard[count].source == shard[0].source) {
         if (job->kept[*at]) FX_TRY(take_kept(job, *at));
-        skip[count] = job->kept[*at] || finished(job, *at);
+        if (!job->kept[*at]) job->result[*at].finished = finished(job, *at);
+        skip[count] = job->kept[*at] || job->result[*at].finished;
         kept += skip[count++];
         ++*at;
     }

@@ -97,22 +97,43 @@ fx_status fx_sources_list(const fx_config *config, const char *const *files, int
     return FX_OK;
 }
 
+/* The same run of the same field, as far as a manifest tells. */
+static fx_status same_source(const fx_source_file *file, const fx_pack_source *in_pack)
+{
+    const fx_pack_source *s = &file->source;
+    FX_REQUIRE(s->snapshots == in_pack->snapshots && s->height == in_pack->height &&
+                   s->width == in_pack->width && s->start == in_pack->start &&
+                   s->interval == in_pack->interval && strcmp(s->field, in_pack->field) == 0 &&
+                   s->periodic[0] == in_pack->periodic[0] && s->periodic[1] == in_pack->periodic[1],
+               FX_ECONFIG,
+               "pack.add: %s is in the pack already, with another field, size, time or boundary",
+               file->path);
+    return FX_OK;
+}
+
 fx_status fx_sources_add(const fx_manifest *pack, fx_source_file **files, int *count)
 {
     fx_source_file *all = NULL;
-    const int total = *count + pack->sources;
-    FX_REQUIRE(total <= MOST, FX_ECONFIG, "pack.add: %d sources, more than %d", total, MOST);
-    FX_TRY(FX_ALLOC(all, total));
+    FX_TRY(FX_ALLOC(all, *count + pack->sources));
     memcpy(all, *files, (size_t)*count * sizeof *all);
     for (int i = 0; i < pack->sources; i++)
         all[*count + i] = (fx_source_file){.packed = 1 + i, .source = pack->source[i]};
     fx_free(*files);
     *files = all;
-    *count = total;
+    const int total = *count + pack->sources;
     qsort(all, (size_t)total, sizeof *all, in_order);
-    for (int i = 1; i < total; i++)
-        FX_REQUIRE(in_order(&all[i], &all[i - 1]) != 0, FX_ECONFIG,
-                   "pack.add: %s is in the pack already", all[i].source.name);
+    *count = 0;
+    for (int i = 0; i < total; i++) {
+        const bool pair = i + 1 < total && in_order(&all[i], &all[i + 1]) == 0;
+        const int file = pair && all[i].packed ? i + 1 : i, packed = pair ? i + (file == i) : i;
+        if (pair) {
+            FX_TRY(same_source(&all[file], &all[packed].source));
+            memcpy(all[packed].path, all[file].path, sizeof all[file].path);
+            i++;
+        }
+        all[(*count)++] = all[packed];
+    }
+    FX_REQUIRE(*count <= MOST, FX_ECONFIG, "pack.add: %d sources, more than %d", *count, MOST);
     return FX_OK;
 }
 

@@ -5,9 +5,9 @@
 #include "flexhpc/data.h"
 
 typedef struct fx_source_file {
-    char path[FX_PATH_MAX];
-    double scale; /* as in fx_source_info */
-    int packed;   /* 1 + its number in the pack that is added to; 0: not packed yet */
+    char path[FX_PATH_MAX]; /* "": of the pack that is added to, and no file of this call */
+    double scale;           /* as in fx_source_info */
+    int packed;             /* 1 + its number in the pack that is added to; 0: not packed yet */
     fx_pack_source source;
 } fx_source_file;
 
@@ -21,8 +21,8 @@ fx_status fx_sources_find(const char *source, char ***paths, int *count);
 fx_status fx_sources_list(const fx_config *config, const char *const *files, int count, bool others,
                           fx_source_file **out, int *sources);
 
-/* Puts the sources of a pack among those of a list, whose memory may move. FX_ECONFIG when one is in
- * both. Local. */
+/* Puts the sources of a pack among those of a list, whose memory may move. One that is in both is the
+ * pack's, with the file's path; FX_ECONFIG when the two differ. Local. */
 fx_status fx_sources_add(const fx_manifest *pack, fx_source_file **files, int *count);
 
 #endif

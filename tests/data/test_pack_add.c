@@ -1,5 +1,6 @@
 /* test_pack_add.c: a source that is added to a pack. Planted in the code, caught here, removed: the old
- * manifest gone before the new one comes; new shards numbered from 0; the scale of all values. */
+ * manifest gone before the new one comes; new shards numbered from 0; the scale of all values; no lock;
+ * no look at the source's age; shards of a broken-off addition left. */
 #include "data_test.h"
 
 #include "flexhpc/log.h"
@@ -46,7 +47,13 @@ static void a_source_is_added(void **state)
     assert_int_equal(stat(old, &before), 0);
     c.pack_add = true;
     c.pack_strata = 4;
-    REFUSES(FX_ECONFIG, "1000_8_8_seed_1.h5 is in the pack already", fx_pack_files(self, &c, first, 1));
+    OK(fx_pack_files(self, &c, first, 1)); /* it is there already: what a start after a kill finds */
+    assert_int_equal(stat(old, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+    fx_lock *lock = NULL;
+    OK(fx_lock_take(c.pack_path, &lock));
+    REFUSES(FX_EIO, "in use by pid", fx_pack_files(self, &c, second, 1));
+    fx_lock_release(&lock);
     c.pack_patch = 16;
     REFUSES(FX_ECONFIG, "pack.patch", fx_pack_files(self, &c, second, 1));
     c.pack_patch = 8;
@@ -54,7 +61,10 @@ static void a_source_is_added(void **state)
     REFUSES(FX_EVALUE, "w[4, 2, 3]", fx_pack_files(self, &c, second, 1));
     OK(fx_pack_verify(c.pack_path)); /* what was there is still a pack */
     write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true});
+    OK(fx_path(path, "%s/shard-0007.h5", c.pack_path)); /* of an addition that was broken off */
+    fclose(fopen(path, "w"));
     OK(fx_pack_files(self, &c, second, 1));
+    assert_true(access(path, F_OK) != 0);
     OK(fx_pack_verify(c.pack_path));
     assert_int_equal(stat(old, &after), 0);
     assert_true(before.st_ino == after.st_ino && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
@@ -73,6 +83,14 @@ static void a_source_is_added(void **state)
     fx_manifest_free(&alone);
     OK(fx_path(path, "%s/shard-0001.h5.sum", c.pack_path));
     assert_true(access(path, F_OK) != 0);
+    /* The same name is another source: longer, or written since. */
+    write_source(both[1], 500, 6, 24, 19, (source_kind){.attributes = true});
+    REFUSES(FX_ECONFIG, "500_24_19_seed_2.h5 is in the pack already, with another",
+            fx_pack_files(self, &c, second, 1));
+    write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true});
+    REFUSES(FX_ECONFIG, "500_24_19_seed_2.h5 is in the pack already, and has changed",
+            fx_pack_files(self, &c, second, 1));
+    OK(fx_pack_verify(c.pack_path));
 }
 
 int main(void)

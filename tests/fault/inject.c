@@ -1,6 +1,6 @@
 /* inject.c: faults of the system under an unchanged program, by LD_PRELOAD. FX_INJECT = "CALL TEXT N
  * WHAT": from the N-th CALL on that concerns a file whose path holds TEXT, WHAT happens.
- *   CALL  read, write (each with its p, v and 64 forms), open (any way to open), fsync, rename
+ *   CALL  read, write (each with its p, v and 64 forms), open (any way to open), fsync, rename, unlink
  *   WHAT  EIO, ENOSPC, ENOENT: the call fails, and so does every later one; STOP, KILL, USR2: the
  *         process gets this signal, once; SLOWm: the call, and every later one, takes m milliseconds
  *         longer; COUNT: nothing happens
@@ -104,6 +104,12 @@ int rename(const char *from, const char *to)
 {
     NEXT(rename);
     return hit("rename", to) ? -1 : next(from, to);
+}
+
+int unlink(const char *path)
+{
+    NEXT(unlink);
+    return hit("unlink", path) ? -1 : next(path);
 }
 
 #define OPENER(name)                                                                                   \
