@@ -50,11 +50,11 @@ void fx_record_objective(fx_builder *g, const fx_model *model, const fx_objectiv
 void fx_record_contrast(fx_builder *g, const fx_objective_options *options, fx_objective_nodes *nodes,
                         int count);
 
-/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps; the task
- * encoders run once. Returns the residual (R, S, S, 1): the field is it plus lowres (SR rows) or the
- * last snapshot (FC rows). Of the batch, t, eps and future are not read. */
+/* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps under what the
+ * task encoders gave (fx_model_conditions) and re (B, 1). Returns the residual (R, S, S, 1): the field
+ * is it plus lowres (SR rows) or the last snapshot (FC rows). */
 fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_attrs schedule,
-                             int steps, const fx_batch *batch, fx_tensor *x);
+                             int steps, const fx_conditions *conditions, fx_tensor *re, fx_tensor *x);
 
 #ifdef __cplusplus
 }

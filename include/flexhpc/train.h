@@ -98,15 +98,24 @@ typedef struct fx_probe {
 fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_options *options, bool ema,
                           fx_probe *out);
 
-/* A program that samples `batch` patches in `steps` DDIM steps with raw or EMA weights: inputs
- * snapshots (unless options->given: lowres), re and x; outputs kept: residual, lowres. */
+/* Sampling of `batch` patches in `steps` DDIM steps with raw or EMA weights, as two programs: `encoder`
+ * runs the task encoders on snapshots (unless options->given: lowres) and re, and keeps what they give
+ * and lowres; `denoiser` makes the kept residual of x, reading what the encoder's last run kept. So
+ * members of an ensemble cost one run of the encoder, whatever their number and that of the steps, and
+ * no memory; a member's bits are those that it would have alone. Neither holds anything of training.
+ * Closed with fx_sampler_free, also after a failure. Local. */
 typedef struct fx_sampler {
-    fx_program *program;
-    fx_batch inputs;
-    fx_tensor *x, *residual;
+    fx_program *encoder, *denoiser;
+    fx_batch inputs;         /* the encoder's */
+    fx_tensor *x, *residual; /* the denoiser's */
 } fx_sampler;
 fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_options *options,
                             int64_t batch, int steps, bool ema, fx_sampler *out);
+void fx_sampler_free(fx_sampler *sampler);
+
+/* One run of each program, without dropout. Local. */
+fx_status fx_sampler_encode(const fx_sampler *sampler);
+fx_status fx_sampler_denoise(const fx_sampler *sampler);
 
 /* Checks the program against one golden file; prints each quantity's largest deviation and its limit to
  * `out`. FX_EVALUE names the first quantity that disagrees, FX_EIO the file, dataset or attribute that

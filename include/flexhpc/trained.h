@@ -1,6 +1,7 @@
-/* trained.h: a trained model opened for sampling: the EMA weights of a checkpoint, and a program a
- * task. Evaluation, `flexhpc sample` and the C API sample with it, and so get the same bits from the
- * same inputs. Fields are divided by the checkpoint's data scale. Includes checkpoint.h, train.h. */
+/* trained.h: a trained model opened for sampling: the EMA weights of a checkpoint, and the sampling
+ * programs of a task. Evaluation, `flexhpc sample` and the C API sample with it, and so get the same
+ * bits from the same inputs. Fields are divided by the checkpoint's data scale. Includes checkpoint.h,
+ * train.h. */
 #ifndef FLEXHPC_TRAINED_H
 #define FLEXHPC_TRAINED_H
 
@@ -47,13 +48,28 @@ bool fx_trained_has(const fx_trained *trained, fx_task task);
 /* Makes the task's program where there is none. Local. */
 fx_status fx_trained_prepare(fx_trained *trained, fx_task task);
 
-/* Row b gets the conditioning on a Reynolds number and the noise of a sample's number: a function of
- * (seed, number, task, Reynolds number) alone. Local. */
-void fx_trained_draw(fx_trained *trained, fx_task task, int64_t b, uint64_t seed, uint32_t number,
-                     double reynolds);
+/* An ensemble of M members of B samples: the rows' snapshots are filled, then
+ *
+ *     for each row b:      fx_trained_draw(m, task, b, seed, number[b], 0, reynolds[b])   re and noise
+ *     fx_trained_encode(m, task)                                          once for all members
+ *     for each member k:   for each row b: fx_trained_draw(.., k, ..), if k > 0
+ *                          fx_trained_denoise(m, task)                    m->estimate holds member k
+ *
+ * All functions below: the task is prepared, and Local. */
 
-/* Samples all rows; the task is prepared. Local. */
-fx_status fx_trained_run(fx_trained *trained, fx_task task, uint64_t seed);
+/* Row b gets the conditioning on a Reynolds number and the noise of a sample's number and a member's: a
+ * function of (seed, number, member, task, Reynolds number) alone. */
+void fx_trained_draw(fx_trained *trained, fx_task task, int64_t b, uint64_t seed, uint32_t number,
+                     uint32_t member, double reynolds);
+
+/* Runs the task's encoder on the rows' snapshots and re: sets base. */
+fx_status fx_trained_encode(fx_trained *trained, fx_task task);
+
+/* Samples all rows from their noise under what was encoded last for this task: sets estimate. */
+fx_status fx_trained_denoise(fx_trained *trained, fx_task task);
+
+/* Both: one member. */
+fx_status fx_trained_run(fx_trained *trained, fx_task task);
 
 #ifdef __cplusplus
 }

@@ -186,9 +186,9 @@ static fx_status run_batch(const request *r, fx_trained *m, int64_t first)
     for (int64_t b = 0; b < m->batch; b++) {
         const int64_t k = first + b < r->count ? first + b : r->count - 1;
         load(r, m, k, b);
-        fx_trained_draw(m, r->task, b, d->seed, d->member + (uint32_t)k, d->reynolds);
+        fx_trained_draw(m, r->task, b, d->seed, d->member + (uint32_t)k, 0, d->reynolds);
     }
-    FX_TRY(fx_trained_run(m, r->task, d->seed));
+    FX_TRY(fx_trained_run(m, r->task));
     for (int64_t b = 0; b < m->batch && first + b < r->count; b++)
         FX_TRY(store(r, m, first + b, b));
     return FX_OK;

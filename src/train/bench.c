@@ -47,21 +47,21 @@ static fx_status time_sampling(fx_synthetic *s, fx_bench_report *out)
     fx_sampler sampler = {0};
     fx_step_options options = s->trainee->options;
     fx_status status = FX_OK;
-    const fx_step step = {.seed = (uint64_t)s->config->seed, .gradient_scale = 1};
     options.model.tasks &= options.model.tasks & FX_TASK_SR ? FX_TASK_SR : FX_TASK_FC;
     FX_TRY_DONE(fx_sampler_create(s->exec, s->trainee->params, &options, s->config->bench_patches,
                                   SAMPLER_STEPS, false, &sampler));
-    FX_TRY_DONE(fx_synthetic_normal(s, sampler.program, sampler.inputs.snapshots));
-    FX_TRY_DONE(fx_synthetic_condition(sampler.program, sampler.inputs.re));
-    FX_TRY_DONE(fx_synthetic_normal(s, sampler.program, sampler.x));
+    FX_TRY_DONE(fx_synthetic_normal(s, sampler.encoder, sampler.inputs.snapshots));
+    FX_TRY_DONE(fx_synthetic_condition(sampler.encoder, sampler.inputs.re));
+    FX_TRY_DONE(fx_synthetic_normal(s, sampler.denoiser, sampler.x));
     for (int i = -2; i < out->count; i++) { /* cold: libraries load, then a graph is captured */
         const double start = fx_now();
-        FX_TRY_DONE(fx_program_run(sampler.program, &step, NULL));
+        FX_TRY_DONE(fx_sampler_encode(&sampler));
+        FX_TRY_DONE(fx_sampler_denoise(&sampler));
         FX_TRY_DONE(s->exec->backend->wait(s->exec));
         if (i >= 0) out->sample_s[i] = fx_now() - start;
     }
 done:
-    fx_program_free(&sampler.program);
+    fx_sampler_free(&sampler);
     return status;
 }
 

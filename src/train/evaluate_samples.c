@@ -120,9 +120,9 @@ static fx_status run_task(fx_evaluation *e, int r, fx_task task, int64_t first, 
     const double reynolds = fx_pack_manifest(e->pack)->reynolds[r].reynolds;
     const int64_t last = e->config->eval_patches - 1;
     for (int64_t b = 0; b < e->trained->batch; b++)
-        fx_trained_draw(e->trained, task, b, seed, (uint32_t)(first + b < last ? first + b : last),
+        fx_trained_draw(e->trained, task, b, seed, (uint32_t)(first + b < last ? first + b : last), 0,
                         reynolds);
-    FX_TRY(fx_trained_run(e->trained, task, seed));
+    FX_TRY(fx_trained_run(e->trained, task));
     if (e->losses) FX_TRY(find_losses(e, task, first, reynolds));
     for (int64_t b = 0; b < e->trained->batch && first + b <= last; b++)
         FX_TRY(score(e, r, task, first + b, b, fields));

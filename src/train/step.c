@@ -321,19 +321,62 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
     return fx_program_create(exec, &g, is_plan(params), &out->program);
 }
 
+/* What the denoiser reads lives as long as the encoder. */
+static void keep_features(fx_builder *g, fx_conditions *conditions)
+{
+    for (int task = 0; task < 2; task++) {
+        fx_keep(g, conditions->task[task].out);
+        for (int k = 0; k < conditions->task[task].skips; k++)
+            fx_keep(g, conditions->task[task].skip[k]);
+    }
+}
+
+static fx_status create_encoder(fx_exec *exec, fx_params *params, const fx_step_options *options,
+                                int64_t batch, bool ema, fx_sampler *out, fx_conditions *conditions)
+{
+    fx_builder *g = NULL;
+    fx_batch *in = &out->inputs;
+    FX_TRY(fx_builder_create(params, &g));
+    fx_builder_use_ema(g, ema);
+    fx_builder_rows(g, (fx_rows){.samples = batch});
+    record_inputs(g, options, batch, false, in);
+    fx_model_conditions(g, &options->model, in->lowres, in->snapshots, in->re, conditions);
+    keep_features(g, conditions);
+    return fx_program_create(exec, &g, is_plan(params), &out->encoder);
+}
+
 fx_status fx_sampler_create(fx_exec *exec, fx_params *params, const fx_step_options *options,
                             int64_t batch, int steps, bool ema, fx_sampler *out)
 {
     fx_builder *g = NULL;
+    fx_conditions conditions;
     *out = (fx_sampler){0};
     const int64_t side = options->model.image;
     const int64_t rows = options->model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 * batch : batch;
+    FX_TRY(create_encoder(exec, params, options, batch, ema, out, &conditions));
     FX_TRY(fx_builder_create(params, &g));
     fx_builder_use_ema(g, ema);
     fx_builder_rows(g, (fx_rows){.samples = batch});
-    record_inputs(g, options, batch, false, &out->inputs);
     out->x = fx_input(g, "x", 4, FX_DIMS(rows, side, side, 1));
-    out->residual = fx_keep(
-        g, fx_record_sampler(g, &options->model, options->schedule, steps, &out->inputs, out->x));
-    return fx_program_create(exec, &g, is_plan(params), &out->program);
+    out->residual = fx_keep(g, fx_record_sampler(g, &options->model, options->schedule, steps,
+                                                 &conditions, out->inputs.re, out->x));
+    return fx_program_create(exec, &g, is_plan(params), &out->denoiser);
+}
+
+void fx_sampler_free(fx_sampler *s)
+{
+    fx_program_free(&s->denoiser);
+    fx_program_free(&s->encoder);
+}
+
+static const fx_step SAMPLING = {.gradient_scale = 1};
+
+fx_status fx_sampler_encode(const fx_sampler *s)
+{
+    return fx_program_run(s->encoder, &SAMPLING, NULL);
+}
+
+fx_status fx_sampler_denoise(const fx_sampler *s)
+{
+    return fx_program_run(s->denoiser, &SAMPLING, NULL);
 }

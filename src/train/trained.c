@@ -3,8 +3,11 @@
  * for. */
 #include "flexhpc/trained.h"
 
+#include <stdio.h>
+
 #include "flexhpc/mem.h"
 #include "flexhpc/rng.h"
+#include "flexhpc/str.h"
 
 /* Parameters need their slabs before programs read them: one program with every parameter is recorded
  * first. */
@@ -20,7 +23,9 @@ static fx_status make_parameters(fx_trained *m)
                    .lowres = fx_input(g, "lowres", 4, FX_DIMS(1, side, side, 1)),
                    .re = fx_input_stored(g, "re", 2, FX_DIMS(1, 1))};
     const int64_t tasks = m->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
-    fx_record_sampler(g, &m->options.model, m->options.schedule, 1, &in,
+    fx_conditions conditions;
+    fx_model_conditions(g, &m->options.model, in.lowres, in.snapshots, in.re, &conditions);
+    fx_record_sampler(g, &m->options.model, m->options.schedule, 1, &conditions, in.re,
                       fx_input(g, "x", 4, FX_DIMS(tasks, side, side, 1)));
     const fx_status status = fx_builder_status(g);
     fx_builder_free(&g);
@@ -81,7 +86,7 @@ void fx_trained_close(fx_trained **trained)
     fx_trained *m = *trained;
     if (!m) return;
     for (int task = 0; task < 2; task++)
-        fx_program_free(&m->sampler[task].program);
+        fx_sampler_free(&m->sampler[task]);
     if (!m->borrowed) fx_params_free(&m->params);
     float *buffers[] = {m->snapshots, m->re, m->noise, m->base, m->estimate};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
@@ -99,33 +104,50 @@ bool fx_trained_has(const fx_trained *m, fx_task task)
 fx_status fx_trained_prepare(fx_trained *m, fx_task task)
 {
     fx_step_options one = m->options;
-    if (m->sampler[task].program) return FX_OK;
+    if (m->sampler[task].denoiser) return FX_OK;
     one.model.tasks = task == FX_SR ? FX_TASK_SR : FX_TASK_FC;
-    return fx_sampler_create(m->exec, m->params, &one, m->batch, m->steps, true, &m->sampler[task]);
+    const fx_status status =
+        fx_sampler_create(m->exec, m->params, &one, m->batch, m->steps, true, &m->sampler[task]);
+    if (status != FX_OK) fx_sampler_free(&m->sampler[task]);
+    return status;
 }
 
 void fx_trained_draw(fx_trained *m, fx_task task, int64_t b, uint64_t seed, uint32_t number,
-                     double reynolds)
+                     uint32_t member, double reynolds)
 {
+    char stream[32] = "x_T"; /* member 0's, as it was before there were members */
+    if (member > 0) snprintf(stream, sizeof stream, "x_T.%u", member);
     m->re[b] = (float)(reynolds / m->progress.config.data_condition_scale);
-    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_crc32("x_T"), (uint32_t)reynolds,
+    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_crc32(stream), (uint32_t)reynolds,
                    m->noise + b * m->pixels, m->pixels);
 }
 
-fx_status fx_trained_run(fx_trained *m, fx_task task, uint64_t seed)
+fx_status fx_trained_encode(fx_trained *m, fx_task task)
 {
-    const fx_step step = {.seed = seed, .gradient_scale = 1};
     const fx_sampler *s = &m->sampler[task];
     const int64_t cond = m->options.model.cond, fields = m->batch * m->pixels;
-    FX_TRY(fx_program_write(s->program, s->inputs.snapshots, m->snapshots));
-    FX_TRY(fx_program_write(s->program, s->inputs.re, m->re));
-    FX_TRY(fx_program_write(s->program, s->x, m->noise));
-    FX_TRY(fx_program_run(s->program, &step, NULL));
-    FX_TRY(fx_program_read(s->program, s->residual, m->estimate));
-    if (task == FX_SR) FX_TRY(fx_program_read(s->program, s->inputs.lowres, m->base));
-    for (int64_t k = 0; k < fields; k++) {
-        if (task == FX_FC) m->base[k] = m->snapshots[k * cond + cond - 1];
-        m->estimate[k] += m->base[k];
-    }
+    FX_TRY(fx_program_write(s->encoder, s->inputs.snapshots, m->snapshots));
+    FX_TRY(fx_program_write(s->encoder, s->inputs.re, m->re));
+    FX_TRY(fx_sampler_encode(s));
+    if (task == FX_SR) return fx_program_read(s->encoder, s->inputs.lowres, m->base);
+    for (int64_t k = 0; k < fields; k++)
+        m->base[k] = m->snapshots[k * cond + cond - 1];
     return FX_OK;
+}
+
+fx_status fx_trained_denoise(fx_trained *m, fx_task task)
+{
+    const fx_sampler *s = &m->sampler[task];
+    FX_TRY(fx_program_write(s->denoiser, s->x, m->noise));
+    FX_TRY(fx_sampler_denoise(s));
+    FX_TRY(fx_program_read(s->denoiser, s->residual, m->estimate));
+    for (int64_t k = 0; k < m->batch * m->pixels; k++)
+        m->estimate[k] += m->base[k];
+    return FX_OK;
+}
+
+fx_status fx_trained_run(fx_trained *m, fx_task task)
+{
+    FX_TRY(fx_trained_encode(m, task));
+    return fx_trained_denoise(m, task);
 }

@@ -89,8 +89,9 @@ fx_status fx_validation_bytes(const fx_trainee *trainee, const fx_config *config
     *bytes = 0;
     FX_TRY_DONE(fx_trained_of(trainee, &c, &progress, &e.trained));
     FX_TRY_DONE(fx_evaluation_programs(&e, true));
-    const fx_program *programs[] = {e.probe[0].program, e.probe[1].program,
-                                    e.trained->sampler[0].program, e.trained->sampler[1].program};
+    const fx_sampler *sr = &e.trained->sampler[FX_SR], *fc = &e.trained->sampler[FX_FC];
+    const fx_program *programs[] = {e.probe[0].program, e.probe[1].program, sr->encoder,
+                                    sr->denoiser,       fc->encoder,        fc->denoiser};
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         if (!programs[i]) continue;
         const fx_plan_summary s = fx_program_summary(programs[i]);

@@ -47,10 +47,12 @@ static fx_status check_samples(fx_check *c, fx_params *params, int steps, bool f
     const bool sr = g->options.model.tasks & FX_TASK_SR;
     fx_sampler s = {0};
     char name[32];
-    const fx_step step = step_of(0, 1, 1);
-    FX_TRY(fx_sampler_create(c->exec, params, &g->options, b, steps, false, &s));
-    fx_status status = fx_golden_inputs(g, "", s.program, &s.inputs, s.x);
-    if (status == FX_OK) status = fx_program_run(s.program, &step, NULL);
+    fx_status status = fx_sampler_create(c->exec, params, &g->options, b, steps, false, &s);
+    if (status == FX_OK) status = fx_golden_inputs(g, "", s.encoder, &s.inputs, NULL);
+    if (status == FX_OK)
+        status = fx_golden_inputs(g, "", s.denoiser, &(fx_batch){.re = s.inputs.re}, s.x);
+    if (status == FX_OK) status = fx_sampler_encode(&s);
+    if (status == FX_OK) status = fx_sampler_denoise(&s);
     if (status == FX_OK && sr) {
         snprintf(name, sizeof name, "out/ddim%d_sr", steps);
         const fx_check_part p = {.tensor = s.residual,
@@ -58,7 +60,7 @@ static fx_status check_samples(fx_check *c, fx_params *params, int steps, bool f
                                  .count = pixels,
                                  .stride = 1,
                                  .base_stride = 1};
-        status = fx_check_tensor(c, name, s.program, p, c->limit->output);
+        status = fx_check_tensor(c, name, s.denoiser, p, c->limit->output);
     }
     if (status == FX_OK && forecasts) {
         snprintf(name, sizeof name, "out/ddim%d_fc", steps);
@@ -68,9 +70,9 @@ static fx_status check_samples(fx_check *c, fx_params *params, int steps, bool f
                                  .count = pixels,
                                  .stride = 1,
                                  .base_stride = g->options.model.cond};
-        status = fx_check_tensor(c, name, s.program, p, c->limit->output);
+        status = fx_check_tensor(c, name, s.denoiser, p, c->limit->output);
     }
-    fx_program_free(&s.program);
+    fx_sampler_free(&s);
     return status;
 }
 

@@ -37,7 +37,9 @@ static fx_tensor *record(fx_builder *g, const fx_model *m)
                          .snapshots = fx_input(g, "snapshots", 4, FX_DIMS(1, side, side, m->cond)),
                          .re = fx_input(g, "re", 2, FX_DIMS(1, 1))};
     fx_tensor *x = fx_input(g, "x", 4, FX_DIMS(rows, side, side, 1));
-    return fx_record_sampler(g, m, (fx_schedule_attrs){.shift = 1}, 1, &in, x);
+    fx_conditions conditions;
+    fx_model_conditions(g, m, in.lowres, in.snapshots, in.re, &conditions);
+    return fx_record_sampler(g, m, (fx_schedule_attrs){.shift = 1}, 1, &conditions, in.re, x);
 }
 
 /* Trained parameters whose name begins with `network`. */
