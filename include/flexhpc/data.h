@@ -173,6 +173,18 @@ const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack);
 /* Snapshots [t, t + count) of a patch into out (count, S, S); every snapshot's checksum is compared.
  * Local. */
 fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out);
+/* Snapshots [t, t + count) of a patch, and to what of the caller's they belong. */
+typedef struct fx_span {
+    int64_t patch, t, count, row, plane;
+} fx_span;
+
+/* Reads the spans and gives each to `take`, as (count, S, S) at `snapshots`, which it leaves as they
+ * are and has during the call only. Spans are put in the order of the files, those that touch or
+ * overlap become one read, and the system hears of reads some time ahead, so that a disk or a file
+ * server has several at once to do. Values and errors are those of fx_pack_read. Local. */
+typedef fx_status (*fx_span_taker)(void *self, const fx_span *span, const float *snapshots);
+fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count, fx_span_taker take,
+                             void *self);
 /* Shards that are in `folder` with the right size are read there from now on (data.stage). Local. */
 fx_status fx_pack_use_copy(fx_pack_reader *pack, const char *folder);
 void fx_pack_close(fx_pack_reader **pack);

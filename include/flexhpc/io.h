@@ -149,6 +149,17 @@ typedef struct fx_h5_storage {
 } fx_h5_storage;
 fx_status fx_h5_describe_storage(fx_h5 *f, const char *name, fx_h5_storage *out);
 
+/* Where in the file the chunk lies that begins at `corner`: a descriptor, which belongs to `f`, and the
+ * chunk's first byte. file -1: its values can't be read there as they are in memory as `type`, because
+ * of filters, another type or byte order, or no such chunk in the file. For files open for reading.
+ * Local. */
+typedef struct fx_h5_place {
+    int file;
+    int64_t byte;
+} fx_h5_place;
+fx_status fx_h5_chunk_place(fx_h5 *f, const char *name, const int64_t *corner, fx_h5_type type,
+                            fx_h5_place *out);
+
 /* Of foreign files: truth values as h5py writes them, and lists of names, of which any may be empty.
  * FX_EIO when it is neither, or longer. Local. */
 enum { FX_H5_NAMES = 64 };

@@ -31,7 +31,7 @@ struct fx_loader {
     int64_t samples, slot0, accumulate, side, cond, forecast_step;
     float scale;
     double condition_scale, wait;
-    float *fields; /* (cond + 1, S, S) of one sample */
+    fx_span *spans; /* (2 samples) of the batch that is being read */
     buffer *buffers;
     int64_t depth; /* buffers - 1 */
 
@@ -54,36 +54,70 @@ static bool same(place a, place b)
     return a.step == b.step && a.micro == b.micro;
 }
 
-/* Row i of the buffers: inputs (S, S, cond) with the newest last, target (S, S). */
-static fx_status read_sample(fx_loader *loader, fx_sample sample, int64_t i, const buffer *into)
+/* Snapshots (count, pixels) over the scale into x (pixels, count). The cases of few snapshots are
+ * written out for the compiler, which makes vector code of them. */
+static void interleave(float *restrict x, const float *restrict w, int64_t pixels, int64_t count,
+                       float scale)
 {
+    if (count == 1)
+        for (int64_t p = 0; p < pixels; p++)
+            x[p] = w[p] / scale;
+    else if (count == 2)
+        for (int64_t p = 0; p < pixels; p++) {
+            x[2 * p] = w[p] / scale;
+            x[2 * p + 1] = w[pixels + p] / scale;
+        }
+    else
+        for (int64_t p = 0; p < pixels; p++)
+            for (int64_t c = 0; c < count; c++)
+                x[p * count + c] = w[c * pixels + p] / scale;
+}
+
+typedef struct filling {
+    const fx_loader *loader;
+    buffer *into;
+} filling;
+
+/* A sample's inputs (S, S, cond), the newest last, its target (S, S), or both. */
+static fx_status take(void *self, const fx_span *span, const float *snapshots)
+{
+    const filling *f = self;
+    const fx_loader *loader = f->loader;
     const int64_t cond = loader->cond, pixels = loader->side * loader->side;
-    const int64_t first = sample.snapshot - cond + 1, target = sample.snapshot + loader->forecast_step;
-    float *fields = loader->fields;
-    if (loader->forecast_step == 1) {
-        FX_TRY(fx_pack_read(loader->pack, sample.patch, first, cond + 1, fields));
-    } else {
-        FX_TRY(fx_pack_read(loader->pack, sample.patch, first, cond, fields));
-        FX_TRY(fx_pack_read(loader->pack, sample.patch, target, 1, fields + cond * pixels));
-    }
-    float *x = into->snapshots + i * pixels * cond, *y = into->future + i * pixels;
-    for (int64_t p = 0; p < pixels; p++) {
-        for (int64_t c = 0; c < cond; c++)
-            x[p * cond + c] = fields[c * pixels + p] / loader->scale;
-        y[p] = fields[cond * pixels + p] / loader->scale;
-    }
-    const fx_patch patch = fx_manifest_patch(fx_pack_manifest(loader->pack), sample.patch);
-    into->re[i] = (float)(patch.reynolds / loader->condition_scale);
+    if (span->plane == 0)
+        interleave(f->into->snapshots + span->row * pixels * cond, snapshots, pixels, cond,
+                   loader->scale);
+    if (span->plane + span->count > cond)
+        interleave(f->into->future + span->row * pixels, snapshots + (cond - span->plane) * pixels,
+                   pixels, 1, loader->scale);
     return FX_OK;
+}
+
+/* What of the pack belongs to row i; plane k of a sample is its input k, or after them its target. */
+static int64_t list_spans(const fx_loader *loader, fx_sample s, int64_t i, fx_span *out)
+{
+    const int64_t cond = loader->cond, first = s.snapshot - cond + 1;
+    if (loader->forecast_step == 1) {
+        out[0] = (fx_span){s.patch, first, cond + 1, i, 0};
+        return 1;
+    }
+    out[0] = (fx_span){s.patch, first, cond, i, 0};
+    out[1] = (fx_span){s.patch, s.snapshot + loader->forecast_step, 1, i, cond};
+    return 2;
 }
 
 static void fill(fx_loader *loader, place at, buffer *into)
 {
-    into->status = FX_OK;
-    for (int64_t i = 0; into->status == FX_OK && i < loader->samples; i++) {
+    filling self = {loader, into};
+    int64_t spans = 0;
+    for (int64_t i = 0; i < loader->samples; i++) {
         const int64_t slot = loader->slot0 + at.micro * loader->samples + i;
-        into->status = read_sample(loader, fx_order_sample(loader->order, at.step, slot), i, into);
+        const fx_sample sample = fx_order_sample(loader->order, at.step, slot);
+        const fx_patch patch = fx_manifest_patch(fx_pack_manifest(loader->pack), sample.patch);
+        into->re[i] = (float)(patch.reynolds / loader->condition_scale);
+        spans += list_spans(loader, sample, i, loader->spans + spans);
     }
+    into->status = fx_pack_read_spans(loader->pack, loader->spans, spans, take, &self);
     if (into->status != FX_OK) snprintf(into->message, sizeof into->message, "%s", fx_error_message());
 }
 
@@ -127,7 +161,7 @@ static fx_status start_thread(fx_loader *loader)
 static fx_status allocate(fx_loader *loader)
 {
     const int64_t pixels = loader->side * loader->side;
-    FX_TRY(FX_ALLOC(loader->fields, (loader->cond + 1) * pixels));
+    FX_TRY(FX_ALLOC(loader->spans, 2 * loader->samples));
     FX_TRY(FX_ALLOC(loader->buffers, loader->depth + 1));
     for (int64_t k = 0; k <= loader->depth; k++) {
         buffer *b = &loader->buffers[k];
@@ -278,7 +312,7 @@ void fx_loader_free(fx_loader **out)
         fx_free(loader->buffers[k].re);
     }
     fx_free(loader->buffers);
-    fx_free(loader->fields);
+    fx_free(loader->spans);
     fx_order_free(&loader->order);
     fx_pack_close(&loader->pack);
     fx_free(loader);

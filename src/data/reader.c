@@ -3,10 +3,13 @@
  * compared with the manifest. */
 #include "shard.h"
 
+#include <stdlib.h>
+
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-enum { OPEN = 64 };
+enum { OPEN = 64, AHEAD = 16 /* spans that the system hears of before they are read */ };
+static const int64_t RUN_BYTES = 4 << 20; /* of one read that several spans share */
 
 struct fx_pack_reader {
     char folder[FX_PATH_MAX], copy[FX_PATH_MAX]; /* copy: of some of its shards; "": none */
@@ -17,6 +20,8 @@ struct fx_pack_reader {
         uint64_t used; /* when, in reads */
     } open[OPEN];
     uint64_t reads;
+    float *room; /* of the present read of spans */
+    int64_t room_snapshots;
 };
 
 fx_status fx_pack_open(const char *folder, fx_pack_reader **out)
@@ -90,17 +95,91 @@ static fx_status open_shard(fx_pack_reader *pack, int shard, fx_shard **out)
     return FX_OK;
 }
 
-fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out)
+/* The shard of a patch and its place there, once the snapshots are known to be inside. */
+static fx_status find(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, fx_shard **shard,
+                      int64_t *place)
 {
-    fx_shard *shard = NULL;
     FX_REQUIRE(patch >= 0 && patch < pack->manifest.patches, FX_EARG, "%s: no patch %lld of %lld",
                pack->folder, (long long)patch, (long long)pack->manifest.patches);
     const fx_patch from = fx_manifest_patch(&pack->manifest, patch);
     FX_REQUIRE(t >= 0 && count > 0 && count <= from.snapshots - t, FX_EARG,
                "%s: patch %lld has %lld snapshots, not %lld from %lld on", pack->folder,
                (long long)patch, (long long)from.snapshots, (long long)count, (long long)t);
-    FX_TRY(open_shard(pack, from.shard, &shard));
-    return fx_shard_read(shard, from.place, t, count, out);
+    *place = from.place;
+    return open_shard(pack, from.shard, shard);
+}
+
+fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out)
+{
+    fx_shard *shard = NULL;
+    int64_t place = 0;
+    FX_TRY(find(pack, patch, t, count, &shard, &place));
+    return fx_shard_read(shard, place, t, count, out);
+}
+
+static int by_place(const void *a, const void *b) /* patches are numbered as they lie */
+{
+    const fx_span *x = a, *y = b;
+    if (x->patch != y->patch) return x->patch < y->patch ? -1 : 1;
+    return (x->t > y->t) - (x->t < y->t);
+}
+
+static void expect(fx_pack_reader *pack, const fx_span *span)
+{
+    fx_shard *shard = NULL;
+    int64_t place = 0;
+    if (find(pack, span->patch, span->t, span->count, &shard, &place) == FX_OK)
+        fx_shard_expect(shard, place, span->t, span->count);
+    else
+        fx_error_clear(); /* the read will say so */
+}
+
+/* The first spans, as many as one read gives: how many they are, and how many snapshots. */
+static int64_t first_run(const fx_pack_reader *pack, const fx_span *spans, int64_t count,
+                         int64_t *snapshots)
+{
+    const int64_t pixels = pack->manifest.patch * pack->manifest.patch,
+                  most = RUN_BYTES / (pixels * (int64_t)sizeof(float));
+    int64_t run = 1;
+    *snapshots = spans->count;
+    for (; run < count && spans[run].patch == spans->patch; run++) {
+        const int64_t begin = spans[run].t - spans->t, end = begin + spans[run].count;
+        if (begin > *snapshots || (end > *snapshots && end > most)) break;
+        if (end > *snapshots) *snapshots = end;
+    }
+    return run;
+}
+
+static fx_status make_room(fx_pack_reader *pack, int64_t snapshots)
+{
+    const int64_t pixels = pack->manifest.patch * pack->manifest.patch,
+                  most = RUN_BYTES / (pixels * (int64_t)sizeof(float));
+    if (snapshots <= pack->room_snapshots) return FX_OK;
+    if (snapshots < most) snapshots = most;
+    fx_free(pack->room);
+    pack->room_snapshots = 0;
+    FX_TRY(FX_ALLOC(pack->room, snapshots * pixels));
+    pack->room_snapshots = snapshots;
+    return FX_OK;
+}
+
+fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count, fx_span_taker take,
+                             void *self)
+{
+    const int64_t pixels = pack->manifest.patch * pack->manifest.patch;
+    int64_t expected = 0, snapshots = 0;
+    qsort(spans, (size_t)count, sizeof *spans, by_place);
+    for (int64_t first = 0, end; first < count; first = end) {
+        end = first + first_run(pack, spans + first, count - first, &snapshots);
+        if (expected < end) expected = end; /* the present read needs no notice */
+        for (; expected < count && expected < end + AHEAD; expected++)
+            expect(pack, &spans[expected]);
+        FX_TRY(make_room(pack, snapshots));
+        FX_TRY(fx_pack_read(pack, spans[first].patch, spans[first].t, snapshots, pack->room));
+        for (const fx_span *s = spans + first; s < spans + end; s++)
+            FX_TRY(take(self, s, pack->room + (s->t - spans[first].t) * pixels));
+    }
+    return FX_OK;
 }
 
 void fx_pack_close(fx_pack_reader **pack)
@@ -109,6 +188,7 @@ void fx_pack_close(fx_pack_reader **pack)
     for (int i = 0; i < OPEN; i++)
         fx_shard_close(&(*pack)->open[i].file);
     fx_manifest_free(&(*pack)->manifest);
+    fx_free((*pack)->room);
     fx_free(*pack);
     *pack = NULL;
 }

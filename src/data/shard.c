@@ -1,7 +1,10 @@
 /* shard.c: one file of a pack; its layout and the reasons are in shard.h. */
 #include "shard.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "flexhpc/io.h"
@@ -23,6 +26,8 @@ struct fx_shard {
     fx_h5 *file;
     int64_t side, snapshots;
     uint64_t *checksum; /* (P, T) */
+    int64_t window;     /* snapshots of a chunk; 0: all is read through HDF5 */
+    fx_h5_place *chunk; /* (P, chunks of a patch) where they lie; byte 0: not looked up yet */
 };
 
 static uint64_t hash(const float *snapshot, int64_t pixels)
@@ -177,6 +182,16 @@ void fx_shard_abandon(fx_shard_writer **shard)
 
 /* ---- Reading ---- */
 
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t snapshot_bytes(const fx_shard *shard)
+{
+    return shard->side * shard->side * (int64_t)sizeof(float);
+}
+
 static fx_status check_shape(fx_shard *shard, const char *name, fx_h5_shape want)
 {
     fx_h5_shape found;
@@ -225,6 +240,18 @@ static fx_status check_identity(fx_shard *shard, const fx_shard_layout *l)
     return check_field(shard, s);
 }
 
+/* Room for the places of the chunks, where a chunk is what a writer of ours makes it. */
+static fx_status find_windows(fx_shard *shard, int64_t patches)
+{
+    fx_h5_storage storage;
+    FX_TRY(fx_h5_describe_storage(shard->file, FIELDS, &storage));
+    const int64_t *chunk = storage.chunk;
+    if (storage.rank != 4 || chunk[0] != 1 || chunk[2] != shard->side || chunk[3] != shard->side)
+        return FX_OK;
+    shard->window = chunk[1];
+    return FX_ALLOC(shard->chunk, patches * ceil_div(shard->snapshots, shard->window));
+}
+
 fx_status fx_shard_open(const char *path, const fx_shard_layout *l, fx_shard **out)
 {
     fx_status status = FX_OK;
@@ -237,6 +264,7 @@ fx_status fx_shard_open(const char *path, const fx_shard_layout *l, fx_shard **o
     FX_TRY_DONE(check_shape(shard, FIELDS, fields_shape(l)));
     FX_TRY_DONE(check_shape(shard, CHECKSUMS, checksums_shape(l)));
     FX_TRY_DONE(check_identity(shard, l));
+    FX_TRY_DONE(find_windows(shard, l->patches));
     FX_TRY_DONE(FX_ALLOC(shard->checksum, l->patches * shard->snapshots));
     FX_TRY_DONE(fx_h5_read(shard->file, CHECKSUMS, NULL, NULL, FX_H5_U64, shard->checksum));
 done:
@@ -245,11 +273,62 @@ done:
     return status;
 }
 
+/* Where the snapshots from t on lie that share a chunk, `count` of them or fewer. */
+static fx_status find_part(fx_shard *shard, int64_t place, int64_t t, int64_t *count, fx_h5_place *out)
+{
+    *out = (fx_h5_place){-1, -1};
+    if (shard->window == 0) return FX_OK;
+    const int64_t window = t / shard->window, first = window * shard->window;
+    fx_h5_place *chunk = &shard->chunk[place * ceil_div(shard->snapshots, shard->window) + window];
+    if (chunk->byte == 0)
+        FX_TRY(fx_h5_chunk_place(shard->file, FIELDS, (const int64_t[]){place, first, 0, 0}, FX_H5_F32,
+                                 chunk));
+    if (*count > first + shard->window - t) *count = first + shard->window - t;
+    *out = (fx_h5_place){chunk->file, chunk->byte + (t - first) * snapshot_bytes(shard)};
+    return FX_OK;
+}
+
+static fx_status read_part(fx_shard *shard, int64_t place, int64_t t, int64_t count, fx_h5_place from,
+                           float *out)
+{
+    char *into = (char *)out;
+    if (from.file < 0)
+        return fx_h5_read(shard->file, FIELDS, (const int64_t[]){place, t, 0, 0},
+                          (const int64_t[]){1, count, shard->side, shard->side}, FX_H5_F32, out);
+    for (int64_t left = count * snapshot_bytes(shard); left > 0;) {
+        const ssize_t got = pread(from.file, into, (size_t)left, from.byte);
+        if (got < 0 && errno == EINTR) continue;
+        FX_REQUIRE(got > 0, FX_EIO, "%s: %s[%lld, %lld]: %s", shard->path, FIELDS, (long long)place,
+                   (long long)t, got < 0 ? strerror(errno) : "the file ends before it does");
+        into += got;
+        from.byte += got;
+        left -= got;
+    }
+    return FX_OK;
+}
+
+void fx_shard_expect(fx_shard *shard, int64_t place, int64_t t, int64_t count)
+{
+    for (int64_t end = t + count, part; t < end; t += part) {
+        fx_h5_place from;
+        part = end - t;
+        if (find_part(shard, place, t, &part, &from) != FX_OK) break; /* the read will say so */
+        if (from.file >= 0)
+            (void)posix_fadvise(from.file, from.byte, part * snapshot_bytes(shard),
+                                POSIX_FADV_WILLNEED);
+    }
+    fx_error_clear();
+}
+
 fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count, float *out)
 {
     const int64_t pixels = shard->side * shard->side;
-    FX_TRY(fx_h5_read(shard->file, FIELDS, (const int64_t[]){place, t, 0, 0},
-                      (const int64_t[]){1, count, shard->side, shard->side}, FX_H5_F32, out));
+    for (int64_t done = 0, part; done < count; done += part) {
+        fx_h5_place from;
+        part = count - done;
+        FX_TRY(find_part(shard, place, t + done, &part, &from));
+        FX_TRY(read_part(shard, place, t + done, part, from, out + done * pixels));
+    }
     for (int64_t i = 0; i < count; i++)
         FX_REQUIRE(hash(out + i * pixels, pixels) == shard->checksum[place * shard->snapshots + t + i],
                    FX_EVALUE,
@@ -272,6 +351,7 @@ void fx_shard_close(fx_shard **shard)
     if (!*shard) return;
     fx_h5_abandon(&(*shard)->file);
     fx_free((*shard)->checksum);
+    fx_free((*shard)->chunk);
     fx_free(*shard);
     *shard = NULL;
 }

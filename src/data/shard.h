@@ -6,7 +6,9 @@
  * seed, start, interval, tile, and run and field where they aren't 0 and w; count, mean, square, least,
  * largest. No filter: a read of cond + 1 snapshots moves exactly these bytes out of one chunk (of two
  * at a seam), and the checksums guard what is read instead of a whole chunk. W is T, or what makes a
- * chunk 64 MiB: 256 snapshots of 256^2. Includes data.h. */
+ * chunk 64 MiB: 256 snapshots of 256^2. Values are read at their place in the file, past HDF5, which
+ * would look the dataset and the chunk up each time; whatever does not lie there as it is in memory is
+ * left to HDF5. Includes data.h. */
 #ifndef FLEXHPC_DATA_SHARD_H
 #define FLEXHPC_DATA_SHARD_H
 
@@ -40,6 +42,8 @@ fx_status fx_shard_open(const char *path, const fx_shard_layout *layout, fx_shar
 /* Snapshots [t, t + count) of patch `place` into out (count, S, S); FX_EVALUE, naming file, dataset and
  * index, when a checksum differs. Local. */
 fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count, float *out);
+/* Tells the system that such a read will come soon. Local. */
+void fx_shard_expect(fx_shard *shard, int64_t place, int64_t t, int64_t count);
 fx_status fx_shard_stats(fx_shard *shard,
                          fx_stats *out); /* of all values, as fx_shard_finish wrote them */
 void fx_shard_close(fx_shard **shard);

@@ -342,6 +342,44 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
     return FX_OK;
 }
 
+/* The descriptor of a file that HDF5 reads with plain system calls; -1: it doesn't. Lock held. */
+static int descriptor(const fx_h5 *f)
+{
+    void *handle = NULL;
+    const hid_t access = H5Fget_access_plist(f->file);
+    const bool plain = access >= 0 && H5Pget_driver(access) == H5FD_SEC2 &&
+                       H5Fget_vfd_handle(f->file, access, &handle) >= 0;
+    if (access >= 0) H5Pclose(access);
+    return plain ? *(int *)handle : -1;
+}
+
+fx_status fx_h5_chunk_place(fx_h5 *f, const char *name, const int64_t *corner, fx_h5_type type,
+                            fx_h5_place *out)
+{
+    hid_t d;
+    hsize_t at[MAX_DIMS] = {0}, bytes = 0;
+    haddr_t byte = HADDR_UNDEF;
+    unsigned skipped = 0;
+    *out = (fx_h5_place){-1, -1};
+    FX_TRY(open_dataset(f, name, &d));
+    const hid_t list = H5Dget_create_plist(d), stored = H5Dget_type(d), space = H5Dget_space(d);
+    const int rank = H5Sget_simple_extent_ndims(space);
+    for (int i = 0; i < rank && i < MAX_DIMS; i++)
+        at[i] = (hsize_t)corner[i];
+    if (H5Pget_layout(list) == H5D_CHUNKED && H5Pget_nfilters(list) == 0 &&
+        H5Tequal(stored, memory_type(type)) > 0 &&
+        H5Dget_chunk_info_by_coord(d, at, &skipped, &byte, &bytes) >= 0 && byte != HADDR_UNDEF &&
+        (double)bytes == chunk_bytes(d, list))
+        *out = (fx_h5_place){descriptor(f), (int64_t)byte};
+    H5Eclear2(H5E_DEFAULT);
+    H5Sclose(space);
+    H5Tclose(stored);
+    H5Pclose(list);
+    H5Dclose(d);
+    fx_h5_leave();
+    return FX_OK;
+}
+
 fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size)
 {
     hid_t d, in_file, in_memory;
