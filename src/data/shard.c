@@ -299,7 +299,8 @@ static fx_status read_part(fx_shard *shard, int64_t place, int64_t t, int64_t co
         const ssize_t got = pread(from.file, into, (size_t)left, from.byte);
         if (got < 0 && errno == EINTR) continue;
         FX_REQUIRE(got > 0, FX_EIO, "%s: %s[%lld, %lld]: %s", shard->path, FIELDS, (long long)place,
-                   (long long)t, got < 0 ? strerror(errno) : "the file ends before it does");
+                   (long long)(t + count - 1 - (left - 1) / snapshot_bytes(shard)),
+                   got < 0 ? strerror(errno) : "the file ends before it does");
         into += got;
         from.byte += got;
         left -= got;
