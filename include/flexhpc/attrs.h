@@ -9,6 +9,7 @@
 typedef enum fx_act { FX_LINEAR, FX_SILU, FX_GELU_TANH, FX_GELU_ERF } fx_act;
 typedef enum fx_predict { FX_PREDICT_V, FX_PREDICT_X, FX_PREDICT_EPS } fx_predict;
 typedef enum fx_criterion { FX_L1, FX_MSE, FX_HUBER } fx_criterion;
+typedef enum fx_interpolation { FX_BICUBIC, FX_BILINEAR } fx_interpolation;
 typedef enum fx_optimizer { FX_LION, FX_ADAMW } fx_optimizer;
 
 typedef struct fx_conv_attrs {
@@ -46,9 +47,10 @@ typedef struct fx_patch_attrs {
 typedef struct fx_untoken_attrs {
     int64_t height; /* of the image: tokens after token 0 are its pixels, row-major */
 } fx_untoken_attrs;
-typedef struct fx_bicubic_attrs {
-    int64_t factor;
-} fx_bicubic_attrs;
+typedef struct fx_interpolate_attrs {
+    fx_interpolation kind;
+    int64_t factor, stride; /* output pixels a source pixel; source pixels stand so far apart */
+} fx_interpolate_attrs;
 typedef struct fx_draw_attrs {
     int64_t samples, side; /* T (samples), EPS (samples, side, side, 1) */
 } fx_draw_attrs;
@@ -106,7 +108,7 @@ typedef union fx_attrs {
     fx_drop_rows_attrs drop_rows;
     fx_patch_attrs patch;
     fx_untoken_attrs untoken;
-    fx_bicubic_attrs bicubic;
+    fx_interpolate_attrs interpolate;
     fx_draw_attrs draw;
     fx_schedule_attrs diffuse;
     fx_loss_attrs loss;

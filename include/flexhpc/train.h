@@ -17,11 +17,12 @@ typedef struct fx_step_options {
     fx_schedule_attrs schedule;
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
-    int contrast_ranks;     /* consecutive ranks that share a contrastive term; 0: all */
-    bool contrast_features; /* they exchange latents by features, else gather them */
-    int64_t micro_batch;    /* samples of one forward pass on one rank */
-    int accumulate;         /* micro-batches a step */
-    int64_t factor;         /* super-resolution: lowres is made from the last snapshot */
+    int contrast_ranks;          /* consecutive ranks that share a contrastive term; 0: all */
+    bool contrast_features;      /* they exchange latents by features, else gather them */
+    int64_t micro_batch;         /* samples of one forward pass on one rank */
+    int accumulate;              /* micro-batches a step */
+    int64_t factor;              /* super-resolution: lowres is made from the last snapshot */
+    fx_interpolation upsampling; /* and brought back to full size */
     bool given;       /* lowres, t and eps are inputs (golden files) instead of made on the tape */
     bool reduce_bf16; /* gradients go between ranks in bf16 */
     bool fixed; /* gradients of single samples summed in one tree: the same bits on any rank count */
@@ -36,6 +37,9 @@ typedef struct fx_step_options {
  * with contrast.group: node it may fail on some ranks alone. */
 fx_status fx_step_options_from_config(const fx_config *config, const fx_comm *comm,
                                       fx_step_options *out);
+
+/* "bicubic": the word of data.upsampling. Local. */
+const char *fx_upsampling_name(const fx_step_options *options);
 
 /* Learning rate of update s (from 0): linear warm-up over w updates, then a half cosine to update n
  * (published schedule; the first update has rate 0 where w > 0). Local. */

@@ -1,6 +1,7 @@
 /* minflex.c: reader of minFLEX's files (erichson/minFLEX), such as 2013_subregion.h5: fields (T, C, H,
  * W) or (T, H, W), of which channel 0 is taken; a region of a larger domain, so periodic along no axis;
- * condition 0. It interpolates bilinearly and divides by nothing (data.scale=1). */
+ * condition 0. It interpolates bilinearly (data.upsampling=bilinear) and divides by nothing
+ * (data.scale=1). */
 #include <string.h>
 
 #include "source.h"

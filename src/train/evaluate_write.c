@@ -59,8 +59,9 @@ static fx_status write_example(fx_evaluation *e, fx_h5 *f, int k, const fx_score
                     s->task == FX_SR ? "super-resolution" : "forecast"));
     FX_TRY(fx_print(name, sizeof name, "panel/%d/input", k));
     FX_TRY(fx_h5_set_text(f, name, "title", title));
-    FX_TRY(fx_print(title, sizeof title, "bicubic from one pixel in %lld x %lld",
-                    (long long)e->trained->options.factor, (long long)e->trained->options.factor));
+    FX_TRY(fx_print(title, sizeof title, "%s from one pixel in %lld x %lld",
+                    fx_upsampling_name(&e->trained->options), (long long)e->trained->options.factor,
+                    (long long)e->trained->options.factor));
     return fx_h5_set_text(f, name, "input_label", s->task == FX_SR ? title : "last snapshot");
 }
 

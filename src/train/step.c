@@ -27,8 +27,8 @@ static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bo
         return;
     }
     if (o->model.tasks & FX_TASK_SR) {
-        const fx_attrs attrs = {.bicubic = {.factor = o->factor}};
-        const fx_node *node = fx_record(g, FX_OP_bicubic, "lowres", attrs, &b->snapshots, 1);
+        const fx_attrs attrs = {.interpolate = {o->upsampling, o->factor, o->factor}};
+        const fx_node *node = fx_record(g, FX_OP_interpolate, "lowres", attrs, &b->snapshots, 1);
         b->lowres = node ? fx_keep(g, node->out[0]) : NULL;
     }
     if (!noise) return;

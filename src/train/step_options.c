@@ -77,6 +77,11 @@ static fx_status from_config(const fx_config *c, const fx_comm *comm, fx_step_op
     return FX_OK;
 }
 
+const char *fx_upsampling_name(const fx_step_options *options)
+{
+    return options->upsampling == FX_BICUBIC ? "bicubic" : "bilinear";
+}
+
 fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, fx_step_options *out)
 {
     fx_step_options o = {
@@ -88,6 +93,7 @@ fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, f
         .contrast_weight = (float)c->contrast_weight,
         .contrast_temperature = (float)c->contrast_temperature,
         .factor = c->data_factor,
+        .upsampling = (fx_interpolation)c->data_upsampling,
         .recompute = (fx_recompute)c->model_recompute,
         .shard = c->train_shard_optimizer,
         .bucket_bytes = (size_t)(c->train_bucket * 1024 * 1024),

@@ -53,6 +53,7 @@ static fx_status run(fx_validation *v, fx_validation_report *out)
     FX_REQUIRE(out->scores > 0, FX_ECONFIG, "eval.reynolds: the pack %s holds none of them",
                v->config.data_path);
     out->loss = out->rfne = 0;
+    out->upsampling = fx_upsampling_name(&e->trained->options);
     for (int i = 0; i < out->scores; i++) {
         out->loss += out->score[i].loss / out->scores;
         out->rfne += out->score[i].rfne / out->scores;
@@ -76,7 +77,7 @@ void fx_validation_print(const fx_validation_report *r, int64_t step, double sec
         used +=
             snprintf(line + used, sizeof line - (size_t)used, "  %s Re %g %.4f, %s %.4f",
                      r->score[i].task == FX_SR ? "SR" : "FC", r->score[i].reynolds, r->score[i].rfne,
-                     r->score[i].task == FX_SR ? "bicubic" : "persistence", r->score[i].floor[0]);
+                     r->score[i].task == FX_SR ? r->upsampling : "persistence", r->score[i].floor[0]);
     fx_log(FX_INFO, "%s", line);
 }
 

@@ -12,7 +12,8 @@ typedef struct fx_validation fx_validation;
 typedef struct fx_validation_report {
     double loss, rfne; /* means over the scores */
     fx_score score[FX_EVALUATION_ROWS];
-    int scores; /* one a task and Reynolds number */
+    int scores;             /* one a task and Reynolds number */
+    const char *upsampling; /* "bicubic": what makes the floor of super-resolution */
 } fx_validation_report;
 
 /* The patches of validate.path at eval.reynolds; the trainee must outlive it. *out is closed whatever

@@ -149,7 +149,7 @@ static const row rows[] = {
     {.id = FX_OP_untoken, .c = &UNTOKEN, .pass = FX_BACKWARD},
     {.id = FX_OP_patch, .c = &PATCH, .pass = FX_FORWARD},
     {.id = FX_OP_patch, .c = &PATCH, .pass = FX_BACKWARD},
-    {.id = FX_OP_bicubic,
+    {.id = FX_OP_interpolate,
      .c = &BICUBIC,
      .pass = FX_FORWARD,
      .again = 3.23,

@@ -35,7 +35,7 @@ HEADERS = {
     "io": "io.h fs.h h5.h json.h png.h safetensors.h tfevents.h",
     "config": "config.h keys.def",
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
-    "ops": "schedule.h",
+    "ops": "schedule.h taps.h",
     "model": "layers.h model.h",
     "report": "report.h scaling.h",
     "train": "train.h trained.h bench.h checkpoint.h watchdog.h",

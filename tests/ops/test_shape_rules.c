@@ -47,7 +47,7 @@ static const refusal refusals[] = {
     {FX_OP_attention, {.attention = {2}}, {{2, 48}}, "or an image"},
     {FX_OP_patch, {.patch = {2, false}}, {{2, 4, 5, 1}}, "does not divide"},
     {FX_OP_patch, {.patch = {2, true}}, {{2, 4, 4, 6}}, "no patches of 2 x 2"},
-    {FX_OP_bicubic, {.bicubic = {8}}, {{2, 12, 16, 1}}, "factor 8"},
+    {FX_OP_interpolate, {.interpolate = {FX_BICUBIC, 8, 8}}, {{2, 12, 16, 1}}, "factor 8"},
     {FX_OP_diffuse,
      {.diffuse = {FX_PREDICT_V, 1, false, 0}},
      {{2}, {2, 4, 4, 1}, {0}, {2, 4, 4, 2}},
