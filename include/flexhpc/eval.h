@@ -24,10 +24,22 @@ double fx_rfne(const float *estimate, const float *truth, int64_t count);
 double fx_rfne_extrapolated(const float *before, const float *last, double lead, const float *truth,
                             int64_t count);
 
+/* Mean of the squares of `count` pixels. Local. */
+double fx_mean_square(const float *field, int64_t count);
+
 /* Pearson's correlation over `count` pixels; NaN when either field is constant. Local. */
 double fx_correlation(const float *a, const float *b, int64_t count);
 
 enum { FX_FLOORS = 2 };
+
+/* What else a sample is measured by; NaN: not measured. */
+typedef enum fx_metric {
+    FX_METRIC_SQUARE, /* mean square of the truth: rfne^2 times it is the mean square error */
+    FX_METRICS
+} fx_metric;
+
+/* A metric's name in files and tables. */
+extern const char *const fx_metric_names[FX_METRICS];
 
 /* What one sample scored. */
 typedef struct fx_sample_score {
@@ -42,6 +54,7 @@ typedef struct fx_sample_score {
     double correlation;
     double loss; /* of training, at a time and noise of the sample's own; NaN: not computed */
     fx_task task;
+    double value[FX_METRICS];
 } fx_sample_score;
 
 /* The samples that a rank has scored; grows. Zero-initialised is empty. */

@@ -157,8 +157,8 @@ void fx_signals_catch(void);
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);
 
 /* Samples the run's newest EMA weights on patches of config's pack (data.path, eval.*, sample.*),
- * scores them against truth and floors, prints a table, and writes `eval-PACK.h5` into the run folder:
- * `scores`, spectra, example fields. The model, its scale and its conditioning are the checkpoint's.
+ * scores them against truth and floors, prints a table, and writes `eval-PACK[-NAME].h5` into the run
+ * folder (eval_file.h; eval.name). The model, its scale and its conditioning are the checkpoint's.
  * Collective. */
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder);
 

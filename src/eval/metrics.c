@@ -16,6 +16,8 @@
 enum { RESAMPLES = 2000 };
 static const double TAIL = 0.025; /* on either side of the interval */
 
+const char *const fx_metric_names[FX_METRICS] = {[FX_METRIC_SQUARE] = "truth_square"};
+
 static const char *const task_names[] = {[FX_SR] = "super-resolution", [FX_FC] = "forecast"};
 
 static double norm_ratio(double error, double truth)
@@ -44,6 +46,14 @@ double fx_rfne_extrapolated(const float *before, const float *last, double lead,
         size += y * y;
     }
     return norm_ratio(error, size);
+}
+
+double fx_mean_square(const float *field, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += (double)field[i] * field[i];
+    return sum / (double)count;
 }
 
 static double mean_of(const float *x, int64_t count)

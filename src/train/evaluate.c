@@ -170,13 +170,16 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
     fx_status status = FX_OK;
     fx_score scores[FX_EVALUATION_ROWS];
     int count = 0;
+    char path[FX_PATH_MAX];
+    FX_REQUIRE(config->data_path[0], FX_ECONFIG, "data.path: which pack is evaluated?");
+    FX_TRY(fx_agree(comm, fx_eval_file_path(folder, config->data_path, config->eval_name, path)));
     FX_TRY_DONE(fx_evaluation_open(comm, config, folder, &e));
     FX_TRY_DONE(fx_evaluation_run(e));
     FX_TRY_DONE(merge(e));
     FX_TRY_DONE(
         fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count));
     print_scores(scores, count);
-    if (comm->rank == 0) status = fx_evaluation_write(e, folder, scores, count);
+    if (comm->rank == 0) status = fx_evaluation_write(e, path, scores, count);
     status = fx_agree(comm, status);
 done:
     fx_evaluation_close(&e);

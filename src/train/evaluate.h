@@ -3,8 +3,8 @@
 #ifndef FX_EVALUATE_H
 #define FX_EVALUATE_H
 
-#include "eval_file.h"
 #include "flexhpc/data.h"
+#include "flexhpc/eval_file.h"
 #include "flexhpc/trained.h"
 
 /* One task at one Reynolds number. */
@@ -56,9 +56,9 @@ fx_status fx_evaluation_run(fx_evaluation *evaluation);
  * repeats its last sample, and scores it once. Local. */
 fx_status fx_evaluation_batch(fx_evaluation *evaluation, int r, int64_t first);
 
-/* Writes `eval-PACK.h5` into the folder: `count` rows of scores with their spectra and example fields.
- * Local, on one rank. */
-fx_status fx_evaluation_write(fx_evaluation *evaluation, const char *folder, const fx_score *scores,
+/* Writes the evaluation as a file (eval_file.h): samples, and `count` rows of scores with their spectra
+ * and example fields. Local, on one rank. */
+fx_status fx_evaluation_write(fx_evaluation *evaluation, const char *path, const fx_score *scores,
                               int count);
 
 #endif

@@ -87,7 +87,8 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
                                              (double)m->progress.config.data_forecast_step, target, n)
                       : NAN},
         .correlation = fx_correlation(estimate, target, n),
-        .loss = e->losses ? (double)e->losses[b] : NAN};
+        .loss = e->losses ? (double)e->losses[b] : NAN,
+        .value = {[FX_METRIC_SQUARE] = fx_mean_square(target, n)}};
     FX_TRY(fx_scores_add(&e->scores, &s));
     if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, estimate, target));
     fx_evaluation_row *k = &e->rows[(int)task * e->reynolds + r];

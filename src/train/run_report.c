@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "eval_file.h"
 #include "flexhpc/config.h"
+#include "flexhpc/eval_file.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/report.h"
 #include "flexhpc/train.h"
 #include "stragglers.h"
 
-enum { FACTS = 12, TEXT = 192, RECORD_MAX = 1 << 30, CURVES = 5, VALIDATED = 5, EVALUATIONS = 16 };
+enum { FACTS = 12, RECORD_MAX = 1 << 30, CURVES = 5, VALIDATED = 5, EVALUATIONS = 16 };
 
 typedef struct gathered {
     fx_pool *pool; /* texts and arrays that the report points to */
@@ -26,6 +26,8 @@ typedef struct gathered {
     int64_t validations;
     fx_fact fact[FACTS];
     int facts;
+    fx_eval_file evaluation[EVALUATIONS];
+    int evaluations;
     fx_report_score score[EVALUATIONS * FX_EVALUATION_ROWS / 4];
     int scores;
     fx_panel panel[EVALUATIONS * 4];
@@ -92,97 +94,43 @@ static fx_status read_metrics(gathered *r, const char *folder)
 
 /* ---- eval-*.h5 */
 
-static fx_status read_array(gathered *r, fx_h5 *f, const char *name, fx_h5_type type, size_t bytes,
-                            void **out, fx_h5_shape *shape)
+static void add_panel(gathered *r, const fx_eval_row *row)
 {
-    int64_t count = 1;
-    FX_TRY(fx_h5_describe(f, name, shape));
-    for (int i = 0; i < shape->rank; i++)
-        count *= shape->dim[i];
-    if (!(*out = fx_pool_calloc(r->pool, (size_t)count, bytes))) return FX_ENOMEM;
-    return fx_h5_read(f, name, NULL, NULL, type, *out);
-}
-
-static fx_status read_panel(gathered *r, fx_h5 *f, int k)
-{
-    char name[48], title[TEXT], label[TEXT];
-    fx_h5_shape shape;
-    void *field[3];
-    static const char *const names[] = {"input", "model", "truth"};
-    FX_TRY(fx_print(name, sizeof name, "panel/%d/input", k));
-    if (r->panels == EVALUATIONS * 4 || !fx_h5_exists(f, name)) return FX_OK;
-    FX_TRY(fx_h5_get_text(f, name, "title", title, sizeof title));
-    FX_TRY(fx_h5_get_text(f, name, "input_label", label, sizeof label));
-    for (int i = 0; i < 3; i++) {
-        FX_TRY(fx_print(name, sizeof name, "panel/%d/%s", k, names[i]));
-        FX_TRY(read_array(r, f, name, FX_H5_F32, sizeof(float), &field[i], &shape));
-    }
-    fx_panel *p = &r->panel[r->panels++];
-    *p = (fx_panel){.title = fx_pool_print(r->pool, "%s", title),
-                    .input_label = fx_pool_print(r->pool, "%s", label),
-                    .input = field[0],
-                    .model = field[1],
-                    .truth = field[2],
-                    .input_side = shape.dim[0],
-                    .side = shape.dim[0]};
-    return p->title && p->input_label ? FX_OK : FX_ENOMEM;
+    if (r->panels == EVALUATIONS * 4 || row->side == 0) return;
+    r->panel[r->panels++] = (fx_panel){.title = row->title,
+                                       .input_label = row->input_label,
+                                       .input = row->input,
+                                       .model = row->estimate,
+                                       .truth = row->target,
+                                       .input_side = row->side,
+                                       .side = row->side};
 }
 
 /* Two curves: the model's spectrum and the truth's. */
-static fx_status read_spectrum(gathered *r, fx_h5 *f, int k, const fx_score *s)
+static fx_status add_spectrum(gathered *r, const fx_eval_row *row)
 {
-    static const char *const names[] = {"k", "model", "truth"};
-    char name[48];
-    fx_h5_shape shape;
-    void *x[3];
-    if (r->spectra + 2 > EVALUATIONS * 4) return FX_OK;
-    for (int i = 0; i < 3; i++) {
-        FX_TRY(fx_print(name, sizeof name, "spectrum/%d/%s", k, names[i]));
-        FX_TRY(read_array(r, f, name, FX_H5_F64, sizeof(double), &x[i], &shape));
-    }
-    for (int i = 1; i < 3; i++) {
-        const char *label = fx_pool_print(r->pool, "%s, Re %g, %s", s->task == FX_SR ? "SR" : "FC",
-                                          s->reynolds, names[i]);
+    const double *const energy[] = {row->model, row->truth};
+    static const char *const names[] = {"model", "truth"};
+    if (r->spectra + 2 > EVALUATIONS * 4 || row->shells == 0) return FX_OK;
+    for (int i = 0; i < 2; i++) {
+        const char *label =
+            fx_pool_print(r->pool, "%s, Re %g, %s", row->score.task == FX_SR ? "SR" : "FC",
+                          row->score.reynolds, names[i]);
         if (!label) return FX_ENOMEM;
-        r->spectrum[r->spectra++] = (fx_curve){label, x[0], x[i], shape.dim[0]};
+        r->spectrum[r->spectra++] = (fx_curve){label, row->k, energy[i], row->shells};
     }
     return FX_OK;
 }
 
-static fx_report_score score_of(const double *v)
+static fx_status add_rows(gathered *r, const fx_eval_file *file)
 {
-    return (fx_report_score){.score = {.task = (fx_task)v[FX_COLUMN_TASK],
-                                       .reynolds = v[FX_COLUMN_REYNOLDS],
-                                       .count = (int64_t)v[FX_COLUMN_COUNT],
-                                       .blocks = (int64_t)v[FX_COLUMN_BLOCKS],
-                                       .rfne = v[FX_COLUMN_RFNE],
-                                       .rfne_error = v[FX_COLUMN_RFNE_ERROR],
-                                       .rfne_low = v[FX_COLUMN_RFNE_LOW],
-                                       .rfne_high = v[FX_COLUMN_RFNE_HIGH],
-                                       .floor = {v[FX_COLUMN_FLOOR], v[FX_COLUMN_FLOOR2]},
-                                       .ratio = v[FX_COLUMN_RATIO],
-                                       .ratio_low = v[FX_COLUMN_RATIO_LOW],
-                                       .ratio_high = v[FX_COLUMN_RATIO_HIGH],
-                                       .correlation = v[FX_COLUMN_CORRELATION]},
-                             .seen = v[FX_COLUMN_SEEN] != 0,
-                             .fine_scales = v[FX_COLUMN_FINE_SCALES]};
-}
-
-static fx_status read_rows(gathered *r, fx_h5 *f, const char *path)
-{
-    double table[FX_EVALUATION_ROWS * FX_SCORE_COLUMNS];
-    fx_h5_shape shape;
     const int most = (int)(sizeof r->score / sizeof *r->score);
-    FX_TRY(fx_h5_describe(f, "scores", &shape));
-    FX_REQUIRE(shape.rank == 2 && shape.dim[0] <= FX_EVALUATION_ROWS &&
-                   shape.dim[1] == FX_SCORE_COLUMNS,
-               FX_EVALUE, "%s: scores: of another shape", path);
-    FX_TRY(fx_h5_read(f, "scores", NULL, NULL, FX_H5_F64, table));
-    for (int k = 0; k < (int)shape.dim[0] && r->scores < most; k++) {
-        const fx_report_score s = score_of(table + k * FX_SCORE_COLUMNS);
-        r->score[r->scores++] = s;
-        FX_TRY(read_panel(r, f, k));
-        if (!s.seen) FX_TRY(read_spectrum(r, f, k, &s.score));
+    for (int k = 0; k < file->rows && r->scores < most; k++) {
+        const fx_eval_row *row = &file->row[k];
+        r->score[r->scores++] =
+            (fx_report_score){.score = row->score, .seen = row->seen, .fine_scales = row->fine_scales};
+        add_panel(r, row);
+        if (!row->seen) FX_TRY(add_spectrum(r, row));
     }
     return FX_OK;
 }
@@ -194,21 +142,21 @@ static int by_task_and_reynolds(const void *a, const void *b)
     return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
 }
 
+/* Those with an eval.name are other samplings of the same model: a row of scores has no place for them.
+ */
 static fx_status read_evaluations(gathered *r, const char *folder)
 {
     char **names = NULL, path[FX_PATH_MAX];
-    int count = 0, read = 0;
+    int count = 0;
     fx_status status = FX_OK;
-    FX_TRY(fx_list_dir(folder, ".h5", &names, &count));
-    for (int i = 0; i < count && read < EVALUATIONS; i++) {
-        fx_h5 *f = NULL;
-        if (strncmp(names[i], "eval-", 5) != 0) continue;
+    FX_TRY(fx_eval_file_list(folder, &names, &count));
+    for (int i = 0; i < count && r->evaluations < EVALUATIONS; i++) {
+        fx_eval_file *file = &r->evaluation[r->evaluations];
         FX_TRY_DONE(fx_path(path, "%s/%s", folder, names[i]));
-        FX_TRY_DONE(fx_h5_open(path, FX_H5_OURS, &f));
-        status = read_rows(r, f, path);
-        fx_h5_abandon(&f);
+        status = fx_eval_file_read(path, file);
+        if (status == FX_OK && !file->name[0]) status = add_rows(r, file);
+        r->evaluations++; /* freed whatever the status */
         if (status != FX_OK) goto done;
-        read++;
     }
     qsort(r->score, (size_t)r->scores, sizeof *r->score, by_task_and_reynolds);
 done:
@@ -387,6 +335,8 @@ fx_status fx_run_report(const char *folder)
 done:
     fx_free(r->config_text);
     fx_free(r->metrics_text);
+    for (int i = 0; i < r->evaluations; i++)
+        fx_eval_file_free(&r->evaluation[i]);
     fx_pool_free(&r->pool);
     fx_free(r);
     return status;

@@ -3,8 +3,8 @@
 #ifndef FX_VALIDATE_H
 #define FX_VALIDATE_H
 
-#include "eval_file.h"
 #include "flexhpc/checkpoint.h"
+#include "flexhpc/eval_file.h"
 #include "flexhpc/train.h"
 
 typedef struct fx_validation fx_validation;

@@ -20,12 +20,12 @@ if "libasan" in subprocess.run(["ldd", library], capture_output=True, text=True)
 fx = ctypes.CDLL(library)
 
 f32p, f64, i64 = ctypes.POINTER(ctypes.c_float), ctypes.c_double, ctypes.c_int64
-FLOORS, RESAMPLES = 2, 2000
+FLOORS, METRICS, RESAMPLES = 2, 1, 2000
 
 
 class SampleScore(ctypes.Structure):
     _fields_ = [("index", i64), ("block", i64), ("reynolds", f64), ("rfne", f64), ("floor", f64 * FLOORS),
-                ("correlation", f64), ("loss", f64), ("task", ctypes.c_int)]
+                ("correlation", f64), ("loss", f64), ("task", ctypes.c_int), ("value", f64 * METRICS)]
 
 
 class Scores(ctypes.Structure):

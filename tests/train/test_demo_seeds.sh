@@ -29,18 +29,20 @@ import sys
 import h5py
 
 LIMIT, SEEDS, TASKS = 0.7, (1, 2, 3), ("SR", "FC")
-TASK, REYNOLDS, RFNE, FLOOR, RATIO, SEEN = 0, 1, 4, 8, 10, 14  # columns of src/train/eval_file.h
 
 rows = {}  # (task, Re): floor, seen, and of each seed RFNE and ratio
 for seed in SEEDS:
     for pack in ("heldout", "unseen"):
         with h5py.File(f"{sys.argv[1]}/seed-{seed}/eval-pack-{pack}.h5") as file:
-            for s in file["scores"][:]:
-                row = rows.setdefault((int(s[TASK]), s[REYNOLDS]), {"floor": s[FLOOR], "seen": s[SEEN], "ratio": [], "rfne": []})
-                assert row["floor"] == s[FLOOR] and row["seen"] == s[SEEN], "not the same patches on every seed"
-                assert abs(s[RATIO] - s[RFNE] / s[FLOOR]) < 1e-9
-                row["ratio"].append(s[RATIO])
-                row["rfne"].append(s[RFNE])
+            names = list(file["scores"].attrs["columns"])
+            for values in file["scores"][:]:
+                s = dict(zip(names, values))
+                row = rows.setdefault((int(s["task"]), s["reynolds"]),
+                                      {"floor": s["floor"], "seen": s["seen"], "ratio": [], "rfne": []})
+                assert row["floor"] == s["floor"] and row["seen"] == s["seen"], "not the same patches on every seed"
+                assert abs(s["ratio"] - s["rfne"] / s["floor"]) < 1e-9
+                row["ratio"].append(s["ratio"])
+                row["rfne"].append(s["rfne"])
 
 print("| task | Re | floor's RFNE |" + "".join(f" RFNE, seed {s} |" for s in SEEDS) + "".join(f" ratio, seed {s} |" for s in SEEDS))
 print("|---|---|---|" + "---|" * (2 * len(SEEDS)))

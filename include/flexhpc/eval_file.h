@@ -1,0 +1,73 @@
+/* eval_file.h: one evaluation as a file, `eval-PACK.h5` or `eval-PACK-NAME.h5` of a run folder: written
+ * by `flexhpc eval`, read by the report, by studies that compare runs sample by sample, and by any HDF5
+ * reader. What it holds:
+ *   samples  (samples, columns) float64, a row a sample; attribute `columns` names the columns
+ *   scores   (rows, columns) float64, a row a task and Reynolds number; attribute `columns`
+ *   spectrum/K/{k,model,truth} (shells) float64, K the row of scores
+ *   panel/K/{input,model,truth} (side, side) float32, an example; attributes title, input_label
+ *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed.
+ * `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured. Includes eval.h,
+ * str.h. */
+#ifndef FLEXHPC_EVAL_FILE_H
+#define FLEXHPC_EVAL_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "flexhpc/eval.h"
+#include "flexhpc/str.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The samples of one task and Reynolds number. */
+typedef struct fx_eval_row {
+    fx_score score;
+    bool seen;          /* the model was trained on this Reynolds number */
+    double fine_scales; /* fx_band.energy above the wave numbers that the input resolves; NaN: none */
+    /* Spectra E(k), means over the samples; shells 0: none. */
+    int64_t shells;
+    const double *k, *model, *truth;
+    /* An example; side 0: none. */
+    int64_t side;
+    const float *input, *estimate, *target; /* (side, side) */
+    const char *title, *input_label;
+} fx_eval_row;
+
+enum { FX_EVALUATION_ROWS = 64 };
+
+typedef struct fx_eval_file {
+    char pack[FX_NAME_MAX + 1]; /* the last part of data.path */
+    char name[FX_NAME_MAX + 1]; /* eval.name: "" unless one run has several evaluations of a pack */
+    char checkpoint[FX_PATH_MAX];
+    int64_t step;                                 /* of the checkpoint */
+    int64_t sample_steps, members, patches, seed; /* of the sampling */
+    fx_scores samples;                            /* as fx_scores_merge leaves them */
+    fx_eval_row row[FX_EVALUATION_ROWS];          /* as fx_scores_summarise leaves them */
+    int rows;
+    struct fx_pool *pool; /* what the rows of a file that was read point to; NULL: the caller's */
+} fx_eval_file;
+
+/* Where the evaluation of a pack (its path, or its name) goes in a run folder. FX_ECONFIG when `pack`
+ * does not end in a plain name, `name` is neither plain nor empty, or the file there is that of another
+ * (pack `a`, name `b-c` and pack `a-b`, name `c` have one path). Local. */
+fx_status fx_eval_file_path(const char *folder, const char *pack, const char *name,
+                            char out[FX_PATH_MAX]);
+
+/* Writes, or replaces in one step. Local: one rank writes. */
+fx_status fx_eval_file_write(const fx_eval_file *file, const char *path);
+
+/* Reads all of a file; fx_eval_file_free in any case. Columns are found by name: those that a file
+ * lacks are NaN. FX_EIO, FX_EVALUE name the file. Local. */
+fx_status fx_eval_file_read(const char *path, fx_eval_file *out);
+void fx_eval_file_free(fx_eval_file *file);
+
+/* Names of the evaluations in a run folder, `eval-*.h5`, sorted; one block, freed with fx_free. Local.
+ */
+fx_status fx_eval_file_list(const char *folder, char ***names, int *count);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
