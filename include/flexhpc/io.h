@@ -52,6 +52,11 @@ typedef struct fx_lock fx_lock;
 fx_status fx_lock_take(const char *folder, fx_lock **out);
 void fx_lock_release(fx_lock **lock);
 
+/* Who holds the folder's lock, "pid 7 on n01 since 2026-01-31T23:59:59Z", or "" when nobody does, the
+ * folder never had one, or it can't be looked at (another user's, or a file system without locks).
+ * Local. */
+void fx_lock_holder(const char *folder, char *holder, size_t size);
+
 /* ---- The machine (machine.c): lines about system, container, HDF5 and its filters, limits of the
  * process, the file system of each folder (NULL-terminated; "" is left out), and the variables of the
  * environment that launchers and libraries read. Local. */

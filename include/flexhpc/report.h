@@ -71,6 +71,7 @@ typedef struct fx_panel {
     int64_t input_side, side;
     int64_t zoom_x, zoom_y,
         zoom_side; /* a square of the truth, in pixels, shown larger; zoom_side 0: none */
+    bool folded;   /* shown after the others, when the reader asks for it */
 } fx_panel;
 
 /* Writes a field (height, width) as a PNG in these colours, from -end to end, the 99.8th percentile of
@@ -89,6 +90,7 @@ typedef struct fx_report {
     int scores;
     const fx_panel *panel;
     int panels;
+    int lead; /* the panel that is shown in small at the top; -1: none */
     const fx_chart *chart;
     int charts;
     const fx_report_rank *rank;   /* slowest first */
@@ -97,7 +99,9 @@ typedef struct fx_report {
     int64_t rank_steps;           /* that the means are of */
     const char *const *paragraph; /* what such a model can and can not show */
     int paragraphs;
-    const char *config; /* YAML, or NULL */
+    const char *config;      /* YAML, or NULL */
+    const char *environment; /* of the newest start: where the ranks ran, libraries; or NULL */
+    const char *commands;    /* of all starts, or NULL */
 } fx_report;
 
 /* Writes the report; an older one is replaced in one step, or kept when this fails. FX_EARG when a

@@ -22,6 +22,15 @@ fx_status fx_print(char *out, size_t size, const char *fmt, ...) __attribute__((
 /* A name that may come from a file: [A-Za-z0-9._-]{1,128}, no leading dot. Local. */
 bool fx_is_plain_name(const char *name);
 
+/* Bytes of the UTF-8 character at `text`; 0: there is none, or one that controls terminals (RFC 3629:
+ * no overlong forms, no surrogates, none above U+10FFFF; of the control characters only tab and
+ * newline). Local. */
+size_t fx_utf8_length(const char *text);
+
+/* Makes a text that may come from a file one line for people: '?' for every tab, newline and byte that
+ * is no such character. Local. */
+void fx_make_printable(char *text);
+
 /* zlib's crc32 of a string: the stream number of a published tensor name. Local. */
 uint32_t fx_crc32(const char *text);
 

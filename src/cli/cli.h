@@ -23,7 +23,8 @@ typedef struct fx_cli {
     int overrides;
     const char *run, *resume, *time_limit, *json, *out, *origin, *ranks; /* NULL: not given */
     const char *site, *nodes, *time, *job;                               /* NULL: not given */
-    const char *csv, *plot, *batch, *repeats, *network, *profile, *comm_file, *io_file, *fraction;
+    const char *csv, *plot, *batch, *repeats, *network, *profile, *comm_file, *io_file, *fraction,
+        *every;
     fx_pool *pool; /* of what is above */
     fx_comm *comm; /* one rank alone where the command needs no more */
     int exit_code; /* when the command succeeds; 0 unless it says otherwise */
@@ -83,6 +84,8 @@ typedef struct fx_command {
     X(eval)                                                                                        \
     X(sample)                                                                                      \
     X(report)                                                                                      \
+    X(status)                                                                                      \
+    X(watch)                                                                                       \
     X(plan)                                                                                        \
     X(verify)                                                                                      \
     X(config_show)                                                                                 \

@@ -31,6 +31,40 @@ bool fx_is_plain_name(const char *name)
     return true;
 }
 
+size_t fx_utf8_length(const char *text)
+{
+    static const struct {
+        unsigned char low, high, second_low, second_high;
+        size_t length;
+    } form[] = {
+        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    const unsigned char *c = (const unsigned char *)text;
+    if (*c == '\n' || *c == '\t') return 1;
+    for (size_t f = 0; f < sizeof form / sizeof form[0]; f++) {
+        if (c[0] < form[f].low || c[0] > form[f].high) continue;
+        if (form[f].length == 1) return 1;
+        if (c[1] < form[f].second_low || c[1] > form[f].second_high) return 0;
+        for (size_t i = 2; i < form[f].length; i++)
+            if ((c[i] & 0xc0) != 0x80) return 0;
+        return c[0] == 0xc2 && c[1] < 0xa0
+                   ? 0
+                   : form[f].length; /* U+0080 to U+009F are control characters */
+    }
+    return 0;
+}
+
+void fx_make_printable(char *text)
+{
+    for (char *c = text; *c;) {
+        const size_t length = *c == '\n' || *c == '\t' ? 0 : fx_utf8_length(c);
+        if (length == 0) *c = '?';
+        c += length ? length : 1;
+    }
+}
+
 uint32_t fx_crc32(const char *text)
 {
     return (uint32_t)crc32(0, (const Bytef *)text, (uInt)strlen(text));

@@ -257,6 +257,19 @@ struct fx_lock {
     int fd;
 };
 
+/* fx_lock_holder has the lock for an instant, which must not end a job that takes it then. */
+static bool flock_soon(int fd)
+{
+    enum { TIMES = 10 };
+    const struct timespec pause = {.tv_nsec = 20000000};
+    for (int i = 0; i < TIMES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+        if (errno != EWOULDBLOCK) return false;
+        nanosleep(&pause, NULL);
+    }
+    return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
 fx_status fx_lock_take(const char *folder, fx_lock **out)
 {
     char path[FX_PATH_MAX], holder[160] = "";
@@ -265,7 +278,7 @@ fx_status fx_lock_take(const char *folder, fx_lock **out)
     FX_TRY(FX_ALLOC(lock, 1));
     lock->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     fx_status status = lock->fd < 0 ? failed(path, "open") : FX_OK;
-    if (status == FX_OK && flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
+    if (status == FX_OK && !flock_soon(lock->fd)) {
         const ssize_t n = read(lock->fd, holder, sizeof holder - 1);
         holder[n > 0 ? n : 0] = '\0';
         status = errno == EWOULDBLOCK || n >= 0 ? fx_fail(FX_EIO, "%s: in use by %s", folder, holder)
@@ -294,4 +307,23 @@ void fx_lock_release(fx_lock **lock)
         (*lock)->fd); /* the file stays: removing it would let two holders lock two files of one name */
     fx_free(*lock);
     *lock = NULL;
+}
+
+void fx_lock_holder(const char *folder, char *holder, size_t size)
+{
+    char path[FX_PATH_MAX];
+    holder[0] = '\0';
+    if (fx_path(path, "%s/run.lock", folder) != FX_OK) {
+        fx_error_clear();
+        return;
+    }
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        const ssize_t n = read(fd, holder, size - 1);
+        holder[n > 0 ? n : 0] = '\0';
+        if (n <= 0) snprintf(holder, size, "somebody");
+        fx_make_printable(holder);
+    }
+    close(fd);
 }

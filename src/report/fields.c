@@ -204,7 +204,7 @@ void panel_write(text *t, const fx_panel *p, int id)
         {"truth", p->truth, NULL, p->side},
         {error, p->model, p->truth, p->side},
     };
-    fx_text_add(t, "<section class=\"panel\"><h3>");
+    fx_text_add(t, "<section class=\"panel\" id=\"p%d\"><h3>", id);
     text_escaped(t, p->title);
     fx_text_add(t, "</h3><div class=\"pictures\">\n");
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {

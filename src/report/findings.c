@@ -49,24 +49,89 @@ static bool has_few_blocks(const fx_report *report, const fx_report_score *row)
     return row->score.blocks < FEW_BLOCKS;
 }
 
-/* What may be wrong in a row; said once a task, with the Reynolds numbers where it holds. `floor`: the
- * one named at the end of the sentence; -1: none. */
-static const struct rule {
+static void ratio_said(text *t, const fx_report *report, const fx_report_score *row)
+{
+    (void)report;
+    fx_text_add(t, "ratio %.2f", row->score.ratio);
+}
+
+static void both_said(text *t, const fx_report *report, const fx_report_score *row)
+{
+    (void)report;
+    fx_text_add(t, "RFNE %.3f against %.3f", row->score.rfne, row->score.floor[1]);
+}
+
+static void goal_said(text *t, const fx_report *report, const fx_report_score *row)
+{
+    fx_text_add(t, "ratio %.2f, goal %.2f", row->score.ratio, report->goal);
+}
+
+static void energy_said(text *t, const fx_report *report, const fx_report_score *row)
+{
+    (void)report;
+    fx_text_add(t,
+                "%.0f\xe2\x80\xaf%% of the truth\xe2\x80\x99s energy in the fine scales (%s than "
+                "%.0f\xe2\x80\xaf%%)",
+                100 * row->fine_scales, row->fine_scales < 1 ? "less" : "more",
+                100 * (row->fine_scales < 1 ? BLUR : NOISE));
+}
+
+static void interval_said(text *t, const fx_report *report, const fx_report_score *row)
+{
+    (void)report;
+    fx_text_add(t, "the interval of the ratio reaches %.2f", row->score.ratio_high);
+}
+
+static void blocks_said(text *t, const fx_report *report, const fx_report_score *row)
+{
+    (void)report;
+    fx_text_add(t, "%lld independent blocks, fewer than %d", (long long)row->score.blocks, FEW_BLOCKS);
+}
+
+static double worst_ratio(const fx_report_score *row)
+{
+    return row->score.ratio;
+}
+
+static double worst_against_second(const fx_report_score *row)
+{
+    return row->score.rfne / row->score.floor[1];
+}
+
+static double worst_energy(const fx_report_score *row)
+{
+    return row->fine_scales < 1 ? -row->fine_scales : row->fine_scales;
+}
+
+static double worst_interval(const fx_report_score *row)
+{
+    return row->score.ratio_high;
+}
+
+static double worst_blocks(const fx_report_score *row)
+{
+    return -(double)row->score.blocks;
+}
+
+/* What may be wrong in a row; said once a task, with the Reynolds numbers where it holds and the number
+ * of the worst. `floor`: the one named after `says`; -1: none. */
+typedef struct rule {
     bool (*holds)(const fx_report *report, const fx_report_score *row);
+    double (*worst)(const fx_report_score *row);
+    void (*said)(text *t, const fx_report *report, const fx_report_score *row);
     fx_mark mark;
     int floor;
     const char *says;
-} rules[] = {
-    {loses, FX_MARK_BAD, 0, "no better than %s"},
-    {second_floor_wins, FX_MARK_BAD, 1, "not better than %s"},
-    {misses_goal, FX_MARK_BAD, -1, "the goal is missed"},
-    {is_blurred, FX_MARK_BAD, -1,
-     "blurred, less than half of the truth\xe2\x80\x99s energy in the fine scales,"},
-    {is_noisy, FX_MARK_BAD, -1,
-     "noisy, more than twice the truth\xe2\x80\x99s energy in the fine scales,"},
-    {is_unsure, FX_MARK_NOTE, 0, "the interval of the ratio reaches 1, so it may be no better than %s"},
-    {has_few_blocks, FX_MARK_NOTE, -1,
-     "intervals rest on fewer than 5 independent blocks, so they are rough"},
+} rule;
+
+static const rule rules[] = {
+    {loses, worst_ratio, ratio_said, FX_MARK_BAD, 0, "no better than "},
+    {second_floor_wins, worst_against_second, both_said, FX_MARK_BAD, 1, "not better than "},
+    {misses_goal, worst_ratio, goal_said, FX_MARK_BAD, -1, "misses the goal"},
+    {is_blurred, worst_energy, energy_said, FX_MARK_BAD, -1, "blurred"},
+    {is_noisy, worst_energy, energy_said, FX_MARK_BAD, -1, "noisy"},
+    {is_unsure, worst_interval, interval_said, FX_MARK_NOTE, 0, "may be no better than "},
+    {has_few_blocks, worst_blocks, blocks_said, FX_MARK_NOTE, -1, "rough intervals"},
 };
 
 static bool is_seen(const fx_report *report, const fx_report_score *row)
@@ -83,17 +148,19 @@ static bool is_unseen(const fx_report *report, const fx_report_score *row)
 
 typedef struct group {
     int rows;
-    double ratio; /* mean over its rows */
+    double ratio, least, most; /* mean and range over its rows */
 } group;
 
 static group group_of(const fx_report *report, fx_task task,
                       bool (*holds)(const fx_report *, const fx_report_score *))
 {
-    group g = {0, 0};
+    group g = {.least = INFINITY, .most = -INFINITY};
     for (int i = 0; i < report->scores; i++)
         if (report->score[i].score.task == task && holds(report, &report->score[i])) {
             g.rows++;
             g.ratio += report->score[i].score.ratio;
+            g.least = fmin(g.least, report->score[i].score.ratio);
+            g.most = fmax(g.most, report->score[i].score.ratio);
         }
     g.ratio = g.rows > 0 ? g.ratio / g.rows : NAN;
     return g;
@@ -141,16 +208,25 @@ static const fx_report_score *neighbour(const fx_report *report, const fx_score 
     return nearest;
 }
 
-static void generalisation_write(text *t, const fx_report *report, const fx_score *s)
+/* Whether the row's ratio is at most SLACK above those of its neighbours seen in training; false where
+ * there are none to compare with. */
+static bool has_neighbours(const fx_report *report, const fx_report_score *row, bool *holds)
 {
-    const fx_report_score *below = neighbour(report, s, -1), *above = neighbour(report, s, 1);
-    if (!below && !above) return;
+    const fx_report_score *below = neighbour(report, &row->score, -1),
+                          *above = neighbour(report, &row->score, 1);
+    if (row->seen || (!below && !above)) return false;
     const double a = below ? below->score.ratio : above->score.ratio,
                  b = above ? above->score.ratio : a;
-    const bool holds = s->ratio <= (1 + SLACK) * fmax(a, b);
-    open_finding(t, holds ? FX_MARK_GOOD : FX_MARK_BAD);
-    fx_text_add(t, "%s: %s to Re %g, never seen%s: ratio %.2f, against ", task_title(s->task),
-                holds ? "carries over" : "does not carry over", s->reynolds,
+    *holds = row->score.ratio <= (1 + SLACK) * fmax(a, b);
+    return true;
+}
+
+static void lost_write(text *t, const fx_report *report, const fx_score *s)
+{
+    const fx_report_score *below = neighbour(report, s, -1), *above = neighbour(report, s, 1);
+    open_finding(t, FX_MARK_BAD);
+    fx_text_add(t, "%s: does not carry over to Re %g, never seen%s: ratio %.2f, against ",
+                task_title(s->task), s->reynolds,
                 below && above ? "" : " and outside the range trained on", s->ratio);
     if (below) fx_text_add(t, "%.2f at Re %g", below->score.ratio, below->score.reynolds);
     if (above)
@@ -159,38 +235,92 @@ static void generalisation_write(text *t, const fx_report *report, const fx_scor
     fx_text_add(t, ".</span></li>\n");
 }
 
-static void task_findings_write(text *t, const fx_report *report, fx_task task)
+static bool carries_over(const fx_report *report, const fx_report_score *row)
 {
-    for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++) {
-        if (group_of(report, task, rules[r].holds).rows == 0) continue;
-        open_finding(t, rules[r].mark);
-        fx_text_add(t, "%s: ", task_title(task));
-        for (const char *c = rules[r].says; *c; c++) {
-            if (c[0] == '%' && c[1] == 's')
-                fx_text_add(t, "%s", floor_name(task, rules[r].floor)), c++;
-            else
-                fx_text_add(t, "%c", *c);
-        }
-        fx_text_add(t, " at ");
-        names_write(t, report, task, rules[r].holds);
-        fx_text_add(t, ".</span></li>\n");
-    }
-    for (int i = 0; i < report->scores; i++)
-        if (report->score[i].score.task == task && !report->score[i].seen)
-            generalisation_write(t, report, &report->score[i].score);
+    bool holds = false;
+    return has_neighbours(report, row, &holds) && holds;
 }
 
+static bool is_lost(const fx_report *report, const fx_report_score *row)
+{
+    bool holds = false;
+    return has_neighbours(report, row, &holds) && !holds;
+}
+
+static bool wins(const fx_report *report, const fx_report_score *row)
+{
+    return !loses(report, row) && !is_unsure(report, row);
+}
+
+/* What holds at several Reynolds numbers is one sentence. */
+static void praise_write(text *t, const fx_report *report, fx_task task)
+{
+    const group better = group_of(report, task, wins), carried = group_of(report, task, carries_over);
+    const double most = better.most;
+    if (better.rows > 0) {
+        open_finding(t, FX_MARK_GOOD);
+        fx_text_add(t, "%s: better than %s at ", task_title(task), floor_name(task, 0));
+        names_write(t, report, task, wins);
+        fx_text_add(
+            t, better.rows > 1 ? ", ratios at most %.2f.</span></li>\n" : ": ratio %.2f.</span></li>\n",
+            most);
+    }
+    if (carried.rows == 0) return;
+    open_finding(t, FX_MARK_GOOD);
+    fx_text_add(t, "%s: carries over to ", task_title(task));
+    names_write(t, report, task, carries_over);
+    fx_text_add(
+        t,
+        ", never seen: no ratio is more than %.0f\xe2\x80\xaf%% above those of the nearest that "
+        "training saw.</span></li>\n",
+        100 * SLACK);
+}
+
+static void rule_write(text *t, const fx_report *report, fx_task task, const rule *r)
+{
+    const fx_report_score *worst = NULL;
+    const int rows = group_of(report, task, r->holds).rows;
+    if (rows == 0) return;
+    for (int i = 0; i < report->scores; i++) {
+        const fx_report_score *row = &report->score[i];
+        if (row->score.task != task || !r->holds(report, row)) continue;
+        if (!worst || r->worst(row) > r->worst(worst)) worst = row;
+    }
+    open_finding(t, r->mark);
+    fx_text_add(t, "%s: %s%s at ", task_title(task), r->says,
+                r->floor >= 0 ? floor_name(task, r->floor) : "");
+    names_write(t, report, task, r->holds);
+    fx_text_add(t, rows > 1 ? ", at worst " : ": ");
+    r->said(t, report, worst);
+    fx_text_add(t, ".</span></li>\n");
+}
+
+/* Of one mark, and a task. */
+static void task_findings_write(text *t, const fx_report *report, fx_task task, fx_mark mark)
+{
+    for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
+        if (rules[r].mark == mark) rule_write(t, report, task, &rules[r]);
+    for (int i = 0; mark == FX_MARK_BAD && i < report->scores; i++)
+        if (report->score[i].score.task == task && is_lost(report, &report->score[i]))
+            lost_write(t, report, &report->score[i].score);
+    if (mark == FX_MARK_GOOD) praise_write(t, report, task);
+}
+
+/* What is wrong comes first. */
 void findings_write(text *t, const fx_report *report)
 {
+    static const fx_mark order[] = {FX_MARK_BAD, FX_MARK_NOTE, FX_MARK_GOOD};
     fx_text_add(t, "<ul class=\"findings\">\n");
-    for (int i = 0; i < report->findings; i++) {
-        open_finding(t, report->finding[i].mark);
-        text_escaped(t, report->finding[i].text);
-        fx_text_add(t, "</span></li>\n");
-    }
-    task_findings_write(t, report, FX_SR);
-    task_findings_write(t, report, FX_FC);
-    if (report->scores == 0) {
+    for (size_t m = 0; m < sizeof order / sizeof order[0]; m++) {
+        for (int i = 0; i < report->findings; i++) {
+            if (report->finding[i].mark != order[m]) continue;
+            open_finding(t, order[m]);
+            text_escaped(t, report->finding[i].text);
+            fx_text_add(t, "</span></li>\n");
+        }
+        task_findings_write(t, report, FX_SR, order[m]);
+        task_findings_write(t, report, FX_FC, order[m]);
+        if (order[m] != FX_MARK_NOTE || report->scores > 0) continue;
         open_finding(t, FX_MARK_NOTE);
         fx_text_add(t, "Not evaluated: how good the model is, nobody has measured.</span></li>\n");
     }
@@ -201,11 +331,13 @@ static void share_write(text *t, const fx_report *report, fx_task task, const ch
                         bool (*holds)(const fx_report *, const fx_report_score *))
 {
     const group g = group_of(report, task, holds);
+    const double least = g.least, most = g.most;
     if (g.rows == 0) return;
     fx_text_add(t, "<p class=\"share\"><b class=\"%s\">%.2f</b><span>%s<br><small>",
                 g.ratio >= 1 || (report->goal > 0 && g.ratio > report->goal) ? "bad" : "good", g.ratio,
                 word);
     names_write(t, report, task, holds);
+    if (least < most) fx_text_add(t, ": %.2f\xe2\x80\x93%.2f", least, most);
     fx_text_add(t, "</small></span></p>");
 }
 

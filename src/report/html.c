@@ -18,6 +18,23 @@ static void facts_write(text *t, const fx_report *report)
     fx_text_add(t, "</dl>\n");
 }
 
+/* The example in small, beside the verdict: the pictures below drawn a second time. */
+static void lead_write(text *t, const fx_report *report)
+{
+    static const char *const labels[] = {"input", "model", "truth", "error"};
+    if (report->lead < 0 || report->lead >= report->panels) return;
+    const fx_panel *p = &report->panel[report->lead];
+    fx_text_add(t, "<a class=\"lead\" href=\"#p%d\"><b>", report->lead);
+    text_escaped(t, p->title);
+    fx_text_add(t, "</b><span class=\"pictures\">");
+    for (int i = 0; i < 4; i++)
+        fx_text_add(t,
+                    "<span><svg viewBox=\"0 0 %lld %lld\" aria-hidden=\"true\"><use "
+                    "href=\"#p%d-%d\"/></svg>%s</span>",
+                    (long long)p->side, (long long)p->side, report->lead, i, labels[i]);
+    fx_text_add(t, "</span></a>\n");
+}
+
 static void head_write(text *t, const fx_report *report)
 {
     fx_text_add(t,
@@ -37,9 +54,10 @@ static void head_write(text *t, const fx_report *report)
     fx_text_add(t, "</p></header>\n<div class=\"top\"><div>");
     cards_write(t, report);
     findings_write(t, report);
-    fx_text_add(t, "</div>\n");
+    fx_text_add(t, "</div><div>\n");
+    lead_write(t, report);
     facts_write(t, report);
-    fx_text_add(t, "</div>\n");
+    fx_text_add(t, "</div></div>\n");
 }
 
 static void panels_write(text *t, const fx_report *report)
@@ -50,9 +68,15 @@ static void panels_write(text *t, const fx_report *report)
            "one colour scale; "
            "values beyond its ends have the colours of its ends. Where a square is "
            "drawn the lower row shows it larger.</p>\n");
+    int folded = 0;
+    for (int i = 0; i < report->panels; i++) {
+        folded += report->panel[i].folded;
+        if (!report->panel[i].folded) panel_write(t, &report->panel[i], i);
+    }
+    if (folded > 0) fx_text_add(t, "<details><summary>%d more</summary>\n", folded);
     for (int i = 0; i < report->panels; i++)
-        panel_write(t, &report->panel[i], i);
-    fx_text_add(t, "</section>\n");
+        if (report->panel[i].folded) panel_write(t, &report->panel[i], i);
+    fx_text_add(t, "%s</section>\n", folded > 0 ? "</details>" : "");
 }
 
 static void charts_write(text *t, const fx_report *report)
@@ -76,11 +100,11 @@ static void paragraphs_write(text *t, const fx_report *report)
     fx_text_add(t, "</div></section>\n");
 }
 
-static void config_write(text *t, const fx_report *report)
+static void details_write(text *t, const char *title, const char *any)
 {
-    if (!report->config) return;
-    fx_text_add(t, "<section><details><summary>Configuration</summary><pre>");
-    text_escaped(t, report->config);
+    if (!any) return;
+    fx_text_add(t, "<section><details><summary>%s</summary><pre>", title);
+    text_escaped(t, any);
     fx_text_add(t, "</pre></details></section>\n");
 }
 
@@ -93,7 +117,9 @@ fx_status fx_report_write(const fx_report *report, const char *path)
     charts_write(&page, report);
     ranks_write(&page, report);
     paragraphs_write(&page, report);
-    config_write(&page, report);
+    details_write(&page, "Configuration", report->config);
+    details_write(&page, "Environment", report->environment);
+    details_write(&page, "Commands", report->commands);
     fx_text_add(&page, "</main></body></html>\n");
     fx_status status = page.status;
     if (status == FX_OK) status = fx_write_text(path, page.bytes, page.length);

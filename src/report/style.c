@@ -34,9 +34,9 @@ const char *const report_style[] = {
     ".cards:empty{display:none}",
     ".card h2{margin:0}",
     ".card .note{margin:0 0 8px}",
-    ".shares{display:flex;gap:10px 26px;flex-wrap:wrap}",
+    ".shares{display:grid;gap:10px}",
     ".share{display:flex;gap:10px;align-items:center;margin:0;line-height:1.3}",
-    (".share b{font-size:34px;line-height:1;font-weight:650;letter-spacing:-.02em;"
+    (".share b{flex:none;font-size:34px;line-height:1;font-weight:650;letter-spacing:-.02em;"
      "font-variant-numeric:tabular-nums}"),
     "b.good,.good .mark{color:var(--good)}",
     "b.bad,.bad .mark{color:var(--bad)}",
@@ -46,6 +46,11 @@ const char *const report_style[] = {
     ".findings li{display:flex;gap:9px;font-size:15px;color:var(--ink);overflow-wrap:anywhere}",
     ".findings li>span:last-child{min-width:0}",
     ".mark{font-weight:700;flex:none;width:1em;text-align:center}",
+    (".lead{display:block;background:var(--card);border:1px solid var(--line);border-radius:8px;"
+     "padding:10px 16px 12px;margin:0 0 16px;color:inherit;text-decoration:none}"),
+    ".lead b{display:block;font-size:13px;margin:0 0 6px;font-weight:600;overflow-wrap:anywhere}",
+    ".lead .pictures{gap:8px}",
+    ".lead .pictures>span{font-size:12px;color:var(--soft);text-align:center}",
     (".facts{margin:0;display:grid;grid-template-columns:6.5em minmax(0,1fr);"
      "gap:3px 14px;font-size:14px}"),
     ".facts dt{color:var(--soft);overflow-wrap:anywhere}",
@@ -109,10 +114,11 @@ const char *const report_style[] = {
     ".prose p:last-child{margin:0}",
     ("pre{margin:10px 0 0;overflow-x:auto;"
      "font:12.5px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,\"DejaVu Sans Mono\",monospace}"),
+    "details .panel{padding:14px 0 0;border:0;margin:0}",
     "summary{cursor:pointer;font-weight:600}",
     "@media(max-width:820px){.top{grid-template-columns:minmax(0,1fr)}}",
     ("@media(max-width:560px){main{padding:14px 12px 40px}"
-     ".pictures{grid-template-columns:repeat(2,minmax(0,1fr))}"
+     ".panel .pictures{grid-template-columns:repeat(2,minmax(0,1fr))}"
      ".card,.facts,.findings,.scroll,.panel,.chart,.prose,details{padding:11px 12px}"
      ".share b{font-size:29px}th,td{padding-left:13px}}"),
     "@media print{body{background:#fff}section{break-inside:avoid}}",

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "flexhpc/mem.h"
+#include "flexhpc/str.h"
 
 /* Room for `more` bytes and the NUL; NULL after a failure. */
 static char *room(text *t, size_t more)
@@ -44,36 +45,10 @@ static void add_bytes(text *t, const char *bytes, size_t count)
     t->length += count;
 }
 
-/* Bytes of the UTF-8 character at `c`, 0 when there is none (RFC 3629: no overlong forms, surrogates,
- * or above U+10FFFF). */
-static size_t utf8_length(const unsigned char *c)
-{
-    static const struct {
-        unsigned char low, high, second_low, second_high;
-        size_t length;
-    } form[] = {
-        {0x20, 0x7e, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (*c == '\n' || *c == '\t') return 1;
-    for (size_t f = 0; f < sizeof form / sizeof form[0]; f++) {
-        if (c[0] < form[f].low || c[0] > form[f].high) continue;
-        if (form[f].length == 1) return 1;
-        if (c[1] < form[f].second_low || c[1] > form[f].second_high) return 0;
-        for (size_t i = 2; i < form[f].length; i++)
-            if ((c[i] & 0xc0) != 0x80) return 0;
-        return c[0] == 0xc2 && c[1] < 0xa0
-                   ? 0
-                   : form[f].length; /* U+0080 to U+009F are control characters */
-    }
-    return 0;
-}
-
 void text_escaped(text *t, const char *any)
 {
-    for (const unsigned char *c = (const unsigned char *)(any ? any : ""); *c;) {
-        const size_t length = utf8_length(c);
+    for (const char *c = any ? any : ""; *c;) {
+        const size_t length = fx_utf8_length(c);
         const char *entity = *c == '&'    ? "&amp;"
                              : *c == '<'  ? "&lt;"
                              : *c == '>'  ? "&gt;"
@@ -84,7 +59,7 @@ void text_escaped(text *t, const char *any)
         if (entity)
             add_bytes(t, entity, strlen(entity));
         else
-            add_bytes(t, (const char *)c, length);
+            add_bytes(t, c, length);
         c += length ? length : 1;
     }
 }

@@ -149,7 +149,8 @@ static void compare_places(const char *before_path, const char *now_path)
 
 /* Rank 0 writes; the places of the ranks come from all of them. */
 static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
-                                   const char *data, const fx_start_rates *rates)
+                                   const char *data, const fx_plan_summary *step,
+                                   const fx_start_rates *rates)
 {
     char path[FX_PATH_MAX], part[FX_PATH_MAX], when[32], backend[256];
     FILE *file = NULL;
@@ -163,6 +164,8 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
     if (file) {
         date(when);
         fprintf(file, "%s\nflexhpc %s, backend %s\n", when, FX_VERSION, backend);
+        fprintf(file, "model        %lld parameters; a step: %d nodes, %.1f GFLOP a rank\n",
+                (long long)step->parameters, step->nodes, 1e-9 * step->flops);
     }
     status = fx_comm_placement(comm, exec->device, file);
     if (file) {
@@ -177,12 +180,12 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
 
 fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
                                  const fx_config *config, const char *command,
-                                 const fx_start_rates *rates)
+                                 const fx_plan_summary *step, const fx_start_rates *rates)
 {
     fx_status status = FX_OK;
     if (comm->rank == 0) status = write_config(folder, config);
     if (comm->rank == 0 && status == FX_OK && command)
         status = add_command(folder, comm->size, command);
     FX_TRY(fx_agree(comm, status));
-    return write_environment(folder, exec, comm, config->data_path, rates);
+    return write_environment(folder, exec, comm, config->data_path, step, rates);
 }

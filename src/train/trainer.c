@@ -110,12 +110,13 @@ static fx_status begin(trainer *t)
 
 static fx_status describe(trainer *t)
 {
+    const fx_plan_summary step = fx_program_summary(t->trainee->step);
     fx_start_rates rates;
     if (t->config->run_probe) {
         FX_TRY(fx_start_rates_measure(t->trainee, t->loader, t->config, t->progress.step, &rates));
         fx_start_rates_log(&rates);
     }
-    return fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command,
+    return fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command, &step,
                                   t->config->run_probe ? &rates : NULL);
 }
 

@@ -39,7 +39,7 @@ HEADERS = {
     "model": "layers.h model.h",
     "eval": "eval.h eval_file.h",
     "report": "report.h scaling.h",
-    "train": "train.h trained.h bench.h checkpoint.h watchdog.h",
+    "train": "train.h trained.h bench.h checkpoint.h watch.h watchdog.h",
 }
 LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in names.split()}
 

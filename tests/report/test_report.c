@@ -230,6 +230,9 @@ static fx_report full_report(void)
         .rank_steps = 254,
         .paragraph = paragraphs,
         .paragraphs = 2,
+        .lead = 1,
+        .environment = "flexhpc 0.1.0, backend cpu\nrank 0/2 on n01, local rank 0\n",
+        .commands = "2026-01-31T23:59:59+0000  2 ranks  in /data  flexhpc train demo.yaml\n",
         .config = "seed: 1\nbackend: cpu\nmodel:\n  preset: custom\n  channels: [32, 32, 64, 64]\n",
     };
 }
@@ -255,7 +258,7 @@ static fx_report hostile_report(void)
     losses[0].name = losses[1].name = hostile;
     charts[3].title = charts[3].x_label = charts[3].y_label = charts[3].note = hostile;
     panels[0].title = panels[0].input_label = hostile;
-    r.title = r.summary = r.config = hostile;
+    r.title = r.summary = r.config = r.environment = r.commands = hostile;
     ranks[0].host = hostile;
     r.fact = facts, r.facts = 1;
     r.finding = findings, r.findings = 1;
@@ -291,7 +294,8 @@ static fx_report odd_report(void)
                                .log_y = i == 2,
                                .curve = &curves[i],
                                .curves = 1};
-    return (fx_report){.title = "odd", .chart = charts, .charts = 3, .panel = panels, .panels = 1};
+    return (fx_report){
+        .title = "odd", .chart = charts, .charts = 3, .panel = panels, .panels = 1, .lead = -1};
 }
 
 static double linear(uint8_t c)

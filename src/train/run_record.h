@@ -1,0 +1,58 @@
+/* run_record.h: what a run folder holds, in memory: config.yaml, metrics.jsonl, eval-*.h5, ranks.json,
+ * env.txt, cmd.txt. For its report and for comparisons. Private to src/train. */
+#ifndef FX_RUN_RECORD_H
+#define FX_RUN_RECORD_H
+
+#include "flexhpc/config.h"
+#include "flexhpc/eval_file.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/report.h"
+
+enum { FX_RECORD_EVALUATIONS = 16 };
+
+/* Of every step. */
+typedef enum fx_record_column {
+    FX_RECORD_SR,
+    FX_RECORD_FC,
+    FX_RECORD_CONTRAST,
+    FX_RECORD_NORM,
+    FX_RECORD_RATE,
+    FX_RECORD_SECONDS,
+    FX_RECORD_SPEED,
+    FX_RECORD_WAIT,
+    FX_RECORD_COLUMNS
+} fx_record_column;
+
+/* Of every validation: its loss, and by task the model's RFNE and its floor's. */
+enum { FX_RECORD_VALIDATED = 5 };
+
+typedef struct fx_run_record {
+    fx_pool *pool; /* texts and arrays that the rest points to */
+    const char *folder;
+    fx_config config;
+    char *config_text, *environment, *commands; /* NULL: no such file; config_text is always there */
+    double *step, *column[FX_RECORD_COLUMNS];   /* NaN: not in the line */
+    int64_t steps;
+    double *validated, *validation[FX_RECORD_VALIDATED]; /* steps that were, and what they found */
+    int64_t validations;
+    fx_eval_file evaluation[FX_RECORD_EVALUATIONS];
+    int evaluations;
+    fx_report_score score[FX_RECORD_EVALUATIONS * FX_EVALUATION_ROWS / 4]; /* by task, then Re */
+    int scores;
+    fx_panel panel[FX_RECORD_EVALUATIONS * 4];
+    bool panel_seen[FX_RECORD_EVALUATIONS * 4]; /* at a Reynolds number of the training */
+    int panels;
+    const char *spectrum_title[FX_RECORD_EVALUATIONS * 2];
+    fx_curve spectrum[FX_RECORD_EVALUATIONS * 4];
+    int spectra; /* two each: the truth's and the model's */
+} fx_run_record;
+
+/* Lines of metrics.jsonl that are still being written, or torn, are left out. FX_EIO without a
+ * config.yaml; FX_EVALUE names what is malformed. fx_run_record_free in any case. Local. */
+fx_status fx_run_record_read(const char *folder, fx_run_record **out);
+void fx_run_record_free(fx_run_record **record);
+
+/* The parameters that env.txt tells of; 0: it does not. Local. */
+int64_t fx_run_record_parameters(const fx_run_record *record);
+
+#endif
