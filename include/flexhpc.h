@@ -83,9 +83,10 @@ flexhpc_status flexhpc_open(const char *path, const flexhpc_options *options, fl
 flexhpc_status flexhpc_describe(const flexhpc_model *model, flexhpc_info *info);
 
 /* `count` coarse fields to sharp ones: coarse (count, rows, columns), rows = columns = S / f, the
- * values at every f-th grid point of the sharp field, from its first; fine (count, S, S). FLEXHPC_EARG
- * names both shapes where they differ, FLEXHPC_EVALUE an input or a result that is not finite; fine is
- * then undefined. */
+ * values at every f-th grid point of the sharp field, from its first, or what else the model was
+ * trained on (data.lowres: averages, a coarse simulation), as they are; fine (count, S, S).
+ * FLEXHPC_EARG names both shapes where they differ, FLEXHPC_EVALUE an input or a result that is not
+ * finite; fine is then undefined. */
 flexhpc_status flexhpc_superres(flexhpc_model *model, const flexhpc_draw *draw, int64_t count,
                                 int64_t rows, int64_t columns, const float *coarse, float *fine);
 

@@ -81,6 +81,12 @@ fx_status fx_source_read(fx_source *source, const fx_source_box *box, float *out
 fx_status fx_source_read_finite(fx_source *source, const fx_source_box *box, float *out);
 void fx_source_close(fx_source **source);
 
+/* Where the data set's own low-resolution fields of this source lie (source.lowres): their file, ""
+ * where there are none, and the configuration that opens it. FX_ECONFIG where the dataset that
+ * source.lowres names is not there. Local. */
+fx_status fx_source_lowres(const fx_source *source, const fx_config *config, fx_config *own,
+                           char path[FX_PATH_MAX]);
+
 /* How the field lies in its file. */
 typedef struct fx_source_layout {
     bool chunked;
@@ -189,6 +195,42 @@ fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count
 fx_status fx_pack_use_copy(fx_pack_reader *pack, const char *folder);
 void fx_pack_close(fx_pack_reader **pack);
 
+/* ---- Low-resolution fields, where a model takes them as an input of its own instead of every
+ * data.factor-th pixel of its last snapshot: src/data/coarse.c has the formulas. */
+
+/* As data.lowres numbers its words. */
+typedef enum fx_lowres { FX_LOWRES_STRIDED, FX_LOWRES_ANTIALIASED, FX_LOWRES_FILE } fx_lowres;
+
+/* Whether a model of this configuration takes them so (data.lowres, data.lowres_noise). Local. */
+bool fx_lowres_is_input(const fx_config *model);
+
+/* The pack of a data set's own low-resolution fields, inside the pack of the others: the same sources,
+ * tiles and patch numbers. Local. */
+fx_status fx_lowres_path(const char *pack, char out[FX_PATH_MAX]);
+
+/* Makes them, for one thread at a time; NULL where the model takes none. */
+typedef struct fx_coarsener fx_coarsener;
+
+/* For patches of the pack `folder`. FX_ECONFIG where data.lowres is file and the pack has none, or
+ * data.factor is not theirs. *out is closed with fx_coarsener_close. Local. */
+fx_status fx_coarsener_open(const fx_config *model, const char *folder, const fx_manifest *manifest,
+                            fx_coarsener **out);
+int64_t fx_coarsener_pixels(const fx_coarsener *coarsener);       /* (S / f)^2. Local. */
+fx_pack_reader *fx_coarsener_pack(const fx_coarsener *coarsener); /* theirs; NULL: none. Local. */
+
+typedef struct fx_coarse_sample {
+    int64_t patch, snapshot;
+    double scale;        /* that fields are divided by */
+    uint64_t seed;       /* of the noise, with: */
+    uint32_t slot, step; /* counters (rng.h) */
+} fx_coarse_sample;
+
+/* The field of a sample into out (S / f, S / f), divided by the scale. `fine`: the same snapshot at
+ * full size (S, S), divided by the scale, pixel p at fine[p * step]. Local. */
+fx_status fx_coarsener_make(fx_coarsener *coarsener, const fx_coarse_sample *sample, const float *fine,
+                            int64_t step, float *out);
+void fx_coarsener_close(fx_coarsener **coarsener);
+
 /* ---- The order of samples: a function of (seed, step, slot), whatever the ranks.
  * A sample is a patch and its last input snapshot n: inputs n - cond + 1 .. n, target n +
  * forecast_step. */
@@ -228,13 +270,14 @@ typedef struct fx_loader_batch {
     int64_t samples;
     const float *snapshots; /* (b, S, S, cond), the newest last */
     const float *future;    /* (b, S, S, 1) */
+    const float *coarse;    /* (b, S / f, S / f, 1): fx_coarsener's; NULL: the model takes none */
     const float *re;        /* (b): Re / data.condition_scale */
 } fx_loader_batch;
 
 /* Takes data.path, data.stage, data.keep_strata, data.reynolds, data.scale, data.forecast_step,
- * data.condition_scale, data.prefetch, data.patch, model.cond, train.global_batch, train.accumulate and
- * seed. Row i of micro-batch m on rank r is slot r B/R + m b + i of the global batch B, b = B / (R
- * accumulate). Collective. */
+ * data.condition_scale, data.lowres, data.lowres_noise, data.factor, data.prefetch, data.patch,
+ * model.cond, train.global_batch, train.accumulate and seed. Row i of micro-batch m on rank r is slot r
+ * B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out);
 
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread

@@ -26,6 +26,7 @@ typedef struct fx_objective_options {
 /* Tensors of one micro-batch; NULL where the model's tasks do not need them. */
 typedef struct fx_batch {
     fx_tensor *lowres, *snapshots, *future, *re, *t, *eps;
+    fx_tensor *coarse; /* (B, S / f, S / f, 1), of which lowres is made; NULL: of the snapshots */
 } fx_batch;
 
 typedef struct fx_objective_nodes {

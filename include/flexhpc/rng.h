@@ -18,6 +18,11 @@ typedef struct fx_philox {
  * Local. */
 fx_philox fx_philox4x32(uint64_t key, const uint32_t counter[4]);
 
+/* A real number as word of a counter, and as key: a whole one that fits, up to 2^32 - 1 and 2^53, is
+ * itself, any other its bits, mixed to a word. Local. */
+uint32_t fx_random_word(double x);
+uint64_t fx_random_key(double x);
+
 /* Uniform in [0, 1) with 24 bits, and standard normals by Box-Muller: pairs of words (0,1) and (2,3).
  * Local. */
 float fx_uniform(uint32_t word);

@@ -22,6 +22,7 @@ typedef struct fx_step_options {
     int64_t micro_batch;         /* samples of one forward pass on one rank */
     int accumulate;              /* micro-batches a step */
     int64_t factor;              /* super-resolution: lowres is made from the last snapshot */
+    bool coarse;                 /* or from coarse fields, an input (fx_lowres_is_input) */
     fx_interpolation upsampling; /* and brought back to full size */
     bool given;       /* lowres, t and eps are inputs (golden files) instead of made on the tape */
     bool reduce_bf16; /* gradients go between ranks in bf16 */
@@ -103,11 +104,11 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
                           fx_probe *out);
 
 /* Sampling of `batch` patches in `steps` DDIM steps with raw or EMA weights, as two programs: `encoder`
- * runs the task encoders on snapshots (unless options->given: lowres) and re, and keeps what they give
- * and lowres; `denoiser` makes the kept residual of x, reading what the encoder's last run kept. So
- * members of an ensemble cost one run of the encoder, whatever their number and that of the steps, and
- * no memory; a member's bits are those that it would have alone. Neither holds anything of training.
- * Closed with fx_sampler_free, also after a failure. Local. */
+ * runs the task encoders on snapshots (unless options->given: lowres), coarse and re, and keeps what
+ * they give and lowres; `denoiser` makes the kept residual of x, reading what the encoder's last run
+ * kept. So members of an ensemble cost one run of the encoder, whatever their number and that of the
+ * steps, and no memory; a member's bits are those that it would have alone. Neither holds anything of
+ * training. Closed with fx_sampler_free, also after a failure. Local. */
 typedef struct fx_sampler {
     fx_program *encoder, *denoiser;
     fx_batch inputs;         /* the encoder's */

@@ -22,11 +22,12 @@ typedef struct fx_trained {
     fx_sampler sampler[2]; /* by task; made by fx_trained_prepare */
     int steps;             /* of DDIM */
     int64_t batch, pixels; /* B rows a run, of S x S pixels */
-    /* Inputs, which the caller fills; the super-resolution input is read at every factor-th pixel of
-     * the last snapshot. */
+    /* Inputs, which the caller fills. */
     float *snapshots; /* (B, S, S, cond), the newest last */
-    float *re;        /* (B): Re / data.condition_scale */
-    float *noise;     /* (B, S, S): x at t = 1 */
+    float *coarse; /* (B, S / factor, S / factor): the super-resolution input; NULL: it is read at every
+                      factor-th pixel of the last snapshot (options.coarse) */
+    float *re;     /* (B): Re / data.condition_scale */
+    float *noise;  /* (B, S, S): x at t = 1 */
     /* Outputs. */
     float *base;     /* (B, S, S): the interpolated input, or the last snapshot */
     float *estimate; /* (B, S, S): base plus what the network adds */

@@ -153,13 +153,19 @@ static fx_status check_shape(const request *r, const fx_trained *m)
     return FX_OK;
 }
 
-/* Field k of the input as row b. A coarse field's values stand where interpolation reads them. */
+/* Field k of the input as row b. Where the model has no input for coarse fields, their values stand
+ * where its interpolation reads them. */
 static void load(const request *r, fx_trained *m, int64_t k, int64_t b)
 {
     const int64_t P = m->pixels, cond = m->options.model.cond, n = r->rows * r->columns,
                   S = m->options.model.image, f = r->task == FX_SR ? m->options.factor : 1;
     const float scale = (float)(1.0 / m->progress.data_scale), *in = r->in + k * r->snapshots * n;
     float *row = m->snapshots + b * P * cond;
+    if (r->task == FX_SR && m->coarse) {
+        for (int64_t i = 0; i < n; i++)
+            m->coarse[b * n + i] = scale * in[i];
+        return;
+    }
     for (int64_t s = 0; s < r->snapshots; s++)
         for (int64_t i = 0; i < n; i++) {
             const int64_t pixel = (i / r->columns * S + i % r->columns) * f;

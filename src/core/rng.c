@@ -3,6 +3,7 @@
 #include "flexhpc/rng.h"
 
 #include <math.h>
+#include <string.h>
 
 fx_philox fx_philox4x32(uint64_t key, const uint32_t counter[4])
 {
@@ -24,6 +25,19 @@ fx_philox fx_philox4x32(uint64_t key, const uint32_t counter[4])
 float fx_uniform(uint32_t word)
 {
     return (float)(word >> 8) * 0x1p-24f;
+}
+
+uint64_t fx_random_key(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return x >= 0 && x <= 0x1p53 && x == floor(x) ? (uint64_t)x : bits;
+}
+
+uint32_t fx_random_word(double x)
+{
+    const uint64_t key = fx_random_key(x);
+    return key <= UINT32_MAX ? (uint32_t)key : (uint32_t)(key * 0x9E3779B97F4A7C15u >> 32);
 }
 
 void fx_normal4(const fx_philox *random, float out[4])

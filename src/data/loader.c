@@ -19,7 +19,7 @@ typedef struct place { /* in the run */
 static const place NOWHERE = {-1, -1};
 
 typedef struct buffer {
-    float *snapshots, *future, *re;
+    float *snapshots, *future, *coarse, *re;
     fx_status status;
     char message[1024]; /* of a failed read: errors are recorded a thread, this carries it across */
 } buffer;
@@ -27,8 +27,10 @@ typedef struct buffer {
 struct fx_loader {
     fx_pack_reader *pack; /* this and `order` belong to the thread once it runs */
     fx_order *order;
+    fx_coarsener *coarsener; /* NULL: the model makes its low-resolution input itself */
+    uint64_t seed;
     int64_t epoch; /* different samples of the order */
-    int64_t samples, slot0, accumulate, side, cond, forecast_step;
+    int64_t samples, slot0, accumulate, side, coarse_pixels, cond, forecast_step;
     float scale;
     double condition_scale, wait;
     fx_span *spans; /* (2 samples) of the batch that is being read */
@@ -106,18 +108,43 @@ static int64_t list_spans(const fx_loader *loader, fx_sample s, int64_t i, fx_sp
     return 2;
 }
 
+static int64_t slot_of(const fx_loader *loader, place at, int64_t i)
+{
+    return loader->slot0 + at.micro * loader->samples + i;
+}
+
+/* Rows of the low-resolution input, once their snapshots are there. */
+static fx_status make_coarse(fx_loader *loader, place at, const buffer *into)
+{
+    const int64_t pixels = loader->side * loader->side, cond = loader->cond;
+    for (int64_t i = 0; loader->coarsener && i < loader->samples; i++) {
+        const int64_t slot = slot_of(loader, at, i);
+        const fx_sample sample = fx_order_sample(loader->order, at.step, slot);
+        const fx_coarse_sample coarse = {.patch = sample.patch,
+                                         .snapshot = sample.snapshot,
+                                         .scale = (double)loader->scale,
+                                         .seed = loader->seed,
+                                         .slot = (uint32_t)slot,
+                                         .step = (uint32_t)at.step};
+        FX_TRY(fx_coarsener_make(loader->coarsener, &coarse,
+                                 into->snapshots + i * pixels * cond + cond - 1, cond,
+                                 into->coarse + i * loader->coarse_pixels));
+    }
+    return FX_OK;
+}
+
 static void fill(fx_loader *loader, place at, buffer *into)
 {
     filling self = {loader, into};
     int64_t spans = 0;
     for (int64_t i = 0; i < loader->samples; i++) {
-        const int64_t slot = loader->slot0 + at.micro * loader->samples + i;
-        const fx_sample sample = fx_order_sample(loader->order, at.step, slot);
+        const fx_sample sample = fx_order_sample(loader->order, at.step, slot_of(loader, at, i));
         const fx_patch patch = fx_manifest_patch(fx_pack_manifest(loader->pack), sample.patch);
         into->re[i] = (float)(patch.reynolds / loader->condition_scale);
         spans += list_spans(loader, sample, i, loader->spans + spans);
     }
     into->status = fx_pack_read_spans(loader->pack, loader->spans, spans, take, &self);
+    if (into->status == FX_OK) into->status = make_coarse(loader, at, into);
     if (into->status != FX_OK) snprintf(into->message, sizeof into->message, "%s", fx_error_message());
 }
 
@@ -168,6 +195,7 @@ static fx_status allocate(fx_loader *loader)
         FX_TRY(FX_ALLOC(b->snapshots, loader->samples * pixels * loader->cond));
         FX_TRY(FX_ALLOC(b->future, loader->samples * pixels));
         FX_TRY(FX_ALLOC(b->re, loader->samples));
+        if (loader->coarsener) FX_TRY(FX_ALLOC(b->coarse, loader->samples * loader->coarse_pixels));
     }
     return FX_OK;
 }
@@ -194,6 +222,9 @@ static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config 
     };
     FX_TRY(fx_order_create(m, &options, &loader->order));
     if (c->data_keep_strata) fx_order_keep_strata(loader->order);
+    FX_TRY(fx_coarsener_open(c, c->data_path, m, &loader->coarsener));
+    loader->seed = (uint64_t)c->seed;
+    if (loader->coarsener) loader->coarse_pixels = fx_coarsener_pixels(loader->coarsener);
     loader->epoch = fx_order_samples(loader->order);
     loader->samples = c->train_global_batch / parts;
     loader->slot0 = comm->rank * (c->train_global_batch / comm->size);
@@ -208,20 +239,32 @@ static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config 
     return allocate(loader);
 }
 
-/* The shards that this rank's node needs, on its own disk. Collective. */
-static fx_status stage(fx_loader *loader, fx_comm *comm, const fx_config *c)
+/* The shards of one pack that this rank's node needs, on its own disk. Collective. */
+static fx_status stage_pack(fx_loader *loader, fx_comm *comm, const char *where, const char *path,
+                            fx_pack_reader *pack)
 {
-    const fx_manifest *m = fx_pack_manifest(loader->pack);
+    const fx_manifest *m = fx_pack_manifest(pack);
     const int64_t slots = loader->samples * loader->accumulate;
     char folder[FX_PATH_MAX];
     bool *wanted = NULL;
-    if (strcmp(c->data_stage, "off") == 0) return FX_OK;
     FX_TRY(fx_agree(comm, FX_ALLOC(wanted, m->shards)));
     fx_order_shards(loader->order, m, loader->slot0, slots, wanted);
-    fx_status status = fx_pack_stage(comm, m, c->data_path, c->data_stage, wanted, folder);
-    if (status == FX_OK) status = fx_agree(comm, fx_pack_use_copy(loader->pack, folder));
+    fx_status status = fx_pack_stage(comm, m, path, where, wanted, folder);
+    if (status == FX_OK) status = fx_agree(comm, fx_pack_use_copy(pack, folder));
     fx_free(wanted);
     return status == FX_OK ? FX_OK : fx_context(status, "data.stage");
+}
+
+/* Patches of the low-resolution pack have the numbers of the others, so the order knows its shards. */
+static fx_status stage(fx_loader *loader, fx_comm *comm, const fx_config *c)
+{
+    char path[FX_PATH_MAX];
+    fx_pack_reader *lowres = fx_coarsener_pack(loader->coarsener);
+    if (strcmp(c->data_stage, "off") == 0) return FX_OK;
+    FX_TRY(stage_pack(loader, comm, c->data_stage, c->data_path, loader->pack));
+    if (!lowres) return FX_OK;
+    FX_TRY(fx_agree(comm, fx_lowres_path(c->data_path, path)));
+    return stage_pack(loader, comm, c->data_stage, path, lowres);
 }
 
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out)
@@ -274,7 +317,7 @@ fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_load
         fill(loader, at, b);
     loader->wait += fx_now() - begin;
     if (b->status != FX_OK) return fx_fail(b->status, "%s", b->message);
-    *out = (fx_loader_batch){loader->samples, b->snapshots, b->future, b->re};
+    *out = (fx_loader_batch){loader->samples, b->snapshots, b->future, b->coarse, b->re};
     return FX_OK;
 }
 
@@ -309,10 +352,12 @@ void fx_loader_free(fx_loader **out)
     for (int64_t k = 0; loader->buffers && k <= loader->depth; k++) {
         fx_free(loader->buffers[k].snapshots);
         fx_free(loader->buffers[k].future);
+        fx_free(loader->buffers[k].coarse);
         fx_free(loader->buffers[k].re);
     }
     fx_free(loader->buffers);
     fx_free(loader->spans);
+    fx_coarsener_close(&loader->coarsener);
     fx_order_free(&loader->order);
     fx_pack_close(&loader->pack);
     fx_free(loader);

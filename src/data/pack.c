@@ -188,7 +188,6 @@ static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *co
 {
     fx_status status = FX_OK;
     fx_packing job = {.comm = comm, .config = config, .others = others};
-    FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
     if (config->pack_add) /* before its manifest is read */
         FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_lock(&job) : FX_OK));
     FX_TRY_DONE(share_sources(&job, files, count));
@@ -207,19 +206,47 @@ done:
     return status;
 }
 
+/* The low-resolution fields first: the manifest of the others comes last and makes the whole. */
+static fx_status pack_both(fx_comm *comm, const fx_config *config, const char *const *files, int count,
+                           bool others)
+{
+    fx_lowres_list low = {0};
+    const char **paths = NULL;
+    int64_t found = 0;
+    fx_status status = comm->rank == 0 ? fx_lowres_find(config, files, count, others, &low) : FX_OK;
+    if (status == FX_OK) status = FX_ALLOC(paths, low.count + 1);
+    FX_TRY_DONE(fx_agree(comm, status));
+    for (int i = 0; i < low.count; i++)
+        paths[i] = low.path[i];
+    found = low.count;
+    FX_TRY_DONE(fx_comm_max_i64(comm, &found));
+    if (found > 0) {
+        FX_TRY_DONE(comm->ops->broadcast(comm, &low.config, sizeof low.config, 0));
+        FX_TRY_DONE(pack_all(comm, &low.config, paths, low.count, false));
+    }
+    FX_TRY_DONE(pack_all(comm, config, files, count, others));
+done:
+    fx_free(paths);
+    fx_free(low.path);
+    return status;
+}
+
 fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count)
 {
-    return pack_all(comm, config, files, count, false);
+    FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
+    return pack_both(comm, config, files, count, false);
 }
 
 fx_status fx_pack(fx_comm *comm, const fx_config *config)
 {
     char **paths = NULL;
     int count = 0;
+    FX_REQUIRE(config->pack_path[0], FX_ECONFIG, "pack.path: names no folder");
     FX_REQUIRE(config->pack_source[0], FX_ECONFIG, "pack.source: names no file or folder");
     fx_status status = comm->rank == 0 ? fx_sources_find(config->pack_source, &paths, &count) : FX_OK;
     status = fx_agree(comm, status);
-    if (status == FX_OK) status = pack_all(comm, config, (const char *const *)paths, count, count != 1);
+    if (status == FX_OK)
+        status = pack_both(comm, config, (const char *const *)paths, count, count != 1);
     fx_free(paths);
     return status;
 }

@@ -36,6 +36,18 @@ fx_status fx_pack_write_shards(const fx_packing *job);
 /* The note beside a finished shard, which the manifest replaces. Local. */
 fx_status fx_pack_write_note(const char *folder, const char *shard, int64_t bytes, uint64_t checksum);
 
+/* ---- A data set's own low-resolution fields (pack_lowres.c). */
+
+typedef struct fx_lowres_list {
+    int count;                 /* files that have them: all or none */
+    char (*path)[FX_PATH_MAX]; /* (count) where they lie; freed with fx_free */
+    fx_config config;          /* that packs them */
+} fx_lowres_list;
+
+/* Looks for them in the files that a pack is made of (fx_sources_list). Local. */
+fx_status fx_lowres_find(const fx_config *config, const char *const *files, int count, bool others,
+                         fx_lowres_list *list);
+
 /* ---- The folder of a pack (pack_folder.c), on rank 0. */
 
 /* The lock, which ends with the process: two packs into one folder would spoil each other's shards.

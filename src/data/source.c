@@ -201,6 +201,7 @@ fx_status fx_source_open(const char *path, const fx_config *config, fx_source **
     if (!format) format = known_by(path, s->file);
     FX_REQUIRE_DONE(format, FX_EARG, "%s: no format that is known here: source.format can name one",
                     path);
+    s->format = format;
     s->info.format = format->name;
     FX_TRY_DONE(format->describe(s, config));
     set_periodic(&s->info, config->source_periodic);
@@ -211,6 +212,30 @@ done:
     if (status != FX_OK) fx_source_close(&s);
     *out = s;
     return status;
+}
+
+fx_status fx_source_lowres(const fx_source *s, const fx_config *config, fx_config *own,
+                           char path[FX_PATH_MAX])
+{
+    char key[FX_PATH_MAX] = "";
+    const char *wanted = config->source_lowres;
+    path[0] = '\0';
+    *own = *config;
+    if (strcmp(wanted, "off") == 0) return FX_OK;
+    if (wanted[0] == '\0') {
+        if (s->format->lowres) FX_TRY(s->format->lowres(s, path, key));
+    } else {
+        FX_REQUIRE(fx_h5_exists(s->file, wanted), FX_ECONFIG, "source.lowres: %s has no dataset %s",
+                   s->path, wanted);
+        FX_TRY(fx_path(path, "%s", s->path));
+        FX_TRY(fx_path(key, "%s", wanted));
+    }
+    if (strcmp(path, s->path) == 0 && strcmp(key, s->key) == 0) path[0] = '\0'; /* it is these */
+    FX_TRY(fx_print(own->source_key, sizeof own->source_key, "%s", key));
+    FX_TRY(fx_print(own->source_lowres, sizeof own->source_lowres, "off"));
+    for (int i = 0; i < FORMATS; i++)
+        if (formats[i] == s->format) own->source_format = 1 + i;
+    return FX_OK;
 }
 
 const fx_source_info *fx_source_describe(const fx_source *source)

@@ -11,6 +11,7 @@
 enum { FX_MOST_RUNS = 65536, FX_MOST_CHANNELS = 65536 };
 
 struct fx_source {
+    const struct fx_source_format *format;
     char path[FX_PATH_MAX], key[FX_PATH_MAX]; /* key: the dataset */
     fx_source_info info;
     fx_source_run *run; /* (info.runs) */
@@ -29,6 +30,9 @@ typedef struct fx_source_format {
     /* Calls fx_source_use, fx_source_take_channel and fx_source_take_runs, and fills `info` and `run`
      * with what the file says; config is for what its format leaves open. */
     fx_status (*describe)(fx_source *source, const fx_config *config);
+    /* Where the data set's own low-resolution field lies, file and dataset; path "": it has none. NULL:
+     * no data set of this format has any. */
+    fx_status (*lowres)(const fx_source *source, char path[FX_PATH_MAX], char key[FX_PATH_MAX]);
 } fx_source_format;
 
 extern const fx_source_format fx_format_nskt, fx_format_well, fx_format_pdebench, fx_format_minflex,

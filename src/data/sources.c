@@ -79,7 +79,11 @@ fx_status fx_sources_list(const fx_config *config, const char *const *files, int
         fx_source *source = NULL;
         bool known = true;
         if (others) status = fx_source_known(files[i], config, &known);
-        if (!known) fx_log(FX_WARN, "pack: %s is left out: of no format that is known here", files[i]);
+        if (!known)
+            fx_log(FX_WARN,
+                   "pack: %s is left out: of no format that is known here, or another file's low "
+                   "resolution",
+                   files[i]);
         if (status != FX_OK || !known) continue;
         status = fx_source_open(files[i], config, &source);
         if (status == FX_OK) status = add_runs(config, source, files[i], &all);

@@ -4,6 +4,7 @@
  * they are whole. The folder gets manifest.json, and is a pack itself, when all shards are there. */
 #include "stage.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -200,19 +201,45 @@ fx_status fx_pack_stage(fx_comm *comm, const fx_manifest *m, const char *pack, c
     return status;
 }
 
-fx_status fx_pack_stage_all(fx_comm *comm, const char *pack, const char *folder)
+static fx_status stage_whole(fx_comm *comm, const char *pack, const char *folder,
+                             char staged[FX_PATH_MAX])
 {
     fx_manifest manifest = {0};
     bool *wanted = NULL;
-    char staged[FX_PATH_MAX];
     fx_status status = fx_manifest_read(pack, &manifest);
     if (status == FX_OK) status = FX_ALLOC(wanted, manifest.shards);
     for (int i = 0; status == FX_OK && i < manifest.shards; i++)
         wanted[i] = true;
     status = fx_agree(comm, status);
     if (status == FX_OK) status = fx_pack_stage(comm, &manifest, pack, folder, wanted, staged);
-    if (status == FX_OK && comm->rank == 0) printf("%s\n", staged);
     fx_free(wanted);
     fx_manifest_free(&manifest);
     return status;
+}
+
+/* A link in the one copy to the other, as the packs lie one in the other. */
+static fx_status link_copies(const char *staged, const char *lowres)
+{
+    char name[FX_PATH_MAX];
+    FX_TRY(fx_lowres_path(staged, name));
+    if (readlink(name, (char[1]){0}, 1) > 0) unlink(name);
+    FX_REQUIRE(symlink(lowres, name) == 0, FX_EIO, "%s: %s", name, strerror(errno));
+    return FX_OK;
+}
+
+fx_status fx_pack_stage_all(fx_comm *comm, const char *pack, const char *folder)
+{
+    char staged[FX_PATH_MAX], lowres[FX_PATH_MAX], copy[FX_PATH_MAX];
+    FX_TRY(stage_whole(comm, pack, folder, staged));
+    fx_status status = fx_lowres_path(pack, lowres);
+    int64_t has = comm->rank == 0 && fx_file_exists(lowres);
+    FX_TRY(fx_agree(comm, status));
+    FX_TRY(fx_comm_max_i64(comm, &has));
+    if (has) {
+        FX_TRY(stage_whole(comm, lowres, folder, copy));
+        if (comm->local_rank == 0) status = link_copies(staged, copy);
+        FX_TRY(fx_agree(comm, status));
+    }
+    if (comm->rank == 0) printf("%s\n", staged);
+    return FX_OK;
 }

@@ -51,6 +51,7 @@ static fx_status time_sampling(fx_synthetic *s, fx_bench_report *out)
     FX_TRY_DONE(fx_sampler_create(s->exec, s->trainee->params, &options, s->config->bench_patches,
                                   SAMPLER_STEPS, false, &sampler));
     FX_TRY_DONE(fx_synthetic_normal(s, sampler.encoder, sampler.inputs.snapshots));
+    FX_TRY_DONE(fx_synthetic_normal(s, sampler.encoder, sampler.inputs.coarse));
     FX_TRY_DONE(fx_synthetic_condition(sampler.encoder, sampler.inputs.re));
     FX_TRY_DONE(fx_synthetic_normal(s, sampler.denoiser, sampler.x));
     for (int i = -2; i < out->count; i++) { /* cold: libraries load, then a graph is captured */

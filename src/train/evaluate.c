@@ -48,7 +48,7 @@ static fx_status open_pack(fx_evaluation *e)
     FX_REQUIRE(2 * m->reynolds_count <= FX_EVALUATION_ROWS, FX_ECONFIG,
                "%s: more than %d Reynolds numbers", e->config->data_path, FX_EVALUATION_ROWS / 2);
     e->reynolds = m->reynolds_count;
-    return FX_OK;
+    return fx_coarsener_open(&e->trained->progress.config, e->config->data_path, m, &e->coarsener);
 }
 
 static fx_status make_spectra(fx_evaluation *e)
@@ -108,6 +108,7 @@ void fx_evaluation_close(fx_evaluation **evaluation)
     for (int task = 0; task < 2; task++)
         fx_program_free(&e->probe[task].program);
     fx_trained_close(&e->trained);
+    fx_coarsener_close(&e->coarsener);
     fx_pack_close(&e->pack);
     fx_scores_free(&e->scores);
     for (int k = 0; k < FX_EVALUATION_ROWS; k++) {

@@ -19,6 +19,7 @@ typedef struct fx_evaluation {
     const fx_config *config; /* of the call: what to evaluate */
     fx_trained *trained;
     fx_pack_reader *pack;
+    fx_coarsener *coarsener; /* NULL: the model makes its low-resolution input itself */
     fx_scores scores;
     fx_evaluation_row rows[FX_EVALUATION_ROWS]; /* [task * reynolds + r] */
     int reynolds;

@@ -17,7 +17,7 @@ static place place_of(const fx_evaluation *e, const fx_pack_reynolds *r, int64_t
 {
     const fx_manifest *m = fx_pack_manifest(e->pack);
     const uint32_t counter[4] = {(uint32_t)i, 0, fx_crc32("evaluation"), 0};
-    const fx_philox random = fx_philox4x32((uint64_t)r->reynolds, counter);
+    const fx_philox random = fx_philox4x32(fx_random_key(r->reynolds), counter);
     place p = {.patch = r->first + (int64_t)(random.word[0] % (uint64_t)r->patches)};
     const fx_patch patch = fx_manifest_patch(m, p.patch);
     const int64_t cond = e->trained->options.model.cond,
@@ -46,7 +46,15 @@ static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, in
         e->future[b * n + k] = scale * window[(cond + ahead - 1) * n + k];
     }
     fx_free(window);
-    return status;
+    if (status != FX_OK || !e->coarsener) return status;
+    const fx_coarse_sample coarse = {.patch = p.patch,
+                                     .snapshot = p.snapshot,
+                                     .scale = m->progress.data_scale,
+                                     .seed = (uint64_t)e->config->seed,
+                                     .slot = (uint32_t)i,
+                                     .step = fx_random_word(r->reynolds)};
+    return fx_coarsener_make(e->coarsener, &coarse, m->snapshots + b * n * cond + cond - 1, cond,
+                             m->coarse + b * fx_coarsener_pixels(e->coarsener));
 }
 
 static fx_status keep_example(fx_evaluation *e, fx_evaluation_row *k, const float *input,
@@ -104,11 +112,12 @@ static fx_status find_losses(fx_evaluation *e, fx_task task, int64_t first, doub
 {
     const fx_probe *p = &e->probe[task];
     const fx_step step = {.seed = (uint64_t)e->config->seed,
-                          .step = (uint32_t)reynolds,
+                          .step = fx_random_word(reynolds),
                           .slot0 = (uint32_t)first,
                           .gradient_scale = 1};
     FX_TRY(fx_program_write(p->program, p->inputs.snapshots, e->trained->snapshots));
     FX_TRY(fx_program_write(p->program, p->inputs.re, e->trained->re));
+    if (p->inputs.coarse) FX_TRY(fx_program_write(p->program, p->inputs.coarse, e->trained->coarse));
     if (p->inputs.future) FX_TRY(fx_program_write(p->program, p->inputs.future, e->future));
     FX_TRY(fx_program_run(p->program, &step, NULL));
     return fx_program_read(p->program, p->nodes.loss, e->losses);

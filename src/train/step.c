@@ -27,8 +27,11 @@ static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bo
         return;
     }
     if (o->model.tasks & FX_TASK_SR) {
-        const fx_attrs attrs = {.interpolate = {o->upsampling, o->factor, o->factor}};
-        const fx_node *node = fx_record(g, FX_OP_interpolate, "lowres", attrs, &b->snapshots, 1);
+        const int64_t low = side / o->factor;
+        if (o->coarse) b->coarse = fx_input(g, "coarse", 4, FX_DIMS(n, low, low, 1));
+        const fx_attrs attrs = {.interpolate = {o->upsampling, o->factor, o->coarse ? 1 : o->factor}};
+        const fx_node *node =
+            fx_record(g, FX_OP_interpolate, "lowres", attrs, o->coarse ? &b->coarse : &b->snapshots, 1);
         b->lowres = node ? fx_keep(g, node->out[0]) : NULL;
     }
     if (!noise) return;

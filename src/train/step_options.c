@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flexhpc/data.h"
 #include "flexhpc/train.h"
 
 /* contrast.group: its ranks are consecutive. */
@@ -93,6 +94,7 @@ fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, f
         .contrast_weight = (float)c->contrast_weight,
         .contrast_temperature = (float)c->contrast_temperature,
         .factor = c->data_factor,
+        .coarse = fx_lowres_is_input(c),
         .upsampling = (fx_interpolation)c->data_upsampling,
         .recompute = (fx_recompute)c->model_recompute,
         .shard = c->train_shard_optimizer,

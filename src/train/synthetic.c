@@ -39,6 +39,7 @@ static fx_status open_local(fx_synthetic *s)
         const fx_batch *in = &s->trainee->inputs[micro];
         FX_TRY(fx_synthetic_normal(s, s->trainee->step, in->snapshots));
         FX_TRY(fx_synthetic_normal(s, s->trainee->step, in->future));
+        FX_TRY(fx_synthetic_normal(s, s->trainee->step, in->coarse));
         FX_TRY(fx_synthetic_condition(s->trainee->step, in->re));
     }
     return FX_OK;

@@ -37,6 +37,7 @@ static fx_status make_buffers(fx_trained *m)
 {
     const int64_t fields = m->batch * m->pixels;
     FX_TRY(FX_ALLOC(m->snapshots, fields * m->options.model.cond));
+    if (m->options.coarse) FX_TRY(FX_ALLOC(m->coarse, fields / m->options.factor / m->options.factor));
     FX_TRY(FX_ALLOC(m->re, m->batch));
     FX_TRY(FX_ALLOC(m->noise, fields));
     FX_TRY(FX_ALLOC(m->base, fields));
@@ -88,7 +89,7 @@ void fx_trained_close(fx_trained **trained)
     for (int task = 0; task < 2; task++)
         fx_sampler_free(&m->sampler[task]);
     if (!m->borrowed) fx_params_free(&m->params);
-    float *buffers[] = {m->snapshots, m->re, m->noise, m->base, m->estimate};
+    float *buffers[] = {m->snapshots, m->coarse, m->re, m->noise, m->base, m->estimate};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         fx_free(buffers[i]);
     if (m->exec && !m->borrowed) m->exec->backend->close(&m->exec);
@@ -118,7 +119,7 @@ void fx_trained_draw(fx_trained *m, fx_task task, int64_t b, uint64_t seed, uint
     char stream[32] = "x_T"; /* member 0's, as it was before there were members */
     if (member > 0) snprintf(stream, sizeof stream, "x_T.%u", member);
     m->re[b] = (float)(reynolds / m->progress.config.data_condition_scale);
-    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_crc32(stream), (uint32_t)reynolds,
+    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_crc32(stream), fx_random_word(reynolds),
                    m->noise + b * m->pixels, m->pixels);
 }
 
@@ -128,6 +129,7 @@ fx_status fx_trained_encode(fx_trained *m, fx_task task)
     const int64_t cond = m->options.model.cond, fields = m->batch * m->pixels;
     FX_TRY(fx_program_write(s->encoder, s->inputs.snapshots, m->snapshots));
     FX_TRY(fx_program_write(s->encoder, s->inputs.re, m->re));
+    if (s->inputs.coarse) FX_TRY(fx_program_write(s->encoder, s->inputs.coarse, m->coarse));
     FX_TRY(fx_sampler_encode(s));
     if (task == FX_SR) return fx_program_read(s->encoder, s->inputs.lowres, m->base);
     for (int64_t k = 0; k < fields; k++)

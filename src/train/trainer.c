@@ -171,6 +171,8 @@ static fx_status write_samples(trainer *t, const fx_batch *in, const fx_loader_b
     FX_TRY(
         fx_program_write(step, in->snapshots, batch->snapshots + first * fx_count(in->snapshots) / n));
     FX_TRY(fx_program_write(step, in->re, batch->re + first));
+    if (in->coarse)
+        FX_TRY(fx_program_write(step, in->coarse, batch->coarse + first * fx_count(in->coarse) / n));
     if (in->future)
         FX_TRY(fx_program_write(step, in->future, batch->future + first * fx_count(in->future) / n));
     return FX_OK;

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""The model's low-resolution input, as `flexhpc sample` writes it beside the truth, against NumPy: bicubic and bilinear, a
-property of the model that its checkpoint keeps.
+"""The model's low-resolution input, as `flexhpc sample` writes it beside the truth, against NumPy: bicubic and bilinear,
+strided, reduced with antialiasing, with noise, and a data set's own low resolution, in SuperBench's two layouts. All are
+properties of the model that its checkpoint keeps, in training, evaluation and sampling.
 
 Planted and caught: data.upsampling left out of step_options.c.
-Run: label quick
-Run: cost 8"""
+Run: label full
+Run: cost 12"""
+import ctypes
+import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -15,7 +19,7 @@ import formats
 from formats import run, sets
 
 sys.path.insert(0, os.path.join(os.environ["FX_TESTS_DIR"], "ops"))
-from interpolation import interpolate
+from interpolation import antialiased, interpolate, matrix, upsample
 
 FACTOR = 4
 random = np.random.default_rng(5)
@@ -41,6 +45,11 @@ def sampled(name, **keys):
     run("sample", "tiny.yaml", "--run", name, "--out", "sample.h5", *sets(keys))
     with h5py.File("sample.h5") as f:
         return f["sr_input"][:], f["sr_model"][:], f["sr_truth"][:]
+
+
+def losses(name):
+    with open(f"{name}/metrics.jsonl") as lines:
+        return [row["loss"] for row in map(json.loads, lines) if "loss" in row]
 
 
 def close(a, b):
@@ -71,4 +80,159 @@ for kind in "bicubic", "bilinear":
     assert abs(floors(kind)[0] - rfne(want, truth)) < 1e-5
 other = run("train", "tiny.yaml", "--run", "bicubic", *sets({"data__upsampling": "bilinear"}), code=2)
 assert "data.upsampling" in other.stderr, other.stderr
+
+# ---- A reduction with antialiasing, and noise, of the same numbers whenever the same samples are drawn.
+train("smooth", data__lowres="antialiased")
+x, model, truth = sampled("smooth")
+close(x, np.stack([upsample("bicubic", antialiased(t, FACTOR), FACTOR) for t in truth]))
+SIGMA = 0.5
+train("noisy", data__lowres_noise=SIGMA, data__upsampling="bilinear", data__scale=2)
+x, model, truth = sampled("noisy", eval__patches=16)
+noise = x - np.stack([interpolate("bilinear", t, FACTOR) for t in truth])
+share = np.mean(np.sum(matrix("bilinear", 16 // FACTOR, FACTOR) ** 2, axis=1))  # of the variance, along one axis
+assert abs(noise.std() / (2 * SIGMA * share) - 1) < 0.1 and abs(noise.mean()) < 0.2, (noise.std(), noise.mean())
+assert not np.allclose(noise[0], noise[1])
+again, *_ = sampled("noisy", eval__patches=16)
+assert (again == x).all()
+train("with", data__lowres_noise=SIGMA)
+train("again", data__lowres_noise=SIGMA, data__prefetch=0)
+assert losses("with") == losses("again")
+# An input of its own gives training the bits of the one that is made on the tape.
+train("without")
+train("hardly", data__lowres_noise=1e-30)
+assert losses("without") == losses("hardly") != losses("with")
+
+# ---- A data set's own: LR_fields, independent of the fields here, so that nothing else can be taken for them.
+def superbench(path, key, shape, low_shape, low_path=None):
+    fields, low = smooth(*shape), smooth(*low_shape)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with h5py.File(path, "w") as f:
+        f["fields"] = fields
+    with h5py.File(low_path or path, "a") as f:
+        f[key] = low
+    return fields, low
+
+
+def find(field, patch):
+    """(snapshot, row, column) of a patch in (T, H, W)."""
+    side = patch.shape[0]
+    for t in range(field.shape[0]):
+        for r in range(0, field.shape[1] - side + 1, side):
+            for c in range(0, field.shape[2] - side + 1, side):
+                if np.abs(field[t, r:r + side, c:c + side] - patch).max() < 1e-5:
+                    return t, r, c
+    raise AssertionError("no tile of the fields")
+
+
+def check_own(name, fields, low, **keys):
+    x, model, truth = sampled(name, **keys)
+    for got, t in zip(x, truth):
+        s, r, c = find(fields, t)
+        tile = low[s, r // FACTOR:r // FACTOR + 4, c // FACTOR:c // FACTOR + 4]
+        close(got, upsample("bicubic", tile, FACTOR))
+    assert abs(floors(name)[0] - rfne(x, truth)) < 1e-5
+
+
+path = "nskt_16k_sim_4_v7/train/nskt.h5"
+fields, low = superbench(path, "LR_fields", (8, 3, 32, 48), (8, 3, 8, 12))
+formats.compare(formats.pack(path), lambda s: fields[:, 2])
+with open("pack/lowres/manifest.json") as text:
+    m = json.load(text)
+assert m["patch"] == 4 and m["sources"][0]["name"] == "nskt.h5" and m["sources"][0]["field"] == "LR_fields[2]", m
+formats.compare(m, lambda s: low[:, 2], "pack/lowres")
+train("own", data__lowres="file", data__scale=1)
+check_own("own", fields[:, 2], low[:, 2])
+
+# The C API takes the low-resolution field as it is.
+x, model, truth = sampled("own", eval__batch=1)
+library = ctypes.CDLL(os.path.join(os.environ["FX_BINARY_DIR"], "libflexhpc.so"))
+library.flexhpc_error.restype = ctypes.c_char_p
+
+
+class Draw(ctypes.Structure):
+    _fields_ = [("reynolds", ctypes.c_double), ("seed", ctypes.c_uint64), ("member", ctypes.c_uint32)]
+
+
+def superres(name, coarse, draw):
+    """The sharp field, or the error's text."""
+    handle, fine = ctypes.c_void_p(), np.zeros((16, 16), np.float32)
+    coarse = np.ascontiguousarray(coarse)
+    pointer = lambda a: a.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    assert library.flexhpc_open(name.encode(), None, ctypes.byref(handle)) == 0, library.flexhpc_error()
+    code = library.flexhpc_superres(handle, ctypes.byref(draw), ctypes.c_int64(1), ctypes.c_int64(4), ctypes.c_int64(4),
+                                    pointer(coarse), pointer(fine))
+    library.flexhpc_close(ctypes.byref(handle))
+    return fine if code == 0 else library.flexhpc_error().decode()
+
+
+for k in 0, 3:
+    s, r, c = find(fields[:, 2], truth[k])
+    fine = superres("own", low[s, 2, r // 4:r // 4 + 4, c // 4:c // 4 + 4], Draw(16000, 1, k))
+    assert (fine == model[k]).all(), np.abs(fine - model[k]).max()
+
+# In training: low resolution that is every fourth pixel gives the bits of what the model takes itself.
+with h5py.File(path, "a") as f:
+    f["LR_fields"][...] = fields[:, :, ::4, ::4]
+formats.pack(path)
+train("taken")
+train("given", data__lowres="file")
+assert losses("taken") == losses("given")
+
+# cosmo's two files; in a folder the one comes with the other, and two runs of unequal names keep their order
+both = {}
+for run_name in "a", "a_b":
+    both[f"{run_name}.h5"] = superbench(f"cosmo/{run_name}.h5", "fields", (8, 1, 32, 32), (8, 1, 8, 8),
+                                        f"cosmo/{run_name}_lres.h5")
+def pack_folder(folder, out="pack", patch=16, **keys):
+    """Of all its files."""
+    return run("pack", "--out", out, "--patch", patch,
+               *sets({"pack__source": folder, "pack__strata": 4, "pack__shard_patches": 2, **keys}))
+
+
+shutil.rmtree("pack")
+pack_folder("cosmo", source__condition=100)
+with open("pack/manifest.json") as text:
+    m = json.load(text)
+formats.compare(m, lambda s: both[s["name"]][0][:, 0])
+assert [s["name"] for s in m["sources"]] == ["a.h5", "a_b.h5"], m
+with open("pack/lowres/manifest.json") as text:
+    low_manifest = json.load(text)
+assert formats.compare(low_manifest, lambda s: both[s["name"]][1][:, 0], "pack/lowres") == 8
+train("cosmo-run", data__lowres="file")
+fields = np.concatenate([f[:, 0] for f, _ in both.values()])
+low = np.concatenate([l[:, 0] for _, l in both.values()])
+check_own("cosmo-run", fields, low)
+
+# ---- What can't be.
+def refused(text, *words, code=2, **keys):
+    done = run(*words, *sets(keys), code=code)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("flexhpc: ")]
+    assert len(lines) == 1 and text in lines[0], f"not \"{text}\": {done.stderr}"
+
+
+refused("data.factor: 2, but a.h5 is 32 x 32 and its own low resolution 8 x 8", "train", "tiny.yaml", "--run", "no",
+        data__lowres="file", data__factor=2)
+os.makedirs("mixed")
+os.link("cosmo/a.h5", "mixed/a.h5")
+os.link("cosmo/a_lres.h5", "mixed/a_lres.h5")
+os.link("cosmo/a_b.h5", "mixed/b.h5")
+refused("has low-resolution fields of its own, mixed/b.h5 has none", "pack", "mixed/a.h5", "mixed/b.h5", "--out", "no",
+        "--patch", 16)
+refused("pack.add: low-resolution fields of their own: the pack pack has some, the files have none", "pack", "mixed/b.h5",
+        "--out", "pack", "--patch", 16, pack__add="true")
+with h5py.File("cosmo/a.h5", "a") as f:
+    f["odd"] = np.zeros((8, 1, 8, 9), np.float32)
+    f["short"] = np.zeros((7, 1, 8, 8), np.float32)
+for key, code, text in (("odd", 1, "are no low resolution of"), ("short", 1, "are no low resolution of"),
+                        ("none", 2, "source.lowres: cosmo/a.h5 has no dataset none")):
+    formats.refused(text, "cosmo/a.h5", source__lowres=key, code=code)
+refused("pack.patch: 10 is no multiple of 4", "pack", "cosmo/a.h5", "--out", "no", "--patch", 10)
+with h5py.File("pack/lowres/shard-0000.h5", "r+") as f:
+    f["w"][...] = 0
+refused("checksum differs", "sample", "tiny.yaml", "--run", "cosmo-run", "--out", "no.h5", code=1)
+shutil.rmtree("pack")
+pack_folder("cosmo", source__lowres="off")
+assert not os.path.exists("pack/lowres")
+refused("the pack pack has no low-resolution fields", "train", "tiny.yaml", "--run", "no", data__lowres="file")
+refused("the pack pack has no low-resolution fields", "eval", "tiny.yaml", "--run", "own")
 formats.end()

@@ -27,3 +27,15 @@ def upsample(kind, coarse, factor):
 
 def interpolate(kind, x, factor):
     return upsample(kind, x[::factor, ::factor], factor)
+
+
+def antialiased(fine, factor):
+    """The fine field reduced by the bicubic kernel of A = -1/2 stretched to `factor` pixels, cut at the edges: PyTorch's
+    interpolate with antialias."""
+    side = len(fine)
+    m = np.zeros((side // factor, side))
+    for i in range(side // factor):
+        for k in range(side):
+            m[i, k] = weight("bicubic", (k + 0.5 - (i + 0.5) * factor) / factor, A=-0.5)
+    m /= m.sum(axis=1, keepdims=True)
+    return (m @ fine.astype(np.float64) @ m.T).astype(np.float32)

@@ -20,7 +20,7 @@ except ImportError as e:
     print(f"skipped: {e} (Debian: python3-h5py)")
     sys.exit(77)
 
-from interpolation import interpolate
+from interpolation import antialiased, interpolate
 
 SIDE, TAG = 64, 11
 
@@ -58,6 +58,11 @@ def check_numpy():
             up = torch.nn.functional.interpolate(small, scale_factor=factor, mode=kind, align_corners=False)
             error = off(interpolate(kind, x, factor), up[0, 0].numpy())
             assert error < 1e-6, (kind, factor, error)
+    for factor in (2, 4, 8):
+        down = torch.nn.functional.interpolate(torch.from_numpy(x)[None, None], scale_factor=1 / factor, mode="bicubic",
+                                               align_corners=False, antialias=True)
+        error = off(antialiased(x, factor), down[0, 0].numpy())
+        assert error < 1e-6, ("antialiased", factor, error)
 
 
 def verify(path):
