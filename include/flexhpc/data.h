@@ -155,9 +155,11 @@ fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 
 /* Packs the file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch
  * pixels without overlap, rows and columns beyond the last whole tile left out. The bytes do not depend
- * on the number of ranks. A shard is written as `.part` and renamed; run again, the call keeps finished
- * shards that are newer than their source, of the same layout and whole, and writes the others.
- * Collective. */
+ * on the number of ranks, nor on pack.memory. A shard is written as `.part` and renamed; run again, the
+ * call keeps finished shards that are newer than their source, of the same layout and whole, and writes
+ * the others. A rank holds pack.memory, a chunk of the source where that is filtered, and what does not
+ * depend on the sources' sizes but for 8 bytes a snapshot of the patches that it writes (at most 16
+ * shards). Collective. */
 fx_status fx_pack(fx_comm *comm, const fx_config *config);
 fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count);
 
@@ -193,6 +195,13 @@ fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count
                              void *self);
 /* Shards that are in `folder` with the right size are read there from now on (data.stage). Local. */
 fx_status fx_pack_use_copy(fx_pack_reader *pack, const char *folder);
+/* How the fields of a shard lie on disk. */
+typedef struct fx_pack_storage {
+    int64_t window; /* snapshots of a patch in one chunk */
+    int compress;   /* level of deflate; 0: not compressed */
+    int64_t bytes;  /* of all chunks */
+} fx_pack_storage;
+fx_status fx_pack_storage_of(fx_pack_reader *pack, int shard, fx_pack_storage *out); /* Local */
 void fx_pack_close(fx_pack_reader **pack);
 
 /* ---- Low-resolution fields, where a model takes them as an input of its own instead of every

@@ -123,6 +123,10 @@ typedef struct fx_h5_shape {
     fx_h5_type type;
 } fx_h5_shape;
 fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk);
+/* The same in a serial file, each chunk shuffled and deflated, level 1 to 9, and allocated when it is
+ * written: equal bytes need chunks that are written whole, in the same order. Local. */
+fx_status fx_h5_dataset_deflated(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
+                                 int level);
 
 /* Names the dimensions of a dataset after one-dimensional datasets of their sizes, one a dimension,
  * which become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */
@@ -146,9 +150,9 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
 fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size);
 
 /* How a dataset lies in its file: chunks (rank 0: it has none), the names of its filters, "shuffle
- * lzf", and the bytes that it takes. Local. */
+ * lzf", the level of deflate (0: none), and the bytes that it takes. Local. */
 typedef struct fx_h5_storage {
-    int rank;
+    int rank, level;
     int64_t chunk[8], bytes;
     char filters[128];
 } fx_h5_storage;

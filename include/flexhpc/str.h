@@ -45,6 +45,9 @@ bool fx_parse_span(const char *text, double *seconds);
 /* Seconds of the monotonic clock. Local. */
 double fx_now(void);
 
+/* The largest resident set of this process so far, in MiB; NaN: unknown. Local. */
+double fx_resident_mib(void);
+
 /* This machine's name, "?" when unknown. Never freed. Local. */
 const char *fx_host(void);
 

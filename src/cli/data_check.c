@@ -104,35 +104,83 @@ static fx_status check_source(fx_source *s, const fx_config *config)
 
 /* ---- A pack. */
 
+/* Bytes of fields that come into memory for snapshots [t, t + times) of a patch, one_bytes a snapshot:
+ * whole chunks where they are compressed. */
+static double moved(const fx_pack_storage *s, int64_t t, int64_t times, double one_bytes)
+{
+    const int64_t chunks = (t + times - 1) / s->window - t / s->window + 1;
+    return one_bytes * (double)(s->compress > 0 ? chunks * s->window : times);
+}
+
+/* One line a layout: shards that were added later may lie otherwise. */
+static fx_status print_storage(fx_pack_reader *pack)
+{
+    const fx_manifest *m = fx_pack_manifest(pack);
+    fx_pack_storage run = {0};
+    int shards = 0;
+    double values = 0;
+    for (int i = 0; i <= m->shards; i++) {
+        fx_pack_storage s = {0};
+        if (i < m->shards) FX_TRY(fx_pack_storage_of(pack, i, &s));
+        if (shards > 0 && (s.window != run.window || s.compress != run.compress)) {
+            printf("%d shards    chunks of one patch and %lld of its snapshots, ", shards,
+                   (long long)run.window);
+            if (run.compress > 0)
+                printf("shuffle and deflate %d; ", run.compress);
+            else
+                printf("not compressed; ");
+            printf("%.1f MiB in the files, %.1f MiB of values\n", (double)run.bytes / 0x1p20,
+                   values / 0x1p20);
+            shards = 0;
+            values = 0;
+            run.bytes = 0;
+        }
+        if (i == m->shards) return FX_OK;
+        const int64_t bytes = run.bytes + s.bytes;
+        run = s;
+        run.bytes = bytes;
+        shards++;
+        values += (double)m->shard[i].patches * (double)m->source[m->shard[i].source].snapshots *
+                  (double)(m->patch * m->patch) * sizeof(float);
+    }
+    return FX_OK;
+}
+
 static fx_status check_pack(const char *folder, const fx_config *config)
 {
     fx_pack_reader *pack = NULL;
     float *x = NULL;
     fx_status status = FX_OK;
     FX_TRY_DONE(fx_pack_open(folder, &pack));
+    FX_TRY_DONE(print_storage(pack));
     const fx_manifest *m = fx_pack_manifest(pack);
     const int64_t times = config->model_cond + config->data_forecast_step, side = m->patch;
+    const double one = (double)(side * side) * sizeof(float);
     FX_TRY_DONE(FX_ALLOC(x, times * side * side));
     int64_t samples = 0;
-    const double begin = fx_now();
+    double seconds = 0, bytes = 0;
     for (int64_t k = 0; k < SAMPLES; k++) {
-        const int64_t patch = draw(config, k, 0, m->patches),
-                      snapshots = fx_manifest_patch(m, patch).snapshots;
-        if (snapshots < times) continue;
-        FX_TRY_DONE(fx_pack_read(pack, patch, draw(config, k, 1, snapshots - times + 1), times, x));
+        fx_pack_storage storage;
+        const int64_t at = draw(config, k, 0, m->patches);
+        const fx_patch patch = fx_manifest_patch(m, at);
+        if (patch.snapshots < times) continue;
+        const int64_t t = draw(config, k, 1, patch.snapshots - times + 1);
+        FX_TRY_DONE(fx_pack_storage_of(pack, patch.shard, &storage)); /* opens the shard */
+        const double begin = fx_now();
+        FX_TRY_DONE(fx_pack_read(pack, at, t, times, x));
+        seconds += fx_now() - begin;
+        bytes += moved(&storage, t, times, one);
         samples++;
     }
-    const double needed = (double)(times * side * side) * 4 / 0x1p20,
-                 seconds = (fx_now() - begin) / (double)samples;
     FX_REQUIRE_DONE(samples > 0, FX_ECONFIG, "%s: no patch has the %lld snapshots of a sample", folder,
                     (long long)times);
-    printf("pack         chunks of one patch and up to 64 MiB of its time, no filters\n");
-    printf("one sample   %lld snapshots of %lld x %lld pixels, %.3g MiB, and as much is read\n",
-           (long long)times, (long long)side, (long long)side, needed);
+    const double needed = (double)times * one / 0x1p20, n = (double)samples;
+    printf("one sample   %lld snapshots of %lld x %lld pixels, %.3g MiB: %.3g MiB are read for it\n",
+           (long long)times, (long long)side, (long long)side, needed, bytes / n / 0x1p20);
     printf(
         "%-12s %.4g ms, %.4g MiB/s of samples (%lld at random places, files that the system may hold "
         "in memory)\n",
-        "", 1e3 * seconds, needed / seconds, (long long)samples);
+        "", 1e3 * seconds / n, needed * n / seconds, (long long)samples);
 done:
     fx_free(x);
     fx_pack_close(&pack);

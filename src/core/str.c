@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -151,6 +152,20 @@ double fx_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Linux counts it from this program's beginning in /proc; getrusage also what forked before it. */
+double fx_resident_mib(void)
+{
+    struct rusage usage;
+    double kib = 0;
+    char line[128];
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status && kib <= 0 && fgets(line, sizeof line, status))
+        if (sscanf(line, "VmHWM: %lf", &kib) != 1) kib = 0;
+    if (status) fclose(status);
+    if (kib <= 0 && getrusage(RUSAGE_SELF, &usage) == 0) kib = (double)usage.ru_maxrss;
+    return kib > 0 ? kib / 1024 : NAN;
 }
 
 const char *fx_host(void)

@@ -183,10 +183,27 @@ static fx_status write_manifest(fx_packing *job)
     return FX_OK;
 }
 
+/* What this start did, for rank 0 to tell. Collective. */
+static fx_status tell_speed(fx_packing *job, double seconds)
+{
+    double resident = fx_resident_mib();
+    FX_TRY(fx_comm_sum_f64(job->comm, job->packed, 2));
+    FX_TRY(fx_comm_max_f64(job->comm, &resident));
+    if (job->packed[0] > 0)
+        fx_log(
+            FX_INFO,
+            "pack: %.1f MiB of fields in %.1f MiB of shards, %.1f s, %.1f MiB/s; largest resident set "
+            "of a rank %.0f MiB",
+            job->packed[0] / 0x1p20, job->packed[1] / 0x1p20, seconds,
+            job->packed[0] / 0x1p20 / seconds, resident);
+    return FX_OK;
+}
+
 static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *const *files, int count,
                           bool others)
 {
     fx_status status = FX_OK;
+    const double begin = fx_now();
     fx_packing job = {.comm = comm, .config = config, .others = others};
     if (config->pack_add) /* before its manifest is read */
         FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_lock(&job) : FX_OK));
@@ -196,6 +213,7 @@ static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *co
     FX_TRY_DONE(fx_pack_write_shards(&job));
     FX_TRY_DONE(gather_results(&job));
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
+    FX_TRY_DONE(tell_speed(&job, fx_now() - begin));
 done:
     fx_lock_release(&job.lock);
     fx_manifest_free(&job.manifest);

@@ -1,4 +1,4 @@
-/* pack.h: a pack that is being made, between pack.c and pack_shards.c. Includes shard.h, sources.h. */
+/* pack.h: a pack that is being made, between the files pack*.c. Includes shard.h, sources.h. */
 #ifndef FLEXHPC_DATA_PACK_H
 #define FLEXHPC_DATA_PACK_H
 
@@ -25,13 +25,18 @@ typedef struct fx_packing {
     int first, end;          /* this rank's shards */
     bool others;             /* files of unknown formats are left out */
     fx_lock *lock;           /* of the folder, on rank 0 */
+    double packed[2];        /* bytes of fields that this rank wrote, and of their files */
 } fx_packing;
 
 fx_status fx_pack_shard_path(const fx_packing *job, int shard, char path[FX_PATH_MAX]);
 
 /* This rank's shards, all that are not finished yet, into job->result. Every rank goes through the same
  * number of rounds and agrees after each, so that one rank's failure ends all soon. Collective. */
-fx_status fx_pack_write_shards(const fx_packing *job);
+fx_status fx_pack_write_shards(fx_packing *job);
+
+/* Reads the source of shards [first, first + count), which they share, and fills those that have a
+ * writer in `out` (count); each is then to be finished. Local. */
+fx_status fx_pack_copy(const fx_packing *job, int first, int count, fx_shard_writer *const *out);
 
 /* The note beside a finished shard, which the manifest replaces. Local. */
 fx_status fx_pack_write_note(const char *folder, const char *shard, int64_t bytes, uint64_t checksum);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 
 fx_status fx_pack_lock(fx_packing *job)
@@ -30,8 +31,12 @@ static fx_status check_space(const fx_packing *job)
                   (double)(m->patch * m->patch) * sizeof(float);
     }
     FX_TRY(fx_free_space(job->config->pack_path, &free_bytes));
-    FX_REQUIRE(needed <= (double)free_bytes, FX_EIO, "%s: %.1f MiB needed, %.1f MiB free",
+    if (job->config->pack_compress > 0 && needed > (double)free_bytes)
+        fx_log(FX_WARN, "%s: %.1f MiB needed without compression, %.1f MiB free",
                job->config->pack_path, needed / 0x1p20, (double)free_bytes / 0x1p20);
+    else
+        FX_REQUIRE(needed <= (double)free_bytes, FX_EIO, "%s: %.1f MiB needed, %.1f MiB free",
+                   job->config->pack_path, needed / 0x1p20, (double)free_bytes / 0x1p20);
     return FX_OK;
 }
 

@@ -1,8 +1,6 @@
-/* pack_shards.c: the shards of a pack, one rank's share. They are written in groups of one source: each
- * snapshot is read once a group, only the rows that the group's tiles cover, as many snapshots at a
- * time as pack.memory holds, and cut into tiles; where one snapshot is larger, a row of tiles or a tile
- * at a time. Until the manifest is there, a note `shard-NNNN.h5.sum` beside each finished shard says
- * its size and checksum, so that a broken-off pack goes on. */
+/* pack_shards.c: the shards of a pack, one rank's share. They are written in groups of one source
+ * (pack_copy.c). Until the manifest is there, a note `shard-NNNN.h5.sum` beside each finished shard
+ * says its size and checksum, so that a broken-off pack goes on. */
 #include "pack.h"
 
 #include <inttypes.h>
@@ -33,6 +31,17 @@ static bool newer(const struct stat *a, const struct stat *b)
                                                   : a->st_mtim.tv_nsec > b->st_mtim.tv_nsec;
 }
 
+/* Whether its fields lie as this pack's shall. */
+static fx_status check_storage(const fx_packing *job, const fx_shard_layout *layout, fx_shard *file)
+{
+    fx_pack_storage want, has;
+    FX_TRY(fx_shard_wanted(job->config, layout, &want));
+    FX_TRY(fx_shard_storage_of(file, &has));
+    FX_REQUIRE(has.window == want.window && has.compress == want.compress, FX_EVALUE,
+               "chunks of %lld snapshots, compressed by %d", (long long)has.window, has.compress);
+    return FX_OK;
+}
+
 /* Size, checksum and statistics of a finished shard, for the manifest. */
 static fx_status inspect_shard(const fx_packing *job, int shard)
 {
@@ -42,7 +51,8 @@ static fx_status inspect_shard(const fx_packing *job, int shard)
     fx_shard_result *r = &job->result[shard];
     FX_TRY(fx_pack_shard_path(job, shard, path));
     FX_TRY(fx_shard_open(path, &layout, &file));
-    const fx_status status = fx_shard_stats(file, &r->stats);
+    fx_status status = check_storage(job, &layout, file);
+    if (status == FX_OK) status = fx_shard_stats(file, &r->stats);
     fx_shard_close(&file);
     FX_TRY(status);
     FX_TRY(fx_file_size(path, &r->bytes));
@@ -96,87 +106,24 @@ static bool finished(const fx_packing *job, int shard)
     return whole;
 }
 
-/* Its tiles that lie in `box`, from a slab of it. */
-static fx_status write_tiles(const fx_pack_shard *shard, fx_shard_writer *out, int64_t side,
-                             int64_t tiles_across, const fx_source_box *box, const float *slab,
-                             float *tile)
-{
-    for (int64_t p = 0; p < shard->patches; p++) {
-        const int64_t k = shard->tile + p, row = k / tiles_across * side - box->row,
-                      column = k % tiles_across * side - box->column;
-        if (row < 0 || row >= box->rows || column < 0 || column >= box->columns) continue;
-        const float *corner = slab + row * box->columns + column;
-        for (int64_t line = 0; line < box->times * side; line++) /* (snapshot, row) */
-            memcpy(tile + line * side, corner + (line / side * box->rows + line % side) * box->columns,
-                   (size_t)side * sizeof *tile);
-        FX_TRY(fx_shard_write(out, p, box->t, box->times, tile));
-    }
-    return FX_OK;
-}
-
-/* Reads the source once, window after window, snapshots outermost, and fills the shards. */
-static fx_status copy_tiles(const fx_packing *job, const fx_source_file *from,
-                            const fx_pack_shard *shard, int count, fx_shard_writer *const *out)
-{
-    fx_status status = FX_OK;
-    fx_source *source = NULL;
-    float *slab = NULL, *tile = NULL;
-    const int64_t side = job->manifest.patch, across = from->source.width / side,
-                  snapshots = from->source.snapshots;
-    const int64_t top = shard->tile / across,
-                  down = (shard[count - 1].tile + shard[count - 1].patches - 1) / across + 1 - top;
-    /* tiles of one snapshot that a slab holds */
-    const double fit = job->config->pack_memory * 0x1p20 / (double)(side * side) / sizeof(float);
-    const int64_t hold = fit < 1 ? 1 : (int64_t)fit;
-    const int64_t wide = across < hold ? across : hold,
-                  high = wide < across          ? 1
-                         : down < hold / across ? down
-                                                : hold / across,
-                  times = high < down || wide < across ? 1 : hold / (high * wide),
-                  block = times < snapshots ? times : snapshots;
-    FX_TRY_DONE(fx_source_open(from->path, job->config, &source));
-    FX_TRY_DONE(FX_ALLOC(slab, block * high * wide * side * side));
-    FX_TRY_DONE(FX_ALLOC(tile, block * side * side));
-    for (int64_t t = 0; t < snapshots; t += block)
-        for (int64_t r = 0; r < down; r += high)
-            for (int64_t c = 0; c < across; c += wide) {
-                const fx_source_box box = {
-                    .run = from->source.run,
-                    .t = t,
-                    .times = snapshots - t < block ? snapshots - t : block,
-                    .row = (top + r) * side,
-                    .rows = (down - r < high ? down - r : high) * side,
-                    .column = c * side,
-                    .columns = (across - c < wide ? across - c : wide) * side,
-                };
-                FX_TRY_DONE(fx_source_read_finite(source, &box, slab));
-                for (int i = 0; i < count; i++)
-                    if (out[i])
-                        FX_TRY_DONE(write_tiles(&shard[i], out[i], side, across, &box, slab, tile));
-            }
-done:
-    fx_source_close(&source);
-    fx_free(slab);
-    fx_free(tile);
-    return status;
-}
-
 /* Shards [first, first + count) of one source, count <= GROUP, those marked `skip` left out. */
-static fx_status write_group(const fx_packing *job, int first, int count, const bool skip[GROUP])
+static fx_status write_group(fx_packing *job, int first, int count, const bool skip[GROUP])
 {
     fx_status status = FX_OK;
     const fx_pack_shard *shard = &job->manifest.shard[first];
     fx_shard_writer *out[GROUP] = {NULL};
     for (int i = 0; i < count; i++) {
         char path[FX_PATH_MAX], part[FX_PATH_MAX];
+        fx_pack_storage storage;
         const fx_shard_layout layout = layout_of(job, first + i);
         if (skip[i]) continue;
+        FX_TRY_DONE(fx_shard_wanted(job->config, &layout, &storage));
         FX_TRY_DONE(remove_note(job->config->pack_path, shard[i].name));
         FX_TRY_DONE(fx_pack_shard_path(job, first + i, path));
         FX_TRY_DONE(fx_path(part, "%s.part", path));
-        FX_TRY_DONE(fx_shard_create(part, &layout, &out[i]));
+        FX_TRY_DONE(fx_shard_create(part, &layout, &storage, &out[i]));
     }
-    FX_TRY_DONE(copy_tiles(job, &job->file[shard->source], shard, count, out));
+    FX_TRY_DONE(fx_pack_copy(job, first, count, out));
     for (int i = 0; i < count; i++) {
         char path[FX_PATH_MAX], part[FX_PATH_MAX];
         if (!out[i]) continue;
@@ -187,6 +134,8 @@ static fx_status write_group(const fx_packing *job, int first, int count, const 
         FX_TRY_DONE(inspect_shard(job, first + i));
         FX_TRY_DONE(fx_pack_write_note(job->config->pack_path, shard[i].name,
                                        job->result[first + i].bytes, job->result[first + i].checksum));
+        job->packed[0] += (double)job->result[first + i].stats.count * sizeof(float);
+        job->packed[1] += (double)job->result[first + i].bytes;
     }
 done:
     for (int i = 0; i < count; i++)
@@ -218,7 +167,7 @@ static fx_status take_kept(const fx_packing *job, int shard)
 }
 
 /* The next shards of this rank from `*at` that share a source, written or kept. */
-static fx_status next_group(const fx_packing *job, int *at)
+static fx_status next_group(fx_packing *job, int *at)
 {
     const fx_pack_shard *shard = &job->manifest.shard[*at];
     const int first = *at;
@@ -234,7 +183,7 @@ static fx_status next_group(const fx_packing *job, int *at)
     return kept < count ? write_group(job, first, count, skip) : FX_OK;
 }
 
-fx_status fx_pack_write_shards(const fx_packing *job)
+fx_status fx_pack_write_shards(fx_packing *job)
 {
     int64_t rounds = 0;
     for (int at = job->first, count = 0; at < job->end; at++) { /* as next_group cuts */

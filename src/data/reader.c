@@ -182,6 +182,13 @@ fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count
     return FX_OK;
 }
 
+fx_status fx_pack_storage_of(fx_pack_reader *pack, int shard, fx_pack_storage *out)
+{
+    fx_shard *file = NULL;
+    FX_TRY(open_shard(pack, shard, &file));
+    return fx_shard_storage_of(file, out);
+}
+
 void fx_pack_close(fx_pack_reader **pack)
 {
     if (!*pack) return;

@@ -11,7 +11,7 @@
 #include "flexhpc/mem.h"
 #include "shape.h"
 
-static const int64_t CHUNK_BYTES = 64ll << 20;
+static const int64_t CHUNK_BYTES = 64ll << 20, MOST_CHUNK_BYTES = 1ll << 30; /* as io reads them */
 static const char FIELDS[] = "w", CHECKSUMS[] = "checksum";
 
 struct fx_shard_writer {
@@ -113,13 +113,36 @@ done:
     return status;
 }
 
-fx_status fx_shard_create(const char *path, const fx_shard_layout *l, fx_shard_writer **out)
+fx_status fx_shard_wanted(const fx_config *config, const fx_shard_layout *l, fx_pack_storage *out)
+{
+    const int64_t T = l->source->snapshots, one = l->side * l->side * (int64_t)sizeof(float),
+                  fit = CHUNK_BYTES / one < 1 ? 1 : CHUNK_BYTES / one,
+                  own = config->pack_compress > 0 ? 1 : fit,
+                  window = config->pack_window > 0 ? config->pack_window : own;
+    *out = (fx_pack_storage){.window = window < T ? window : T, .compress = (int)config->pack_compress};
+    FX_REQUIRE(
+        out->window <= MOST_CHUNK_BYTES / one, FX_ECONFIG,
+        "pack.window: a chunk of %lld snapshots of %lld pixels squared is %.0f MiB, more than %lld",
+        (long long)out->window, (long long)l->side, (double)(out->window * one) / 0x1p20,
+        (long long)(MOST_CHUNK_BYTES >> 20));
+    return FX_OK;
+}
+
+/* The fields' dataset. */
+static fx_status create_fields(fx_h5 *file, const fx_shard_layout *l, const fx_pack_storage *storage)
+{
+    const int64_t chunk[] = {1, storage->window, l->side, l->side};
+    return storage->compress > 0
+               ? fx_h5_dataset_deflated(file, FIELDS, fields_shape(l), chunk, storage->compress)
+               : fx_h5_dataset(file, FIELDS, fields_shape(l), chunk);
+}
+
+fx_status fx_shard_create(const char *path, const fx_shard_layout *l, const fx_pack_storage *storage,
+                          fx_shard_writer **out)
 {
     fx_status status = FX_OK;
     fx_shard_writer *shard = NULL;
-    const int64_t T = l->source->snapshots,
-                  fit = CHUNK_BYTES / (l->side * l->side * (int64_t)sizeof(float));
-    const int64_t chunk[] = {1, fit < 1 ? 1 : fit < T ? fit : T, l->side, l->side};
+    const int64_t T = l->source->snapshots;
     FX_TRY_DONE(FX_ALLOC(shard, 1));
     shard->side = l->side;
     shard->patches = l->patches;
@@ -127,7 +150,7 @@ fx_status fx_shard_create(const char *path, const fx_shard_layout *l, fx_shard_w
     FX_TRY_DONE(FX_ALLOC(shard->checksum, l->patches * T));
     FX_TRY_DONE(FX_ALLOC(shard->stats, l->patches));
     FX_TRY_DONE(fx_h5_create(NULL, path, &shard->file));
-    FX_TRY_DONE(fx_h5_dataset(shard->file, FIELDS, fields_shape(l), chunk));
+    FX_TRY_DONE(create_fields(shard->file, l, storage));
     FX_TRY_DONE(fx_h5_dataset(shard->file, CHECKSUMS, checksums_shape(l), NULL));
     FX_TRY_DONE(write_identity(shard->file, l));
     FX_TRY_DONE(write_coordinates(shard->file, l));
@@ -345,6 +368,15 @@ fx_status fx_shard_stats(fx_shard *shard, fx_stats *out)
     FX_TRY(fx_h5_get_real(shard->file, "/", "square", &out->square));
     FX_TRY(fx_h5_get_real(shard->file, "/", "least", &out->least));
     return fx_h5_get_real(shard->file, "/", "largest", &out->largest);
+}
+
+fx_status fx_shard_storage_of(fx_shard *shard, fx_pack_storage *out)
+{
+    fx_h5_storage s;
+    FX_TRY(fx_h5_describe_storage(shard->file, FIELDS, &s));
+    *out = (fx_pack_storage){
+        .window = s.rank == 4 ? s.chunk[1] : 0, .compress = s.level, .bytes = s.bytes};
+    return FX_OK;
 }
 
 void fx_shard_close(fx_shard **shard)

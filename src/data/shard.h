@@ -4,11 +4,11 @@
  *   patch, row, column (P) int64: tile number and first pixel in the source; time (T) float64; y, x (S)
  * int64: coordinates, patch, time, y and x being the dimension scales and the attributes source, Re,
  * seed, start, interval, tile, and run and field where they aren't 0 and w; count, mean, square, least,
- * largest. No filter: a read of cond + 1 snapshots moves exactly these bytes out of one chunk (of two
- * at a seam), and the checksums guard what is read instead of a whole chunk. W is T, or what makes a
- * chunk 64 MiB: 256 snapshots of 256^2. Values are read at their place in the file, past HDF5, which
- * would look the dataset and the chunk up each time; whatever does not lie there as it is in memory is
- * left to HDF5. Includes data.h. */
+ * largest. Without a filter W is T, or what makes a chunk 64 MiB: a read of cond + 1 snapshots moves
+ * exactly these bytes out of one chunk (of two at a seam), and the checksums guard what is read instead
+ * of a whole chunk. Such values are read at their place in the file, past HDF5, which would look the
+ * dataset and the chunk up each time; whatever does not lie there as it is in memory is left to HDF5.
+ * Shuffled and deflated chunks are read and expanded whole, so there W is 1. Includes data.h. */
 #ifndef FLEXHPC_DATA_SHARD_H
 #define FLEXHPC_DATA_SHARD_H
 
@@ -22,11 +22,17 @@ typedef struct fx_shard_layout {
 
 typedef struct fx_shard_writer fx_shard_writer;
 
-/* Creates `path` with all its datasets. Local. */
-fx_status fx_shard_create(const char *path, const fx_shard_layout *layout, fx_shard_writer **out);
+/* How its fields shall lie, by pack.window and pack.compress. FX_ECONFIG where a chunk were too large
+ * to be read again. Local. */
+fx_status fx_shard_wanted(const fx_config *config, const fx_shard_layout *layout, fx_pack_storage *out);
 
-/* Snapshots [t, t + count) of patch `place`, (count, S, S); a patch's come in order, from 0 on. Local.
- */
+/* Creates `path` with all its datasets. Local. */
+fx_status fx_shard_create(const char *path, const fx_shard_layout *layout,
+                          const fx_pack_storage *storage, fx_shard_writer **out);
+
+/* Snapshots [t, t + count) of patch `place`, (count, S, S); a patch's come in order, from 0 on. Where
+ * chunks are compressed a call is for one whole chunk, and chunks come by time, then by patch, so that
+ * the bytes do not depend on how the source was read. Local. */
 fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64_t count,
                          const float *values);
 
@@ -46,6 +52,7 @@ fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count
 void fx_shard_expect(fx_shard *shard, int64_t place, int64_t t, int64_t count);
 fx_status fx_shard_stats(fx_shard *shard,
                          fx_stats *out); /* of all values, as fx_shard_finish wrote them */
+fx_status fx_shard_storage_of(fx_shard *shard, fx_pack_storage *out); /* Local */
 void fx_shard_close(fx_shard **shard);
 
 #endif

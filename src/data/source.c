@@ -277,13 +277,13 @@ static fx_status check_box(const fx_source *s, const fx_source_box *b)
     return check_range(s, "columns", s->info.width, b->column, b->columns);
 }
 
-/* (times, columns, rows) to (times, rows, columns). */
-static void turn(const fx_source_box *b, const float *in, float *out)
+/* (times, columns, rows) to (times, rows, columns), which lies in rows of `stride`. */
+static void turn(const fx_source_box *b, const float *in, float *out, int64_t stride)
 {
-    for (int64_t t = 0; t < b->times; t++, in += b->rows * b->columns, out += b->rows * b->columns)
+    for (int64_t t = 0; t < b->times; t++, in += b->rows * b->columns, out += b->rows * stride)
         for (int64_t y = 0; y < b->rows; y++)
             for (int64_t x = 0; x < b->columns; x++)
-                out[y * b->columns + x] = in[x * b->rows + y];
+                out[y * stride + x] = in[x * b->rows + y];
 }
 
 static fx_status make_room(fx_source *s, int64_t values)
@@ -296,22 +296,47 @@ static fx_status make_room(fx_source *s, int64_t values)
     return FX_OK;
 }
 
-fx_status fx_source_read(fx_source *s, const fx_source_box *b, float *out)
+/* As it is in the file. */
+static fx_status read_box(fx_source *s, const fx_source_box *b, float *out)
 {
     int64_t offset[8], count[8];
     const int64_t from[] = {b->run, b->t, s->channel, b->row, b->column},
                   size[] = {1, b->times, 1, b->rows, b->columns};
-    const bool x_first = strchr(s->axes, 'x') < strchr(s->axes, 'y');
-    FX_TRY(check_box(s, b));
     for (int i = 0; s->axes[i]; i++) {
         const int64_t axis = strchr("btcyx", s->axes[i]) - "btcyx";
         offset[i] = from[axis];
         count[i] = size[axis];
     }
-    if (x_first) FX_TRY(make_room(s, b->times * b->rows * b->columns));
-    FX_TRY(fx_h5_read(s->file, s->key, offset, count, FX_H5_F32, x_first ? s->turned : out));
-    if (x_first) turn(b, s->turned, out);
+    return fx_h5_read(s->file, s->key, offset, count, FX_H5_F32, out);
+}
+
+/* In parts of whole snapshots, or of columns of one, so that the room beside `out` is bounded. */
+static fx_status read_turned(fx_source *s, const fx_source_box *b, float *out)
+{
+    enum { PART = 1 << 22 /* values: 16 MiB */ };
+    const int64_t one = b->rows * b->columns, times = one < PART ? PART / one : 1, fit = PART / b->rows,
+                  columns = times > 1 || fit >= b->columns ? b->columns
+                            : fit < 1                      ? 1
+                                                           : fit;
+    for (int64_t t = 0; t < b->times; t += times)
+        for (int64_t x = 0; x < b->columns; x += columns) {
+            fx_source_box part = *b;
+            part.t += t;
+            part.times = b->times - t < times ? b->times - t : times;
+            part.column += x;
+            part.columns = b->columns - x < columns ? b->columns - x : columns;
+            FX_TRY(make_room(s, part.times * part.rows * part.columns));
+            FX_TRY(read_box(s, &part, s->turned));
+            turn(&part, s->turned, out + t * one + x, b->columns);
+        }
     return FX_OK;
+}
+
+fx_status fx_source_read(fx_source *s, const fx_source_box *b, float *out)
+{
+    const bool x_first = strchr(s->axes, 'x') < strchr(s->axes, 'y');
+    FX_TRY(check_box(s, b));
+    return x_first ? read_turned(s, b, out) : read_box(s, b, out);
 }
 
 fx_status fx_source_layout_of(fx_source *s, fx_source_layout *out)

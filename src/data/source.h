@@ -19,7 +19,7 @@ struct fx_source {
     const char
         *axes; /* a letter a dimension of the dataset: b run, t time, c channel, y row, x column */
     int64_t channels, channel;
-    float *turned; /* room for a box of a dataset whose x comes before its y */
+    float *turned; /* room for part of a box where x comes before y */
     int64_t room;
 };
 

@@ -5,7 +5,7 @@
 #include "flexhpc/mem.h"
 #include "h5_file.h"
 
-enum { MAX_DIMS = 8, LZF = 32000 };
+enum { MAX_DIMS = 8 };
 static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
 
 static hid_t stored_type(fx_h5_type type)
@@ -23,7 +23,7 @@ static hid_t stored_type(fx_h5_type type)
     return H5I_INVALID_HID;
 }
 
-static hid_t memory_type(fx_h5_type type)
+hid_t fx_h5_memory_type(fx_h5_type type)
 {
     switch (type) {
     case FX_H5_F32:
@@ -38,16 +38,20 @@ static hid_t memory_type(fx_h5_type type)
     return H5I_INVALID_HID;
 }
 
-static hid_t creation_list(const fx_h5_shape *shape, const int64_t *chunk)
+/* Space at once, for the ranks of a file to write anywhere; but filtered chunks, whose sizes nobody
+ * knows yet, when they are written. */
+static hid_t creation_list(const fx_h5_shape *shape, const int64_t *chunk, int deflate)
 {
     const hid_t list = H5Pcreate(H5P_DATASET_CREATE);
+    const H5D_alloc_time_t when = deflate > 0 ? H5D_ALLOC_TIME_INCR : H5D_ALLOC_TIME_EARLY;
     hsize_t dims[MAX_DIMS];
     for (int i = 0; chunk && i < shape->rank; i++)
         dims[i] = (hsize_t)chunk[i];
-    const bool good = list >= 0 && H5Pset_obj_track_times(list, 0) >= 0 &&
-                      H5Pset_alloc_time(list, H5D_ALLOC_TIME_EARLY) >= 0 &&
-                      H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0 &&
-                      (!chunk || H5Pset_chunk(list, shape->rank, dims) >= 0);
+    const bool good =
+        list >= 0 && H5Pset_obj_track_times(list, 0) >= 0 && H5Pset_alloc_time(list, when) >= 0 &&
+        H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0 &&
+        (!chunk || H5Pset_chunk(list, shape->rank, dims) >= 0) &&
+        (deflate == 0 || (H5Pset_shuffle(list) >= 0 && H5Pset_deflate(list, (unsigned)deflate) >= 0));
     if (good) return list;
     if (list >= 0) H5Pclose(list);
     return H5I_INVALID_HID;
@@ -72,7 +76,8 @@ static bool make_groups(const fx_h5 *f, const char *name)
     return good;
 }
 
-fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk)
+static fx_status create_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
+                                int deflate)
 {
     hsize_t dims[MAX_DIMS];
     FX_REQUIRE(shape.rank >= 0 && shape.rank <= MAX_DIMS, FX_EARG, "%s: %s: %d dimensions", f->path,
@@ -82,7 +87,7 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
     fx_h5_enter_shared(f);
     const hid_t space =
         shape.rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(shape.rank, dims, NULL);
-    const hid_t list = creation_list(&shape, chunk);
+    const hid_t list = creation_list(&shape, chunk, deflate);
     const hid_t d =
         list < 0 || !make_groups(f, name)
             ? H5I_INVALID_HID
@@ -95,6 +100,18 @@ fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int
     H5Sclose(space);
     fx_h5_leave();
     return fx_h5_agree(f, status);
+}
+
+fx_status fx_h5_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk)
+{
+    return create_dataset(f, name, shape, chunk, 0);
+}
+
+fx_status fx_h5_dataset_deflated(fx_h5 *f, const char *name, fx_h5_shape shape, const int64_t *chunk,
+                                 int level)
+{
+    FX_REQUIRE(!f->comm, FX_EARG, "%s: %s: filtered, in a file of several ranks", f->path, name);
+    return create_dataset(f, name, shape, chunk, level);
 }
 
 bool fx_h5_exists(fx_h5 *f, const char *name)
@@ -119,8 +136,7 @@ bool fx_h5_exists(fx_h5 *f, const char *name)
 /* A chunk is held whole, so a small file that claims a huge one must not get the memory for it. */
 static const double MOST_CHUNK_BYTES = 0x1p30;
 
-/* Bytes of a chunk; 0: the dataset has none. */
-static double chunk_bytes(hid_t dataset, hid_t list)
+double fx_h5_chunk_bytes(hid_t dataset, hid_t list)
 {
     hsize_t chunk[H5S_MAX_RANK];
     if (H5Pget_layout(list) != H5D_CHUNKED) return 0;
@@ -145,7 +161,7 @@ static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chun
         H5Pget_filter2(list, (unsigned)i, &flags, &values, value, sizeof name, name, &what);
     if (id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32)
         return NULL;
-    if (f->foreign && id == LZF)
+    if (f->foreign && id == FX_LZF)
         return values >= 3 && value[2] == chunk ? NULL
                                                 : "has LZF of another size than its chunks, refused";
     name[strspn(name, FILTER_NAME)] = '\0'; /* it goes into a message */
@@ -157,7 +173,7 @@ static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chun
 /* Why a dataset of this creation list is refused; NULL: it isn't. */
 static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[80])
 {
-    const double chunk = chunk_bytes(dataset, list);
+    const double chunk = fx_h5_chunk_bytes(dataset, list);
     const char *refused = NULL;
     if (H5Pget_layout(list) == H5D_VIRTUAL) return "is virtual, refused";
     if (H5Pget_external_count(list) > 0) return "lies in other files, refused";
@@ -171,8 +187,7 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
     return refused;
 }
 
-/* Opens for reading or writing, with the checks; the lock is held on FX_OK and on failure left. */
-static fx_status open_dataset(fx_h5 *f, const char *name, hid_t *out)
+fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
 {
     fx_h5_enter_shared(f);
     const fx_status status = f->writes ? FX_OK : fx_h5_check_path(f, name);
@@ -197,7 +212,7 @@ static fx_status open_dataset(fx_h5 *f, const char *name, hid_t *out)
 fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out)
 {
     hid_t d;
-    FX_TRY(open_dataset(f, name, &d));
+    FX_TRY(fx_h5_open_dataset(f, name, &d));
     const hid_t space = H5Dget_space(d), type = H5Dget_type(d);
     const int rank = H5Sget_simple_extent_ndims(space);
     const H5T_class_t class = H5Tget_class(type);
@@ -217,39 +232,6 @@ fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out)
     out->type = class == H5T_FLOAT ? (size <= 4 ? FX_H5_F32 : FX_H5_F64)
                 : is_signed        ? FX_H5_I64
                                    : FX_H5_U64;
-    return FX_OK;
-}
-
-fx_status fx_h5_describe_storage(fx_h5 *f, const char *name, fx_h5_storage *out)
-{
-    static const struct {
-        H5Z_filter_t id;
-        const char *name;
-    } names[] = {{H5Z_FILTER_SHUFFLE, "shuffle"},
-                 {H5Z_FILTER_DEFLATE, "deflate"},
-                 {H5Z_FILTER_FLETCHER32, "fletcher32"},
-                 {LZF, "lzf"}};
-    hid_t d;
-    FX_TRY(open_dataset(f, name, &d)); /* refuses other filters */
-    const hid_t list = H5Dget_create_plist(d);
-    hsize_t chunk[MAX_DIMS];
-    size_t used = 0;
-    *out = (fx_h5_storage){.bytes = (int64_t)H5Dget_storage_size(d)};
-    if (H5Pget_layout(list) == H5D_CHUNKED) out->rank = H5Pget_chunk(list, MAX_DIMS, chunk);
-    for (int i = 0; i < out->rank && i < MAX_DIMS; i++)
-        out->chunk[i] = (int64_t)chunk[i];
-    for (int i = 0; i < H5Pget_nfilters(list); i++) {
-        unsigned flags = 0;
-        size_t values = 0;
-        const H5Z_filter_t id = H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, NULL);
-        for (size_t k = 0; k < sizeof names / sizeof *names && used < sizeof out->filters; k++)
-            if (names[k].id == id)
-                used += (size_t)snprintf(out->filters + used, sizeof out->filters - used, "%s%s",
-                                         used ? " " : "", names[k].name);
-    }
-    H5Pclose(list);
-    H5Dclose(d);
-    fx_h5_leave();
     return FX_OK;
 }
 
@@ -300,20 +282,20 @@ static fx_status fail_box(const fx_h5 *f, const char *name, const box *b, const 
     return status;
 }
 
-/* As open_dataset: the lock is held on FX_OK and on failure left. */
+/* As fx_h5_open_dataset: the lock is held on FX_OK and on failure left. */
 static fx_status open_box(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
                           box *b)
 {
-    FX_TRY(open_dataset(f, name, &b->dataset));
+    FX_TRY(fx_h5_open_dataset(f, name, &b->dataset));
     if (select_box(b->dataset, offset, count, &b->in_file, &b->in_memory)) return FX_OK;
     return fail_box(f, name, b, "no such box in the dataset");
 }
 
 /* Data is written independently: where a collective write fails on one rank alone (a full disk), HDF5
  * returns there and waits for it on the others, and boxes of ours gain nothing from being collected.
- * That is why files of ours have no filters: filtered chunks must be written together. Ranks agree
- * twice: before anything is written, so that a refused box leaves the file whole, and after it, for a
- * failed write is seen by its own rank only. */
+ * That is why files of several ranks have no filters: filtered chunks must be written together. Ranks
+ * agree twice: before anything is written, so that a refused box leaves the file whole, and after it,
+ * for a failed write is seen by its own rank only. */
 fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const int64_t *count,
                       fx_h5_type type, const void *data)
 {
@@ -324,7 +306,7 @@ fx_status fx_h5_write(fx_h5 *f, const char *name, const int64_t *offset, const i
         if (mine == FX_OK) close_box(&b);
         return status;
     }
-    if (H5Dwrite(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
+    if (H5Dwrite(b.dataset, fx_h5_memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
         status = fail_box(f, name, &b, "write");
     else
         close_box(&b);
@@ -336,54 +318,16 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
 {
     box b;
     FX_TRY(open_box(f, name, offset, count, &b));
-    if (H5Dread(b.dataset, memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
+    if (H5Dread(b.dataset, fx_h5_memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
         return fail_box(f, name, &b, "read");
     close_box(&b);
-    return FX_OK;
-}
-
-/* The descriptor of a file that HDF5 reads with plain system calls; -1: it doesn't. Lock held. */
-static int descriptor(const fx_h5 *f)
-{
-    void *handle = NULL;
-    const hid_t access = H5Fget_access_plist(f->file);
-    const bool plain = access >= 0 && H5Pget_driver(access) == H5FD_SEC2 &&
-                       H5Fget_vfd_handle(f->file, access, &handle) >= 0;
-    if (access >= 0) H5Pclose(access);
-    return plain ? *(int *)handle : -1;
-}
-
-fx_status fx_h5_chunk_place(fx_h5 *f, const char *name, const int64_t *corner, fx_h5_type type,
-                            fx_h5_place *out)
-{
-    hid_t d;
-    hsize_t at[MAX_DIMS] = {0}, bytes = 0;
-    haddr_t byte = HADDR_UNDEF;
-    unsigned skipped = 0;
-    *out = (fx_h5_place){-1, -1};
-    FX_TRY(open_dataset(f, name, &d));
-    const hid_t list = H5Dget_create_plist(d), stored = H5Dget_type(d), space = H5Dget_space(d);
-    const int rank = H5Sget_simple_extent_ndims(space);
-    for (int i = 0; i < rank && i < MAX_DIMS; i++)
-        at[i] = (hsize_t)corner[i];
-    if (H5Pget_layout(list) == H5D_CHUNKED && H5Pget_nfilters(list) == 0 &&
-        H5Tequal(stored, memory_type(type)) > 0 &&
-        H5Dget_chunk_info_by_coord(d, at, &skipped, &byte, &bytes) >= 0 && byte != HADDR_UNDEF &&
-        (double)bytes == chunk_bytes(d, list))
-        *out = (fx_h5_place){descriptor(f), (int64_t)byte};
-    H5Eclear2(H5E_DEFAULT);
-    H5Sclose(space);
-    H5Tclose(stored);
-    H5Pclose(list);
-    H5Dclose(d);
-    fx_h5_leave();
     return FX_OK;
 }
 
 fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, size_t size)
 {
     hid_t d, in_file, in_memory;
-    FX_TRY(open_dataset(f, name, &d));
+    FX_TRY(fx_h5_open_dataset(f, name, &d));
     const hid_t type = H5Dget_type(d);
     const bool text = H5Tget_class(type) == H5T_STRING, variable = text && H5Tis_variable_str(type) > 0;
     bool read = text && select_box(d, &i, (const int64_t[]){1}, &in_file, &in_memory);

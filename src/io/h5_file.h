@@ -35,6 +35,19 @@ void fx_lzf_register(void);
 /* The bytes that a stream of LZF makes, into at most `room`; 0: it is damaged or makes more. */
 size_t fx_lzf_expand(const unsigned char *in, size_t bytes, unsigned char *out, size_t room);
 
+enum { FX_LZF = 32000 }; /* its number among HDF5's filters */
+
+/* Opens a dataset for reading or writing, with the checks; the lock is held on FX_OK and on failure
+ * left.
+ */
+fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out);
+
+/* The type in memory of what we read and write. */
+hid_t fx_h5_memory_type(fx_h5_type type);
+
+/* Bytes of a chunk of a dataset with this creation list; 0: it has none. */
+double fx_h5_chunk_bytes(hid_t dataset, hid_t list);
+
 /* Follows `name` one component at a time; refuses links out of the file in files of ours. Lock held. */
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name);
 

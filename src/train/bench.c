@@ -1,8 +1,8 @@
 /* bench.c: seconds of a training step and of sampling, on synthetic inputs. Words: benchmarks/TERMS.md.
  * After the timed steps one more runs under an observer, for the share outside convolutions. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "flexhpc/json.h"
 #include "flexhpc/mem.h"
@@ -13,9 +13,9 @@ enum { SAMPLER_STEPS = 2 };
 /* Largest resident set of a rank so far. */
 static fx_status resident(fx_comm *comm, int64_t *bytes)
 {
-    struct rusage usage;
-    FX_REQUIRE(getrusage(RUSAGE_SELF, &usage) == 0, FX_EIO, "getrusage failed");
-    *bytes = (int64_t)usage.ru_maxrss * 1024;
+    const double mib = fx_resident_mib();
+    FX_REQUIRE(!isnan(mib), FX_EIO, "getrusage failed");
+    *bytes = (int64_t)(mib * 0x1p20);
     return fx_comm_max_i64(comm, bytes);
 }
 

@@ -6,7 +6,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "flexhpc/log.h"
@@ -27,12 +26,6 @@ static bool is_due(const fx_ticker *t, int64_t step, double passed)
 {
     if (step == t->steps || t->lines == 0 || passed > LONG) return true;
     return fx_log_on_terminal() ? passed > SHORT : step % t->every == 0;
-}
-
-static double resident_mib(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (double)usage.ru_maxrss / 1024 : NAN;
 }
 
 /* Of the steps after `step` and what comes between them. */
@@ -81,7 +74,7 @@ static void print(const fx_ticker *t, int64_t step, const fx_step_report *r, dou
              "wait %.0f %%  %.0f MiB  %.1f %cFLOP/s a rank%s  %s%s%s",
              (long long)step, (long long)t->steps, (double)(step * t->batch) / (double)t->epoch,
              r->loss, tasks, r->norm, rate, samples, share, 1e3 * seconds,
-             100 * t->waited / (seconds * (double)(step - t->step)), resident_mib(),
+             100 * t->waited / (seconds * (double)(step - t->step)), fx_resident_mib(),
              speed < 1e12 ? 1e-9 * speed : 1e-12 * speed, speed < 1e12 ? 'G' : 'T', peak,
              last ? "done" : end, slow[0] ? "  " : "", slow);
     if (last)

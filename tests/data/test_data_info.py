@@ -2,7 +2,7 @@
 """flexhpc data info and data check: what they say of files whose content is known.
 
 Planted in the code, caught here, removed: values that are not finite kept in the statistics; the place of the first without its
-row; the window forgotten; chunks counted along one axis alone.
+row; the window forgotten; chunks counted along one axis alone; a compressed chunk counted in part.
 Run: label quick"""
 import re
 
@@ -10,7 +10,7 @@ import numpy as np
 import h5py
 
 import formats
-from formats import pack, run
+from formats import compare, pack, run
 
 X = np.arange(64) * 2 * np.pi / 64
 
@@ -91,7 +91,19 @@ said(check, r"^w +contiguous, filters: none; 0\.1 MiB in the file")
 said(check, r"0\.00293 MiB are read for it$")
 said(check, r" 1 times less$")
 pack("500_64_64_seed_7.h5")
-said(run("data", "check", "pack").stdout, r"^one sample +3 snapshots of 16 x 16 pixels, 0\.00293 MiB, and as much is read$")
+said(run("data", "check", "pack").stdout, r"^one sample +3 snapshots of 16 x 16 pixels, 0\.00293 MiB: 0\.00293 MiB are read for it$")
+said(run("data", "check", "pack").stdout, r"^8 shards +chunks of one patch and 4 of its snapshots, not compressed; (\S+) MiB in the files, \1 MiB of values$")
+
+# Compressed shards, which h5py reads as they are; 3 snapshots at 0 or 1 of 4 touch both chunks of 2.
+assert compare(pack("500_64_64_seed_7.h5", pack__compress=2, pack__window=2), lambda s: wave) == 16
+with h5py.File("pack/shard-0000.h5") as f:
+    assert f["w"].chunks == (1, 2, 16, 16) and f["w"].compression == "gzip" and f["w"].compression_opts == 2 and f["w"].shuffle
+check = run("data", "check", "pack").stdout
+line = said(check, r"^8 shards +chunks of one patch and 2 of its snapshots, shuffle and deflate 2; (\S+) MiB in the files, 0\.1 MiB of values$")
+assert float(line[1]) < 0.05, line[0]
+said(check, r"^one sample +3 snapshots of 16 x 16 pixels, 0\.00293 MiB: 0\.00391 MiB are read for it$")
+pack("500_64_64_seed_7.h5", pack__compress=1)
+said(run("data", "check", "pack").stdout, r"^one sample .*: 0\.00293 MiB are read for it$")
 assert "pack.patch: 256 pixels do not fit" in run("data", "check", "500_64_64_seed_7.h5", code=2).stderr
 assert "no patch has the 5 snapshots" in run("data", "check", "pack", "--set", "model.cond=4", code=2).stderr
 formats.end()
