@@ -108,6 +108,43 @@ typedef struct fx_report {
  * panel's sizes can't be, FX_EVALUE when a picture holds NaN. Local: one rank writes. */
 fx_status fx_report_write(const fx_report *report, const char *path);
 
+/* ---- Several runs side by side; the first is what the others are held against. */
+enum { FX_COMPARED_MAX = 6 };
+
+typedef struct fx_compared_cell {
+    fx_score score; /* count 0: not evaluated here */
+    double ratio, ratio_low,
+        ratio_high; /* RFNE over the first run's on the same samples; NaN: not the same, or too few */
+} fx_compared_cell;
+
+typedef struct fx_compared_row {
+    fx_task task;
+    double reynolds;
+    bool seen;
+    fx_compared_cell cell[FX_COMPARED_MAX];
+} fx_compared_row;
+
+typedef struct fx_compared_fact {
+    const char *key, *value[FX_COMPARED_MAX]; /* NULL: not known */
+} fx_compared_fact;
+
+typedef struct fx_comparison {
+    const char *title, *summary;
+    const char *name[FX_COMPARED_MAX];
+    int runs;                   /* from 2 */
+    const fx_compared_row *row; /* by task, then Reynolds number */
+    int rows;
+    const fx_compared_fact *fact;
+    int facts;
+    const fx_compared_fact *key; /* of the configuration, where it differs */
+    int keys;
+    const fx_chart *chart; /* curve i of a chart is run i's, as its colour says */
+    int charts;
+} fx_comparison;
+
+/* Writes the page as fx_report_write does; FX_EARG when the number of runs can't be. Local. */
+fx_status fx_comparison_write(const fx_comparison *comparison, const char *path);
+
 /* One chart as an SVG file of its own. Local. */
 fx_status fx_chart_write(const fx_chart *chart, const char *path);
 

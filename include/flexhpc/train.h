@@ -226,6 +226,10 @@ fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, 
  * Local. */
 fx_status fx_run_report(const char *folder);
 
+/* Writes a comparison of 2 to FX_COMPARED_MAX (report.h) run folders to `path`. FX_ECONFIG when they
+ * are more or fewer. Local. */
+fx_status fx_run_compare(const char *const *folders, int count, const char *path);
+
 #ifdef __cplusplus
 }
 #endif

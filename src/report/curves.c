@@ -9,7 +9,14 @@
 #include "flexhpc/io.h"
 
 enum { WIDTH = 460, HEIGHT = 280, LEFT = 58, RIGHT = 14, TOP = 28, BOTTOM = 42 };
-enum { COLOURS = 6, STRETCHES = 300, DOTS_MAX = 40, TICKS_MAX = 64, CAP = 3, LEGEND_ROW = 17 };
+enum {
+    COLOURS = FX_COMPARED_MAX + 1,
+    STRETCHES = 300,
+    DOTS_MAX = 40,
+    TICKS_MAX = 64,
+    CAP = 3,
+    LEGEND_ROW = 17
+};
 static const double DECADES = 10; /* a logarithmic axis shows no more below its top */
 
 typedef struct axis {

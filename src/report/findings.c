@@ -184,7 +184,7 @@ static void names_write(text *t, const fx_report *report, fx_task task,
     }
 }
 
-static void open_finding(text *t, fx_mark mark)
+void finding_open(text *t, fx_mark mark)
 {
     static const char *const class_of[] = {"note", "good", "bad"};
     static const char *const sign_of[] = {"\xe2\x80\xa2", "\xe2\x9c\x93", "\xe2\x9c\x97"};
@@ -224,7 +224,7 @@ static bool has_neighbours(const fx_report *report, const fx_report_score *row, 
 static void lost_write(text *t, const fx_report *report, const fx_score *s)
 {
     const fx_report_score *below = neighbour(report, s, -1), *above = neighbour(report, s, 1);
-    open_finding(t, FX_MARK_BAD);
+    finding_open(t, FX_MARK_BAD);
     fx_text_add(t, "%s: does not carry over to Re %g, never seen%s: ratio %.2f, against ",
                 task_title(s->task), s->reynolds,
                 below && above ? "" : " and outside the range trained on", s->ratio);
@@ -258,7 +258,7 @@ static void praise_write(text *t, const fx_report *report, fx_task task)
     const group better = group_of(report, task, wins), carried = group_of(report, task, carries_over);
     const double most = better.most;
     if (better.rows > 0) {
-        open_finding(t, FX_MARK_GOOD);
+        finding_open(t, FX_MARK_GOOD);
         fx_text_add(t, "%s: better than %s at ", task_title(task), floor_name(task, 0));
         names_write(t, report, task, wins);
         fx_text_add(
@@ -266,7 +266,7 @@ static void praise_write(text *t, const fx_report *report, fx_task task)
             most);
     }
     if (carried.rows == 0) return;
-    open_finding(t, FX_MARK_GOOD);
+    finding_open(t, FX_MARK_GOOD);
     fx_text_add(t, "%s: carries over to ", task_title(task));
     names_write(t, report, task, carries_over);
     fx_text_add(
@@ -286,7 +286,7 @@ static void rule_write(text *t, const fx_report *report, fx_task task, const rul
         if (row->score.task != task || !r->holds(report, row)) continue;
         if (!worst || r->worst(row) > r->worst(worst)) worst = row;
     }
-    open_finding(t, r->mark);
+    finding_open(t, r->mark);
     fx_text_add(t, "%s: %s%s at ", task_title(task), r->says,
                 r->floor >= 0 ? floor_name(task, r->floor) : "");
     names_write(t, report, task, r->holds);
@@ -314,14 +314,14 @@ void findings_write(text *t, const fx_report *report)
     for (size_t m = 0; m < sizeof order / sizeof order[0]; m++) {
         for (int i = 0; i < report->findings; i++) {
             if (report->finding[i].mark != order[m]) continue;
-            open_finding(t, order[m]);
+            finding_open(t, order[m]);
             text_escaped(t, report->finding[i].text);
             fx_text_add(t, "</span></li>\n");
         }
         task_findings_write(t, report, FX_SR, order[m]);
         task_findings_write(t, report, FX_FC, order[m]);
         if (order[m] != FX_MARK_NOTE || report->scores > 0) continue;
-        open_finding(t, FX_MARK_NOTE);
+        finding_open(t, FX_MARK_NOTE);
         fx_text_add(t, "Not evaluated: how good the model is, nobody has measured.</span></li>\n");
     }
     fx_text_add(t, "</ul>\n");

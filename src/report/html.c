@@ -35,7 +35,7 @@ static void lead_write(text *t, const fx_report *report)
     fx_text_add(t, "</span></a>\n");
 }
 
-static void head_write(text *t, const fx_report *report)
+void page_begin(text *t, const char *title, const char *summary)
 {
     fx_text_add(t,
                 "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
@@ -43,15 +43,30 @@ static void head_write(text *t, const fx_report *report)
                 "'unsafe-inline'; "
                 "img-src data:\">\n"
                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>");
-    text_escaped(t, report->title);
+    text_escaped(t, title);
     fx_text_add(t, "</title>\n<style>\n");
     for (const char *const *rule = report_style; *rule; rule++)
         fx_text_add(t, "%s\n", *rule);
     fx_text_add(t, "</style></head>\n<body><main>\n<header><h1>");
-    text_escaped(t, report->title);
+    text_escaped(t, title);
     fx_text_add(t, "</h1>\n<p class=\"summary\">");
-    text_escaped(t, report->summary);
-    fx_text_add(t, "</p></header>\n<div class=\"top\"><div>");
+    text_escaped(t, summary);
+    fx_text_add(t, "</p></header>\n");
+}
+
+fx_status page_end(text *t, const char *path)
+{
+    fx_text_add(t, "</main></body></html>\n");
+    fx_status status = t->status;
+    if (status == FX_OK) status = fx_write_text(path, t->bytes, t->length);
+    fx_text_free(t);
+    return status == FX_OK ? FX_OK : fx_context(status, "report %s", path);
+}
+
+static void head_write(text *t, const fx_report *report)
+{
+    page_begin(t, report->title, report->summary);
+    fx_text_add(t, "<div class=\"top\"><div>");
     cards_write(t, report);
     findings_write(t, report);
     fx_text_add(t, "</div><div>\n");
@@ -79,12 +94,12 @@ static void panels_write(text *t, const fx_report *report)
     fx_text_add(t, "%s</section>\n", folded > 0 ? "</details>" : "");
 }
 
-static void charts_write(text *t, const fx_report *report)
+void charts_write(text *t, const fx_chart *chart, int charts)
 {
-    if (report->charts == 0) return;
+    if (charts == 0) return;
     fx_text_add(t, "<section><h2>Curves and spectra</h2>\n<div class=\"charts\">\n");
-    for (int i = 0; i < report->charts; i++)
-        chart_write(t, &report->chart[i]);
+    for (int i = 0; i < charts; i++)
+        chart_write(t, &chart[i]);
     fx_text_add(t, "</div></section>\n");
 }
 
@@ -114,15 +129,11 @@ fx_status fx_report_write(const fx_report *report, const char *path)
     head_write(&page, report);
     score_tables_write(&page, report);
     panels_write(&page, report);
-    charts_write(&page, report);
+    charts_write(&page, report->chart, report->charts);
     ranks_write(&page, report);
     paragraphs_write(&page, report);
     details_write(&page, "Configuration", report->config);
     details_write(&page, "Environment", report->environment);
     details_write(&page, "Commands", report->commands);
-    fx_text_add(&page, "</main></body></html>\n");
-    fx_status status = page.status;
-    if (status == FX_OK) status = fx_write_text(path, page.bytes, page.length);
-    fx_text_free(&page);
-    return status == FX_OK ? FX_OK : fx_context(status, "report %s", path);
+    return page_end(&page, path);
 }

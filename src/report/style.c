@@ -63,6 +63,9 @@ const char *const report_style[] = {
     "thead th{color:var(--soft);font-size:13px;border-top:0;vertical-align:bottom}",
     "th:first-child{text-align:left;padding-left:0}",
     ".picture{text-align:left}",
+    ".texts td,.texts "
+    "th{white-space:normal;text-align:left;vertical-align:top;overflow-wrap:anywhere;min-width:8em}",
+    ".compared td,.compared thead th{vertical-align:top;white-space:normal;min-width:9em}",
     "td small{display:inline-block;min-width:6.5em}",
     (".tag{font-size:11.5px;padding:1px 7px;border-radius:9px;border:1px solid var(--line);"
      "color:var(--soft);margin-left:6px}"),
@@ -104,6 +107,7 @@ const char *const report_style[] = {
     ".s3{stroke:var(--s3);stroke-dasharray:9 3 2 3}",
     ".s4{stroke:var(--s4);stroke-dasharray:4 2}",
     ".s5{stroke:var(--s5);stroke-dasharray:1 2}",
+    ".s6{stroke:var(--ink)}",
     ".pale{stroke-dasharray:none}",
     ".dots{fill:none;stroke-width:5.5;stroke-linecap:round;stroke-dasharray:none}",
     ".bars{fill:none;stroke-width:1.2;stroke-dasharray:none}",

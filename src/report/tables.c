@@ -58,16 +58,6 @@ static void cell(text *t, double value, int digits)
     fx_text_add(t, "</td>");
 }
 
-static void interval_write(text *t, double low, double high, int digits)
-{
-    if (!isfinite(low)) return;
-    fx_text_add(t, " <small>");
-    text_number(t, low, digits);
-    fx_text_add(t, "\xe2\x80\x93");
-    text_number(t, high, digits);
-    fx_text_add(t, "</small>");
-}
-
 typedef struct columns {
     bool second_floor, correlation, fine_scales;
 } columns;
@@ -80,13 +70,13 @@ static void row_write(text *t, const fx_report *report, const fx_report_score *r
                 row->seen ? "seen\">seen" : "unseen\">unseen");
     text_number(t, s->rfne, 3);
     fx_text_add(t, "</b>");
-    interval_write(t, s->rfne_low, s->rfne_high, 3);
+    text_interval(t, s->rfne_low, s->rfne_high, 3);
     fx_text_add(t, "</td>");
     cell(t, s->floor[0], 3);
     if (has->second_floor) cell(t, s->floor[1], 3);
     fx_text_add(t, "<td>");
     text_number(t, s->ratio, 2);
-    interval_write(t, s->ratio_low, s->ratio_high, 2);
+    text_interval(t, s->ratio_low, s->ratio_high, 2);
     fx_text_add(t, "</td><td class=\"picture\">");
     ratio_write(t, report, s, end);
     fx_text_add(t, "</td>");

@@ -91,6 +91,16 @@ void text_number(text *t, double value, int digits)
         fx_text_add(t, "%s%.*f", value < 0 ? "\xe2\x88\x92" : "", digits, fabs(value));
 }
 
+void text_interval(text *t, double low, double high, int digits)
+{
+    if (!isfinite(low)) return;
+    fx_text_add(t, " <small>");
+    text_number(t, low, digits);
+    fx_text_add(t, "\xe2\x80\x93");
+    text_number(t, high, digits);
+    fx_text_add(t, "</small>");
+}
+
 void fx_text_free(text *t)
 {
     fx_free(t->bytes);

@@ -29,9 +29,20 @@ void fx_text_free(text *t);
 /* A number of `digits` decimals with a true minus sign; an en dash where it is not finite. */
 void text_number(text *t, double value, int digits);
 
+/* " low-high" in small print; nothing where they are not finite. */
+void text_interval(text *t, double low, double high, int digits);
+
+/* A page from its title to below its summary, and its end, which writes it to `path` and frees it. */
+void page_begin(text *t, const char *title, const char *summary); /* html.c */
+fx_status page_end(text *t, const char *path);
+
+/* Opens an item of a list of findings; "</span></li>" ends it. */
+void finding_open(text *t, fx_mark mark); /* findings.c */
+
 /* The sections of the page, each in its own file. `id` makes the names inside the page unique. */
-void chart_write(text *t, const fx_chart *chart);         /* curves.c */
-void panel_write(text *t, const fx_panel *panel, int id); /* fields.c */
+void chart_write(text *t, const fx_chart *chart);              /* curves.c */
+void charts_write(text *t, const fx_chart *chart, int charts); /* html.c */
+void panel_write(text *t, const fx_panel *panel, int id);      /* fields.c */
 void fx_colour_of(double value, uint8_t rgb[3]);       /* fields.c: value -1 to 1, 0 is nearly white */
 void findings_write(text *t, const fx_report *report); /* findings.c */
 void cards_write(text *t, const fx_report *report);    /* findings.c */

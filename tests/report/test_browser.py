@@ -70,5 +70,6 @@ with tempfile.TemporaryDirectory() as place:
     check(chromium, full, 1280, False, 8, 4)
     check(chromium, full, 1280, True, 8, 4)
     check(chromium, full, 390, False, 8, 4, picture=False)
+    check(chromium, os.path.join(place, "compared.html"), 390, True, 0, 1, picture=False)
     check_the_check(chromium, text, place)
 print("8 pictures and 4 charts are drawn, light, dark and narrow")
