@@ -30,11 +30,54 @@ double fx_mean_square(const float *field, int64_t count);
 /* Pearson's correlation over `count` pixels; NaN when either field is constant. Local. */
 double fx_correlation(const float *a, const float *b, int64_t count);
 
+/* Peak signal-to-noise ratio 10 log10(range^2 / mean square error), in dB; range: largest - least value
+ * of the truth's file. NaN where range is not positive. Local. */
+double fx_psnr(const float *estimate, const float *truth, int64_t count, double range);
+
+/* Structural similarity of two (n, n) fields (Wang et al. 2004): Gaussian window of 11 x 11 pixels and
+ * sigma 1.5, K 0.01 and 0.03, mean over the windows that lie within. *out is NaN where n is below 11 or
+ * range is not positive. Local. */
+fx_status fx_ssim(const float *a, const float *b, int64_t n, double range, double *out);
+
+/* Means of the second and fourth power of field - centre; kurtosis is fourth / second^2, 3 for a normal
+ * distribution. Local. */
+void fx_moments(const float *field, int64_t count, double centre, double *second, double *fourth);
+
+/* Distribution of values in FX_PDF_BINS equal bins of least .. largest; those beyond are counted in the
+ * outermost. Adds `weight` in all. Local. */
+enum { FX_PDF_BINS = 128, FX_PDF_SPAN = 8 };
+void fx_pdf_add(const float *field, int64_t count, double least, double largest, double weight,
+                double *bins);
+
+/* Wasserstein's distance W1 of two such distributions of weight 1, spread evenly within the bins: the
+ * integral of |P - Q| over their cumulative functions, in units of the field. Local. */
+double fx_pdf_distance(const double *p, const double *q, double least, double largest);
+
 enum { FX_FLOORS = 2 };
 
-/* What else a sample is measured by; NaN: not measured. */
+/* What else a sample is measured by; of an ensemble, means over its members unless said otherwise. NaN:
+ * not measured. */
 typedef enum fx_metric {
-    FX_METRIC_SQUARE, /* mean square of the truth: rfne^2 times it is the mean square error */
+    FX_METRIC_SQUARE,      /* mean square of the truth: rfne^2 times it is the mean square error */
+    FX_METRIC_CLIMATOLOGY, /* RFNE of the mean over the truth's file, a floor */
+    FX_METRIC_PSNR,
+    FX_METRIC_SSIM,
+    FX_METRIC_RESIDUAL, /* mean square of truth - base, base being what the network adds to */
+    FX_METRIC_LOWRES,   /* super-resolution: RFNE at the pixels that it was given */
+    FX_METRIC_SECOND,   /* second and fourth moments about the mean over the truth's file */
+    FX_METRIC_FOURTH,
+    FX_METRIC_TRUTH_SECOND,
+    FX_METRIC_TRUTH_FOURTH,
+    FX_METRIC_DECIBEL, /* fx_band.decibel up to the dissipation, of its own spectra */
+    FX_METRIC_NATURAL, /* the same of the truth one time unit apart, against the truth */
+    /* Ensembles alone; ensemble.h. */
+    FX_METRIC_MEAN_RFNE, /* of the mean of the members */
+    FX_METRIC_CRPS,
+    FX_METRIC_MEAN_ERROR,
+    FX_METRIC_SPREAD,
+    FX_METRIC_DEVIATION,
+    FX_METRIC_PULL,
+    FX_METRIC_PULL_SQUARE,
     FX_METRICS
 } fx_metric;
 
@@ -55,23 +98,82 @@ typedef struct fx_sample_score {
     double loss; /* of training, at a time and noise of the sample's own; NaN: not computed */
     fx_task task;
     double value[FX_METRICS];
+    int64_t place; /* fx_scores' own */
 } fx_sample_score;
 
-/* The samples that a rank has scored; grows. Zero-initialised is empty. */
+/* What a sample has many of, as numbers one after the other: spectra E of model, truth and error
+ * (shells each), distributions of model and truth (FX_PDF_BINS each), ranks (members + 1). */
+typedef struct fx_details {
+    int64_t shells; /* whole ones, from 0; 0: no spectra */
+    double dk;
+    double nyquist;        /* largest wave number of the grid */
+    double lowres_nyquist; /* of the super-resolution input's grid */
+    bool values; /* has distributions, of (w - mean) / std of the truth's file, -FX_PDF_SPAN to
+                    FX_PDF_SPAN */
+    int members; /* below 2: no ranks */
+} fx_details;
+
+enum { FX_SPECTRA = 3 }; /* of model, truth, error */
+
+/* Numbers of a sample in all, and where they begin: spectrum s, distribution d, ranks. Local. */
+int64_t fx_details_length(const fx_details *details);
+int64_t fx_details_spectrum(const fx_details *details, int s);
+int64_t fx_details_pdf(const fx_details *details, int d);
+int64_t fx_details_ranks(const fx_details *details);
+
+/* The samples that a rank has scored; grows. Zero-initialised is empty, without details. */
 typedef struct fx_scores {
     fx_sample_score *row;
     int64_t count;
     size_t capacity;
+    fx_details details; /* the caller's choice, before the first sample */
+    double *numbers;    /* (count, fx_details_length), row i's at row[i].place; NULL: none */
+    size_t details_capacity;
 } fx_scores;
+
+/* The details of a row: zeros, to be filled, where it was just added. Local. */
+double *fx_scores_details(const fx_scores *scores, const fx_sample_score *row);
 
 /* Adds a sample. FX_EVALUE, naming it, when RFNE or its first floor is not finite: a NaN must not
  * vanish in a mean. Local. */
 fx_status fx_scores_add(fx_scores *scores, const fx_sample_score *sample);
 
-/* Every rank gets the samples of all, sorted by (task, Reynolds number, index), so that what follows
- * has the same bits on any number of ranks. FX_EARG when two have the same place. Collective. */
+/* Every rank gets the samples of all, with details, sorted by (task, Reynolds number, index), so that
+ * what follows has the same bits on any number of ranks. FX_EARG when two have the same place.
+ * Collective. */
 fx_status fx_scores_merge(fx_scores *scores, fx_comm *comm);
 void fx_scores_free(fx_scores *scores);
+
+/* What the samples of a task and Reynolds number have in common; NaN: not measured. Ratios are of means
+ * over the samples. k_d = 2 sqrt(Re), cut at the grid's Nyquist number, is where dissipation sets in;
+ * the band is the wave numbers above the low-resolution grid's Nyquist number, up to k_d. */
+typedef enum fx_statistic {
+    FX_STATISTIC_CLIMATOLOGY,
+    FX_STATISTIC_PSNR,
+    FX_STATISTIC_SSIM,
+    FX_STATISTIC_LOWRES, /* RFNE at the pixels given / RFNE */
+    FX_STATISTIC_KURTOSIS,
+    FX_STATISTIC_TRUTH_KURTOSIS,
+    FX_STATISTIC_W1,          /* of the values' distributions, in standard deviations of the truth */
+    FX_STATISTIC_ENSTROPHY,   /* model / truth */
+    FX_STATISTIC_ENERGY,      /* model / truth; without k = 0 */
+    FX_STATISTIC_BAND_ENERGY, /* rho: model / truth in the band */
+    FX_STATISTIC_BAND_ERROR,  /* eps^2: error / truth in the band */
+    FX_STATISTIC_BAND_SUM,    /* rho + eps^2: 1 of a conditional mean */
+    FX_STATISTIC_TAIL,        /* model / truth beyond k_d */
+    FX_STATISTIC_CUTOFF,      /* fx_band.cutoff / k_d */
+    FX_STATISTIC_DECIBEL,     /* mean of the metric */
+    FX_STATISTIC_MEAN_RFNE,
+    FX_STATISTIC_CRPS,
+    FX_STATISTIC_SPREAD_SKILL, /* sqrt((M + 1) / M * variance / error of the mean) */
+    FX_STATISTIC_DIVERSITY,    /* standard deviation of the members / rms of the residual */
+    FX_STATISTIC_PULL,         /* mean and standard deviation of z */
+    FX_STATISTIC_PULL_WIDTH,
+    FX_STATISTIC_OUTLIERS, /* share of pixels with truth outside all members / 2 / (M + 1) */
+    FX_STATISTICS
+} fx_statistic;
+
+extern const char *const fx_statistic_names[FX_STATISTICS];
 
 /* The samples of one task and Reynolds number. Means are over samples; intervals are 95 % percentile
  * intervals of a block bootstrap, NaN with fewer than two blocks. */
@@ -87,6 +189,10 @@ typedef struct fx_score {
     double ratio_low, ratio_high; /* paired: model and floor are resampled together */
     double correlation;           /* mean over the samples that have one */
     double loss;                  /* mean */
+    double value[FX_STATISTICS], low[FX_STATISTICS], high[FX_STATISTICS];
+    double published; /* mean over batches of 32 of |error| / |truth|, norms over a batch: RFNE as the
+                         published code has it */
+    double natural95; /* 95th percentile of FX_METRIC_NATURAL */
 } fx_score;
 
 /* One score a task and Reynolds number, in the order of the table, into at most `capacity` places;
@@ -95,6 +201,9 @@ typedef struct fx_score {
  * Local. */
 fx_status fx_scores_summarise(const fx_scores *scores, uint64_t seed, fx_score *out, int capacity,
                               int *count);
+
+/* The mean of the details of a score's samples, (fx_details_length). Local. */
+void fx_scores_mean_details(const fx_scores *scores, const fx_score *of, double *mean);
 
 /* Isotropic spectra of square fields, averaged over fields.
  *   w_hat = DFT(w) / n^2,  Z(k) = sum over the shell of 1/2 |w_hat|^2 / dk,  E(k) = sum of 1/2
@@ -116,8 +225,8 @@ void fx_spectrum_free(fx_spectrum **spectrum);
 /* Adds the spectrum of `field`, or of `field - minus` where that is not NULL. Local. */
 fx_status fx_spectrum_add(fx_spectrum *spectrum, const float *field, const float *minus);
 
-/* Sums over ranks, in rank order: the same ranks give the same bits. Collective. */
-fx_status fx_spectrum_merge(fx_spectrum *spectrum, fx_comm *comm);
+/* Forgets all fields. Local. */
+void fx_spectrum_clear(fx_spectrum *spectrum);
 
 /* Number of shells, shell 0 included; how many of them are whole (up to n/2); fields added. Local. */
 int64_t fx_spectrum_shells(const fx_spectrum *spectrum);
@@ -140,10 +249,14 @@ typedef struct fx_band {
                        NaN: none up to high */
 } fx_band;
 
-/* `error` may be NULL (fx_band.error is NaN then). FX_EARG where the shells differ or the band holds no
- * whole shell, FX_EVALUE where the truth has no energy there. Local. */
-fx_status fx_spectrum_band(const fx_spectrum *model, const fx_spectrum *truth, const fx_spectrum *error,
-                           double low, double high, fx_band *out);
+/* E of shells 0 .. shells - 1, dk apart; `error` may be NULL (fx_band.error is NaN then). FX_EARG where
+ * the band holds no shell, FX_EVALUE where the truth has no energy there. Local. */
+fx_status fx_band_of(const double *model, const double *truth, const double *error, int64_t shells,
+                     double dk, double low, double high, fx_band *out);
+
+/* The wave number where dissipation sets in, 2 sqrt(Re), at most `nyquist`, which it is where Re is not
+ * positive: not a Reynolds number. Local. */
+double fx_dissipation(double reynolds, double nyquist);
 
 #ifdef __cplusplus
 }

@@ -3,7 +3,9 @@
  * reader. What it holds:
  *   samples  (samples, columns) float64, a row a sample; attribute `columns` names the columns
  *   scores   (rows, columns) float64, a row a task and Reynolds number; attribute `columns`
- *   spectrum/K/{k,model,truth} (shells) float64, K the row of scores
+ *   statistics (rows, statistics, 3) float64: value and the ends of its interval; attribute `columns`
+ *   spectrum/K/{k,model,truth,error} (shells) float64, K the row of scores
+ *   values/K/{w,model,truth} (bins), ranks/K/share (members + 1) float64
  *   panel/K/{input,model,truth} (side, side) float32, an example; attributes title, input_label
  *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed.
  * `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured. Includes eval.h,
@@ -25,10 +27,16 @@ extern "C" {
 typedef struct fx_eval_row {
     fx_score score;
     bool seen;          /* the model was trained on this Reynolds number */
-    double fine_scales; /* fx_band.energy above the wave numbers that the input resolves; NaN: none */
+    double fine_scales; /* of the score: FX_STATISTIC_BAND_ENERGY */
     /* Spectra E(k), means over the samples; shells 0: none. */
     int64_t shells;
-    const double *k, *model, *truth;
+    const double *k, *model, *truth, *error;
+    /* Shares of the values of vorticity, in bins around w; bins 0: none. */
+    int64_t bins;
+    const double *w, *pdf_model, *pdf_truth; /* w: (vorticity - mean) / std of the truth's file */
+    /* Share of the pixels whose truth is above 0, 1, .. members; ranks 0: no ensemble. */
+    int64_t ranks;
+    const double *rank_share;
     /* An example; side 0: none. */
     int64_t side;
     const float *input, *estimate, *target; /* (side, side) */

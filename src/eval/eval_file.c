@@ -6,70 +6,55 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "eval_table.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-enum { MOST_SAMPLES = 1 << 28, COLUMNS_MAX = FX_H5_NAMES };
-
-typedef enum kind { REAL, INTEGER, TASK, TRUTH } kind;
-
-typedef struct column {
-    const char *name;
-    size_t offset;
-    kind kind;
-} column;
+enum { MOST_SAMPLES = 1 << 28 };
 
 #define AT(member) offsetof(fx_sample_score, member)
-static const column sample_columns[] = {
-    {"task", AT(task), TASK},       {"reynolds", AT(reynolds), REAL},
-    {"index", AT(index), INTEGER},  {"block", AT(block), INTEGER},
-    {"rfne", AT(rfne), REAL},       {"floor", AT(floor[0]), REAL},
-    {"floor2", AT(floor[1]), REAL}, {"correlation", AT(correlation), REAL},
-    {"loss", AT(loss), REAL},
+static const fx_column sample_columns[] = {
+    {"task", AT(task), FX_TASK},       {"reynolds", AT(reynolds), FX_REAL},
+    {"index", AT(index), FX_INTEGER},  {"block", AT(block), FX_INTEGER},
+    {"rfne", AT(rfne), FX_REAL},       {"floor", AT(floor[0]), FX_REAL},
+    {"floor2", AT(floor[1]), FX_REAL}, {"correlation", AT(correlation), FX_REAL},
+    {"loss", AT(loss), FX_REAL},
 };
 #undef AT
 #define AT(member) offsetof(fx_eval_row, member)
-static const column row_columns[] = {
-    {"task", AT(score.task), TASK},
-    {"reynolds", AT(score.reynolds), REAL},
-    {"count", AT(score.count), INTEGER},
-    {"blocks", AT(score.blocks), INTEGER},
-    {"rfne", AT(score.rfne), REAL},
-    {"rfne_error", AT(score.rfne_error), REAL},
-    {"rfne_low", AT(score.rfne_low), REAL},
-    {"rfne_high", AT(score.rfne_high), REAL},
-    {"floor", AT(score.floor[0]), REAL},
-    {"floor2", AT(score.floor[1]), REAL},
-    {"ratio", AT(score.ratio), REAL},
-    {"ratio_low", AT(score.ratio_low), REAL},
-    {"ratio_high", AT(score.ratio_high), REAL},
-    {"correlation", AT(score.correlation), REAL},
-    {"seen", AT(seen), TRUTH},
-    {"fine_scales", AT(fine_scales), REAL},
+static const fx_column row_columns[] = {
+    {"task", AT(score.task), FX_TASK},
+    {"reynolds", AT(score.reynolds), FX_REAL},
+    {"count", AT(score.count), FX_INTEGER},
+    {"blocks", AT(score.blocks), FX_INTEGER},
+    {"rfne", AT(score.rfne), FX_REAL},
+    {"rfne_error", AT(score.rfne_error), FX_REAL},
+    {"rfne_low", AT(score.rfne_low), FX_REAL},
+    {"rfne_high", AT(score.rfne_high), FX_REAL},
+    {"floor", AT(score.floor[0]), FX_REAL},
+    {"floor2", AT(score.floor[1]), FX_REAL},
+    {"ratio", AT(score.ratio), FX_REAL},
+    {"ratio_low", AT(score.ratio_low), FX_REAL},
+    {"ratio_high", AT(score.ratio_high), FX_REAL},
+    {"correlation", AT(score.correlation), FX_REAL},
+    {"published", AT(score.published), FX_REAL},
+    {"natural95", AT(score.natural95), FX_REAL},
+    {"seen", AT(seen), FX_TRUTH},
+    {"fine_scales", AT(fine_scales), FX_REAL},
 };
 #undef AT
 
-/* A table as it lies in memory: `members` of records of `size` bytes, then `values` doubles of each. */
-typedef struct layout {
-    const char *dataset;
-    const column *member;
-    int members;
-    const char *const *value; /* names */
-    int values;
-    size_t size, values_at;
-} layout;
-
-static const layout samples_layout = {.dataset = "samples",
-                                      .member = sample_columns,
-                                      .members = sizeof sample_columns / sizeof *sample_columns,
-                                      .value = fx_metric_names,
-                                      .values = FX_METRICS,
-                                      .size = sizeof(fx_sample_score),
-                                      .values_at = offsetof(fx_sample_score, value)};
-static const layout rows_layout = {.dataset = "scores",
-                                   .member = row_columns,
-                                   .members = sizeof row_columns / sizeof *row_columns,
-                                   .size = sizeof(fx_eval_row)};
+static const fx_layout samples_layout = {.dataset = "samples",
+                                         .member = sample_columns,
+                                         .members = sizeof sample_columns / sizeof *sample_columns,
+                                         .value = fx_metric_names,
+                                         .values = FX_METRICS,
+                                         .size = sizeof(fx_sample_score),
+                                         .values_at = offsetof(fx_sample_score, value)};
+static const fx_layout rows_layout = {.dataset = "scores",
+                                      .member = row_columns,
+                                      .members = sizeof row_columns / sizeof *row_columns,
+                                      .size = sizeof(fx_eval_row)};
 
 fx_status fx_eval_file_list(const char *folder, char ***names, int *count)
 {
@@ -81,180 +66,73 @@ fx_status fx_eval_file_list(const char *folder, char ***names, int *count)
     return FX_OK;
 }
 
-/* ---- Tables. */
+/* ---- Arrays of a row: dataset GROUP/K/NAME. Equal counts are of one group. */
 
-static double get(const void *record, const column *c)
+#define AT(member) offsetof(fx_eval_row, member)
+static const struct array {
+    const char *group, *name;
+    size_t offset, count; /* of the pointer, and of the member that says how many */
+    fx_h5_type type;
+    int rank; /* 2: a square */
+} arrays[] = {
+    {"spectrum", "k", AT(k), AT(shells), FX_H5_F64, 1},
+    {"spectrum", "model", AT(model), AT(shells), FX_H5_F64, 1},
+    {"spectrum", "truth", AT(truth), AT(shells), FX_H5_F64, 1},
+    {"spectrum", "error", AT(error), AT(shells), FX_H5_F64, 1},
+    {"values", "w", AT(w), AT(bins), FX_H5_F64, 1},
+    {"values", "model", AT(pdf_model), AT(bins), FX_H5_F64, 1},
+    {"values", "truth", AT(pdf_truth), AT(bins), FX_H5_F64, 1},
+    {"ranks", "share", AT(rank_share), AT(ranks), FX_H5_F64, 1},
+    {"panel", "input", AT(input), AT(side), FX_H5_F32, 2},
+    {"panel", "model", AT(estimate), AT(side), FX_H5_F32, 2},
+    {"panel", "truth", AT(target), AT(side), FX_H5_F32, 2},
+};
+#undef AT
+enum { ARRAYS = sizeof arrays / sizeof *arrays };
+
+static const void **pointer_of(fx_eval_row *r, const struct array *a)
 {
-    const char *at = (const char *)record + c->offset;
-    switch (c->kind) {
-    case INTEGER:
-        return (double)*(const int64_t *)(const void *)at;
-    case TASK:
-        return (double)*(const fx_task *)(const void *)at;
-    case TRUTH:
-        return *(const bool *)(const void *)at;
-    default:
-        return *(const double *)(const void *)at;
-    }
+    return (const void **)(void *)((char *)r + a->offset);
 }
 
-static void put(void *record, const column *c, double value)
+static int64_t *count_of(fx_eval_row *r, const struct array *a)
 {
-    char *at = (char *)record + c->offset;
-    switch (c->kind) {
-    case INTEGER:
-        *(int64_t *)(void *)at = (int64_t)value;
-        return;
-    case TASK:
-        *(fx_task *)(void *)at = value > 0 ? FX_FC : FX_SR;
-        return;
-    case TRUTH:
-        *(bool *)(void *)at = value > 0;
-        return;
-    default:
-        *(double *)(void *)at = value;
-    }
+    return (int64_t *)(void *)((char *)r + a->count);
 }
 
-static column column_of(const layout *l, int c)
-{
-    if (c < l->members) return l->member[c];
-    return (column){l->value[c - l->members], l->values_at + sizeof(double) * (size_t)(c - l->members),
-                    REAL};
-}
-
-static fx_status write_table(fx_h5 *f, const layout *l, const void *records, int64_t count)
-{
-    const int columns = l->members + l->values;
-    const char *names[COLUMNS_MAX];
-    double *table = NULL;
-    fx_status status = FX_OK;
-    FX_TRY(FX_ALLOC(table, count * columns + 1));
-    for (int c = 0; c < columns; c++) {
-        const column at = column_of(l, c);
-        names[c] = at.name;
-        for (int64_t i = 0; i < count; i++)
-            table[i * columns + c] = get((const char *)records + (size_t)i * l->size, &at);
-    }
-    FX_TRY_DONE(fx_h5_dataset(f, l->dataset, (fx_h5_shape){2, {count, columns}, FX_H5_F64}, NULL));
-    FX_TRY_DONE(fx_h5_write(f, l->dataset, NULL, NULL, FX_H5_F64, table));
-    FX_TRY_DONE(fx_h5_set_names(f, l->dataset, "columns", names, columns));
-done:
-    fx_free(table);
-    return status;
-}
-
-/* Where each of the file's columns goes; -1: nowhere here. */
-static fx_status find_columns(fx_h5 *f, const layout *l, int64_t columns, int *to)
-{
-    fx_h5_name name[FX_H5_NAMES];
-    int named = 0;
-    FX_REQUIRE(fx_h5_has_attribute(f, l->dataset, "columns"), FX_EVALUE,
-               "%s: its columns have no names: an older flexhpc wrote it; evaluate again", l->dataset);
-    FX_TRY(fx_h5_get_names(f, l->dataset, "columns", name, &named));
-    FX_REQUIRE(named == columns, FX_EVALUE, "%s: %lld columns, names of %d", l->dataset,
-               (long long)columns, named);
-    for (int k = 0; k < named; k++) {
-        to[k] = -1;
-        for (int c = 0; c < l->members + l->values; c++)
-            if (strcmp(column_of(l, c).name, name[k].text) == 0) to[k] = c;
-    }
-    return FX_OK;
-}
-
-/* Reads into *records, which the caller frees, or into what it points to where there are `most`. */
-static fx_status read_table(fx_h5 *f, const layout *l, int64_t most, void **records, int64_t *count)
-{
-    fx_h5_shape shape;
-    int to[FX_H5_NAMES];
-    double *table = NULL;
-    fx_status status = FX_OK;
-    FX_TRY(fx_h5_describe(f, l->dataset, &shape));
-    FX_REQUIRE(shape.rank == 2 && shape.dim[0] <= most && shape.dim[1] <= FX_H5_NAMES, FX_EVALUE,
-               "%s: no table of at most %lld rows", l->dataset, (long long)most);
-    FX_TRY(find_columns(f, l, shape.dim[1], to));
-    FX_TRY_DONE(FX_ALLOC(table, shape.dim[0] * shape.dim[1] + 1));
-    FX_TRY_DONE(fx_h5_read(f, l->dataset, NULL, NULL, FX_H5_F64, table));
-    if (!*records) *records = fx_calloc((size_t)shape.dim[0] + 1, l->size);
-    if (!*records) status = FX_ENOMEM;
-    if (status != FX_OK) goto done;
-    for (int64_t i = 0; i < shape.dim[0]; i++) {
-        char *record = (char *)*records + (size_t)i * l->size;
-        for (int c = 0; c < l->members + l->values; c++) {
-            const column at = column_of(l, c);
-            if (at.kind == REAL) put(record, &at, NAN);
-        }
-        for (int64_t k = 0; k < shape.dim[1]; k++) {
-            if (to[k] < 0) continue;
-            const column at = column_of(l, to[k]);
-            put(record, &at, table[i * shape.dim[1] + k]);
-        }
-    }
-    *count = shape.dim[0];
-done:
-    fx_free(table);
-    return status;
-}
-
-/* ---- Spectra and examples: dataset GROUP/K/NAME. */
-
-static const char *const SPECTRUM[] = {"k", "model", "truth"}, *const PANEL[] = {"input", "model",
-                                                                                 "truth"};
-
-static fx_status write_square(fx_h5 *f, const char *group, int k, const char *name, fx_h5_type type,
-                              int rank, int64_t n, const void *data)
+static fx_status write_arrays(fx_h5 *f, int k, fx_eval_row *r)
 {
     char path[48];
-    FX_TRY(fx_print(path, sizeof path, "%s/%d/%s", group, k, name));
-    FX_TRY(fx_h5_dataset(f, path, (fx_h5_shape){rank, {n, n}, type}, NULL));
-    return fx_h5_write(f, path, NULL, NULL, type, data);
-}
-
-static fx_status write_pictures(fx_h5 *f, int k, const fx_eval_row *r)
-{
-    const double *spectrum[] = {r->k, r->model, r->truth};
-    const float *panel[] = {r->input, r->estimate, r->target};
-    char path[48];
-    for (int i = 0; i < 3 && r->shells > 0; i++)
-        FX_TRY(write_square(f, "spectrum", k, SPECTRUM[i], FX_H5_F64, 1, r->shells, spectrum[i]));
+    for (int i = 0; i < ARRAYS; i++) {
+        const struct array *a = &arrays[i];
+        const int64_t n = *count_of(r, a);
+        if (n == 0) continue;
+        FX_TRY(fx_print(path, sizeof path, "%s/%d/%s", a->group, k, a->name));
+        FX_TRY(fx_h5_dataset(f, path, (fx_h5_shape){a->rank, {n, n}, a->type}, NULL));
+        FX_TRY(fx_h5_write(f, path, NULL, NULL, a->type, *pointer_of(r, a)));
+    }
     if (r->side == 0) return FX_OK;
-    for (int i = 0; i < 3; i++)
-        FX_TRY(write_square(f, "panel", k, PANEL[i], FX_H5_F32, 2, r->side, panel[i]));
     FX_TRY(fx_print(path, sizeof path, "panel/%d/input", k));
     FX_TRY(fx_h5_set_text(f, path, "title", r->title));
     return fx_h5_set_text(f, path, "input_label", r->input_label);
 }
 
-/* Sets *n to 0 where the file has none. */
-static fx_status read_square(fx_eval_file *file, fx_h5 *f, const char *group, int k, const char *name,
-                             fx_h5_type type, int rank, int64_t *n, void **out)
+static fx_status read_array(fx_eval_file *file, fx_h5 *f, const char *path, const struct array *a,
+                            fx_eval_row *r)
 {
-    char path[48];
     fx_h5_shape shape;
-    *n = 0;
-    FX_TRY(fx_print(path, sizeof path, "%s/%d/%s", group, k, name));
-    if (!fx_h5_exists(f, path)) return FX_OK;
+    int64_t *n = count_of(r, a);
     FX_TRY(fx_h5_describe(f, path, &shape));
-    FX_REQUIRE(shape.rank == rank && shape.dim[0] > 0 && shape.dim[0] <= 1 << 14 &&
-                   (rank == 1 || shape.dim[1] == shape.dim[0]),
+    FX_REQUIRE(shape.rank == a->rank && shape.dim[0] > 0 && shape.dim[0] <= 1 << 14 &&
+                   (a->rank == 1 || shape.dim[1] == shape.dim[0]) && (*n == 0 || *n == shape.dim[0]),
                FX_EVALUE, "%s: of another shape", path);
-    const size_t count = (size_t)(rank == 1 ? shape.dim[0] : shape.dim[0] * shape.dim[0]);
-    *out = fx_pool_calloc(file->pool, count, type == FX_H5_F64 ? sizeof(double) : sizeof(float));
-    if (!*out) return FX_ENOMEM;
+    void *data =
+        fx_pool_calloc(file->pool, (size_t)(a->rank == 1 ? shape.dim[0] : shape.dim[0] * shape.dim[0]),
+                       a->type == FX_H5_F64 ? sizeof(double) : sizeof(float));
+    if (!data) return FX_ENOMEM;
     *n = shape.dim[0];
-    return fx_h5_read(f, path, NULL, NULL, type, *out);
-}
-
-static fx_status read_set(fx_eval_file *file, fx_h5 *f, const char *group, int k,
-                          const char *const *names, fx_h5_type type, int rank, int64_t *n, void **out)
-{
-    for (int i = 0; i < 3; i++) {
-        int64_t size = 0;
-        FX_TRY(read_square(file, f, group, k, names[i], type, rank, &size, &out[i]));
-        if (i == 0) *n = size;
-        FX_REQUIRE(size == *n, FX_EVALUE, "%s/%d: arrays of different sizes", group, k);
-    }
-    return FX_OK;
+    *pointer_of(r, a) = data;
+    return fx_h5_read(f, path, NULL, NULL, a->type, data);
 }
 
 static fx_status read_text(fx_eval_file *file, fx_h5 *f, const char *path, const char *name,
@@ -265,18 +143,70 @@ static fx_status read_text(fx_eval_file *file, fx_h5 *f, const char *path, const
     return (*out = fx_pool_print(file->pool, "%s", text)) ? FX_OK : FX_ENOMEM;
 }
 
-static fx_status read_pictures(fx_eval_file *file, fx_h5 *f, int k, fx_eval_row *r)
+static fx_status read_arrays(fx_eval_file *file, fx_h5 *f, int k, fx_eval_row *r)
 {
-    void *x[3];
     char path[48];
-    FX_TRY(read_set(file, f, "spectrum", k, SPECTRUM, FX_H5_F64, 1, &r->shells, x));
-    if (r->shells > 0) r->k = x[0], r->model = x[1], r->truth = x[2];
-    FX_TRY(read_set(file, f, "panel", k, PANEL, FX_H5_F32, 2, &r->side, x));
+    for (int i = 0; i < ARRAYS; i++) {
+        const struct array *a = &arrays[i];
+        FX_TRY(fx_print(path, sizeof path, "%s/%d/%s", a->group, k, a->name));
+        if (fx_h5_exists(f, path)) FX_TRY(read_array(file, f, path, a, r));
+        FX_REQUIRE(*count_of(r, a) == 0 || *pointer_of(r, a), FX_EVALUE, "%s: is not there", path);
+    }
     if (r->side == 0) return FX_OK;
-    r->input = x[0], r->estimate = x[1], r->target = x[2];
     FX_TRY(fx_print(path, sizeof path, "panel/%d/input", k));
     FX_TRY(read_text(file, f, path, "title", &r->title));
     return read_text(file, f, path, "input_label", &r->input_label);
+}
+
+/* ---- Statistics: (rows, FX_STATISTICS, 3), the value and the ends of its interval. */
+
+static fx_status write_statistics(fx_h5 *f, const fx_eval_file *file)
+{
+    double *cell = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(FX_ALLOC(cell, 3 * FX_STATISTICS * file->rows + 1));
+    for (int k = 0; k < file->rows; k++)
+        for (int s = 0; s < FX_STATISTICS; s++) {
+            const fx_score *score = &file->row[k].score;
+            double *at = cell + 3 * (k * FX_STATISTICS + s);
+            at[0] = score->value[s], at[1] = score->low[s], at[2] = score->high[s];
+        }
+    FX_TRY_DONE(fx_h5_dataset(f, "statistics",
+                              (fx_h5_shape){3, {file->rows, FX_STATISTICS, 3}, FX_H5_F64}, NULL));
+    FX_TRY_DONE(fx_h5_write(f, "statistics", NULL, NULL, FX_H5_F64, cell));
+    FX_TRY_DONE(fx_h5_set_names(f, "statistics", "columns", fx_statistic_names, FX_STATISTICS));
+done:
+    fx_free(cell);
+    return status;
+}
+
+/* The statistics that the file has, by name; the others are NaN. */
+static fx_status read_statistics(fx_h5 *f, fx_eval_file *file)
+{
+    fx_h5_name name[FX_H5_NAMES];
+    fx_h5_shape shape;
+    double *cell = NULL;
+    int named = 0;
+    for (int k = 0; k < file->rows; k++)
+        for (int s = 0; s < FX_STATISTICS; s++)
+            file->row[k].score.value[s] = file->row[k].score.low[s] = file->row[k].score.high[s] = NAN;
+    if (!fx_h5_exists(f, "statistics")) return FX_OK;
+    FX_TRY(fx_h5_describe(f, "statistics", &shape));
+    FX_TRY(fx_h5_get_names(f, "statistics", "columns", name, &named));
+    FX_REQUIRE(shape.rank == 3 && shape.dim[0] == file->rows && shape.dim[1] == named &&
+                   shape.dim[2] == 3,
+               FX_EVALUE, "statistics: of another shape");
+    FX_TRY(FX_ALLOC(cell, 3 * named * file->rows + 1));
+    const fx_status status = fx_h5_read(f, "statistics", NULL, NULL, FX_H5_F64, cell);
+    for (int c = 0; c < named && status == FX_OK; c++)
+        for (int s = 0; s < FX_STATISTICS; s++)
+            for (int k = 0; k < file->rows && strcmp(name[c].text, fx_statistic_names[s]) == 0; k++) {
+                fx_score *score = &file->row[k].score;
+                const double *at = cell + 3 * (k * named + c);
+                score->value[s] = at[0], score->low[s] = at[1], score->high[s] = at[2];
+            }
+    fx_free(cell);
+    return status;
 }
 
 /* ---- The file. */
@@ -359,10 +289,13 @@ fx_status fx_eval_file_write(const fx_eval_file *file, const char *path)
     FX_TRY(fx_path(part, "%s.part", path));
     FX_TRY_DONE(fx_h5_create(NULL, part, &f));
     FX_TRY_DONE(write_attributes(f, file));
-    for (int k = 0; k < file->rows; k++)
-        FX_TRY_DONE(write_pictures(f, k, &file->row[k]));
-    FX_TRY_DONE(write_table(f, &samples_layout, file->samples.row, file->samples.count));
-    FX_TRY_DONE(write_table(f, &rows_layout, file->row, file->rows));
+    for (int k = 0; k < file->rows; k++) {
+        fx_eval_row row = file->row[k];
+        FX_TRY_DONE(write_arrays(f, k, &row));
+    }
+    FX_TRY_DONE(write_statistics(f, file));
+    FX_TRY_DONE(fx_table_write(f, &samples_layout, file->samples.row, file->samples.count));
+    FX_TRY_DONE(fx_table_write(f, &rows_layout, file->row, file->rows));
     FX_TRY_DONE(fx_h5_close(&f));
     FX_TRY_DONE(fx_commit(part, path));
 done:
@@ -375,13 +308,14 @@ static fx_status read_all(fx_h5 *f, fx_eval_file *out)
     void *rows = out->row, *samples = NULL;
     int64_t count = 0;
     FX_TRY(read_attributes(f, out));
-    FX_TRY(read_table(f, &rows_layout, FX_EVALUATION_ROWS, &rows, &count));
+    FX_TRY(fx_table_read(f, &rows_layout, FX_EVALUATION_ROWS, &rows, &count));
     out->rows = (int)count;
-    const fx_status status = read_table(f, &samples_layout, MOST_SAMPLES, &samples, &count);
+    const fx_status status = fx_table_read(f, &samples_layout, MOST_SAMPLES, &samples, &count);
     out->samples = (fx_scores){.row = samples, .count = count, .capacity = (size_t)count + 1};
     FX_TRY(status);
+    FX_TRY(read_statistics(f, out));
     for (int k = 0; k < out->rows; k++)
-        FX_TRY(read_pictures(out, f, k, &out->row[k]));
+        FX_TRY(read_arrays(out, f, k, &out->row[k]));
     return FX_OK;
 }
 

@@ -105,13 +105,10 @@ fx_status fx_spectrum_add(fx_spectrum *s, const float *field, const float *minus
     return FX_OK;
 }
 
-fx_status fx_spectrum_merge(fx_spectrum *s, fx_comm *comm)
+void fx_spectrum_clear(fx_spectrum *s)
 {
-    double count = (double)s->count;
-    FX_TRY(fx_comm_sum_f64(comm, s->sum, (int)(2 * s->shells)));
-    FX_TRY(fx_comm_sum_f64(comm, &count, 1));
-    s->count = llround(count);
-    return FX_OK;
+    s->count = 0;
+    memset(s->sum, 0, 2 * (size_t)s->shells * sizeof *s->sum);
 }
 
 int64_t fx_spectrum_shells(const fx_spectrum *s)
@@ -139,56 +136,45 @@ void fx_spectrum_read(const fx_spectrum *s, double *k, double *energy, double *e
     }
 }
 
-/* E dk of shell j, mean over the fields. */
-static double energy_of(const fx_spectrum *s, int64_t j)
-{
-    return s->sum[j] / (double)s->count;
-}
-
 /* Ratio of the energies in the shells around j, cut at 1 and `last`. */
-static double smoothed_ratio(const fx_spectrum *model, const fx_spectrum *truth, int64_t j,
-                             int64_t last)
+static double smoothed_ratio(const double *model, const double *truth, int64_t j, int64_t last)
 {
     double m = 0, t = 0;
     for (int64_t i = j > 1 ? j - 1 : 1; i <= j + 1 && i <= last; i++) {
-        m += energy_of(model, i);
-        t += energy_of(truth, i);
+        m += model[i];
+        t += truth[i];
     }
     return m / t;
 }
 
-fx_status fx_spectrum_band(const fx_spectrum *model, const fx_spectrum *truth, const fx_spectrum *error,
-                           double low, double high, fx_band *out)
+fx_status fx_band_of(const double *model, const double *truth, const double *error, int64_t shells,
+                     double dk, double low, double high, fx_band *out)
 {
-    const int64_t last = (int64_t)fmin((double)(truth->n / 2), floor(high / truth->dk * (1 + 1e-12)));
-    const int64_t first = (int64_t)floor(low / truth->dk * (1 + 1e-12)) + 1;
-    for (int i = 0; i < 2; i++) {
-        const fx_spectrum *s = i == 0 ? model : error;
-        if (!s) continue;
-        FX_REQUIRE(s->n == truth->n && fabs(s->dk / truth->dk - 1) < 1e-12, FX_EARG,
-                   "spectra of different fields: side %lld, %lld", (long long)s->n,
-                   (long long)truth->n);
-        FX_REQUIRE(s->count > 0 && truth->count > 0, FX_EARG, "spectra of no field");
-    }
+    const int64_t last = (int64_t)fmin((double)(shells - 1), floor(high / dk * (1 + 1e-12)));
+    const int64_t first = (int64_t)floor(low / dk * (1 + 1e-12)) + 1;
     FX_REQUIRE(low >= 0 && first <= last, FX_EARG,
-               "the band %g < k <= %g holds no shell of a %lld^2 field (k to %g)", low, high,
-               (long long)truth->n, (double)(truth->n / 2) * truth->dk);
+               "the band %g < k <= %g holds no shell of a spectrum to k = %g", low, high,
+               (double)(shells - 1) * dk);
     double m = 0, t = 0, e = 0, squares = 0;
     *out = (fx_band){.low = low, .high = high, .cutoff = NAN};
     for (int64_t j = 1; j <= last; j++) {
-        FX_REQUIRE(energy_of(truth, j) > 0, FX_EVALUE, "the truth has no energy at k = %g",
-                   (double)j * truth->dk);
-        const double decibel = 10 * log10(energy_of(model, j) / energy_of(truth, j));
+        FX_REQUIRE(truth[j] > 0, FX_EVALUE, "the truth has no energy at k = %g", (double)j * dk);
+        const double decibel = 10 * log10(model[j] / truth[j]);
         squares += decibel * decibel;
         if (isnan(out->cutoff) && smoothed_ratio(model, truth, j, last) < 0.5)
-            out->cutoff = (double)j * truth->dk;
+            out->cutoff = (double)j * dk;
         if (j < first) continue;
-        m += energy_of(model, j);
-        t += energy_of(truth, j);
-        e += error ? energy_of(error, j) : 0;
+        m += model[j];
+        t += truth[j];
+        e += error ? error[j] : 0;
     }
     out->energy = m / t;
     out->error = error ? e / t : NAN;
     out->decibel = sqrt(squares / (double)last);
     return FX_OK;
+}
+
+double fx_dissipation(double reynolds, double nyquist)
+{
+    return reynolds > 0 ? fmin(2 * sqrt(reynolds), nyquist) : nyquist;
 }

@@ -51,16 +51,24 @@ static fx_status open_pack(fx_evaluation *e)
     return fx_coarsener_open(&e->trained->progress.config, e->config->data_path, m, &e->coarsener);
 }
 
-static fx_status make_spectra(fx_evaluation *e)
+/* What is measured beyond a validation's scores. */
+static fx_status measure_all(fx_evaluation *e)
 {
     const fx_manifest *m = fx_pack_manifest(e->pack);
-    const double length = TWO_PI * (double)m->patch / (double)m->source[0].width;
-    for (int k = 0; k < 2 * e->reynolds; k++) {
-        FX_TRY(fx_spectrum_create(&e->rows[k].model, m->patch, length, FX_HANN));
-        FX_TRY(fx_spectrum_create(&e->rows[k].truth, m->patch, length, FX_HANN));
+    const double length = TWO_PI * (double)m->patch / (double)m->source[0].width,
+                 nyquist = (double)m->source[0].width / 2;
+    for (int k = 0; k < 2 * e->reynolds; k++)
         e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
                                     m->reynolds[k % e->reynolds].reynolds);
-    }
+    FX_TRY(fx_spectrum_create(&e->spectrum, m->patch, length, FX_HANN));
+    FX_TRY(FX_ALLOC(e->energy, 2 * fx_spectrum_shells(e->spectrum)));
+    FX_TRY(FX_ALLOC(e->natural, e->trained->batch));
+    e->scores.details = (fx_details){.shells = fx_spectrum_whole_shells(e->spectrum),
+                                     .dk = TWO_PI / length,
+                                     .nyquist = nyquist,
+                                     .lowres_nyquist = nyquist / (double)e->trained->options.factor,
+                                     .values = true,
+                                     .members = e->members};
     return FX_OK;
 }
 
@@ -80,27 +88,6 @@ static fx_status run_all(fx_evaluation *e)
     return FX_OK;
 }
 
-static void print_scores(const fx_score *s, int count)
-{
-    fx_log(FX_INFO,
-           "task       Re   n   RFNE [95 %%]              floor   ratio [95 %%]           correlation");
-    for (int i = 0; i < count; i++)
-        fx_log(FX_INFO, "%s %8g %4lld   %.4f [%.4f, %.4f]   %.4f   %.3f [%.3f, %.3f]   %.4f",
-               s[i].task == FX_SR ? "SR" : "FC", s[i].reynolds, (long long)s[i].count, s[i].rfne,
-               s[i].rfne_low, s[i].rfne_high, s[i].floor[0], s[i].ratio, s[i].ratio_low,
-               s[i].ratio_high, s[i].correlation);
-}
-
-static fx_status merge(fx_evaluation *e)
-{
-    FX_TRY(fx_scores_merge(&e->scores, e->comm));
-    for (int k = 0; k < 2 * e->reynolds; k++) {
-        FX_TRY(fx_spectrum_merge(e->rows[k].model, e->comm));
-        FX_TRY(fx_spectrum_merge(e->rows[k].truth, e->comm));
-    }
-    return FX_OK;
-}
-
 void fx_evaluation_close(fx_evaluation **evaluation)
 {
     fx_evaluation *e = *evaluation;
@@ -112,12 +99,14 @@ void fx_evaluation_close(fx_evaluation **evaluation)
     fx_pack_close(&e->pack);
     fx_scores_free(&e->scores);
     for (int k = 0; k < FX_EVALUATION_ROWS; k++) {
-        fx_spectrum_free(&e->rows[k].model);
-        fx_spectrum_free(&e->rows[k].truth);
         fx_free(e->rows[k].input);
         fx_free(e->rows[k].estimate);
         fx_free(e->rows[k].target);
     }
+    fx_spectrum_free(&e->spectrum);
+    fx_free(e->energy);
+    fx_free(e->natural);
+    fx_free(e->ensemble);
     fx_free(e->future);
     fx_free(e->losses);
     fx_free(e);
@@ -129,6 +118,7 @@ static fx_status make(fx_comm *comm, const fx_config *config, fx_evaluation **ou
     FX_TRY(FX_ALLOC(*out, 1));
     (*out)->comm = comm;
     (*out)->config = config;
+    (*out)->members = 1;
     return FX_OK;
 }
 
@@ -136,6 +126,7 @@ static fx_status make(fx_comm *comm, const fx_config *config, fx_evaluation **ou
 static fx_status open_data(fx_evaluation *e)
 {
     FX_TRY(open_pack(e));
+    FX_TRY(FX_ALLOC(e->ensemble, e->members * e->trained->batch * e->trained->pixels));
     return FX_ALLOC(e->future, e->trained->batch * e->trained->pixels);
 }
 
@@ -143,9 +134,10 @@ fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char 
                              fx_evaluation **out)
 {
     FX_TRY(make(comm, config, out));
+    (*out)->members = (int)config->eval_members;
     FX_TRY(open_model(*out, folder));
     fx_status status = open_data(*out);
-    if (status == FX_OK) status = make_spectra(*out);
+    if (status == FX_OK) status = measure_all(*out);
     return fx_agree(comm, status);
 }
 
@@ -176,10 +168,10 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
     FX_TRY(fx_agree(comm, fx_eval_file_path(folder, config->data_path, config->eval_name, path)));
     FX_TRY_DONE(fx_evaluation_open(comm, config, folder, &e));
     FX_TRY_DONE(fx_evaluation_run(e));
-    FX_TRY_DONE(merge(e));
+    FX_TRY_DONE(fx_scores_merge(&e->scores, comm));
     FX_TRY_DONE(
         fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count));
-    print_scores(scores, count);
+    fx_evaluation_print(e, scores, count);
     if (comm->rank == 0) status = fx_evaluation_write(e, path, scores, count);
     status = fx_agree(comm, status);
 done:

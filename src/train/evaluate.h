@@ -9,7 +9,6 @@
 
 /* One task at one Reynolds number. */
 typedef struct fx_evaluation_row {
-    fx_spectrum *model, *truth;
     float *input, *estimate, *target; /* fields of its first sample; on the rank that had it */
     bool seen;                        /* the model was trained on this Reynolds number */
 } fx_evaluation_row;
@@ -23,9 +22,15 @@ typedef struct fx_evaluation {
     fx_scores scores;
     fx_evaluation_row rows[FX_EVALUATION_ROWS]; /* [task * reynolds + r] */
     int reynolds;
-    float *future;     /* (B, S, S): what the forecast is compared with */
-    fx_probe probe[2]; /* by task: losses; of fx_evaluation_of alone */
-    float *losses;     /* (B), of the present task; NULL: not asked for */
+    int members;     /* of the ensemble; 1 in training */
+    float *future;   /* (B, S, S): what the forecast is compared with */
+    float *ensemble; /* (members, B, S, S) */
+    /* Everything beyond RFNE, correlation and loss; not in training. NULL: not measured. */
+    fx_spectrum *spectrum; /* of a patch */
+    double *energy;        /* scratch, twice the spectrum's shells */
+    double *natural;       /* (B): FX_METRIC_NATURAL of the batch */
+    fx_probe probe[2];     /* by task: losses; of fx_evaluation_of alone */
+    float *losses;         /* (B), of the present task; NULL: not asked for */
     /* Gets every sample beside its score: physical fields divided by the scale, (S, S). NULL: nobody.
      */
     fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,
@@ -56,6 +61,20 @@ fx_status fx_evaluation_run(fx_evaluation *evaluation);
 /* Samples and scores one batch of the r-th Reynolds number, samples `first` and on. A short last batch
  * repeats its last sample, and scores it once. Local. */
 fx_status fx_evaluation_batch(fx_evaluation *evaluation, int r, int64_t first);
+
+/* FX_METRIC_NATURAL of two fields one time unit apart. Local. */
+fx_status fx_evaluation_natural(fx_evaluation *evaluation, const float *truth, const float *apart,
+                                double reynolds, double *out);
+
+/* Fills the metrics, but for those of the batch, and the details (zeros) of a sample of the r-th
+ * Reynolds number whose task, index and Reynolds number are set; member k is at members + k * stride.
+ * Local. */
+fx_status fx_evaluation_measure(fx_evaluation *evaluation, int r, const float *members, int64_t stride,
+                                const float *base, const float *truth, fx_sample_score *sample,
+                                double *details);
+
+/* Logs the tables of scores. */
+void fx_evaluation_print(const fx_evaluation *evaluation, const fx_score *scores, int count);
 
 /* Writes the evaluation as a file (eval_file.h): samples, and `count` rows of scores with their spectra
  * and example fields. Local, on one rank. */

@@ -28,6 +28,25 @@ static place place_of(const fx_evaluation *e, const fx_pack_reynolds *r, int64_t
     return p;
 }
 
+/* How much the spectrum changes of itself: the newest snapshot of a window against that of a time unit
+ * later or, near the end of the run, earlier; NaN where the run is shorter. */
+static fx_status find_natural(fx_evaluation *e, const place *p, const float *newest, double reynolds,
+                              double *out)
+{
+    const fx_patch patch = fx_manifest_patch(fx_pack_manifest(e->pack), p->patch);
+    const int64_t unit = patch.interval > 0 ? llround(1 / patch.interval) : 0;
+    const int64_t other =
+        p->snapshot + unit < patch.snapshots ? p->snapshot + unit : p->snapshot - unit;
+    float *apart = NULL;
+    *out = NAN;
+    if (unit < 1 || other < 0) return FX_OK;
+    FX_TRY(FX_ALLOC(apart, e->trained->pixels));
+    fx_status status = fx_pack_read(e->pack, p->patch, other, 1, apart);
+    if (status == FX_OK) status = fx_evaluation_natural(e, newest, apart, reynolds, out);
+    fx_free(apart);
+    return status;
+}
+
 /* Row b of the batch: inputs and target, divided by the checkpoint's scale. */
 static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, int64_t b)
 {
@@ -36,15 +55,18 @@ static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, in
     const int64_t cond = m->options.model.cond, ahead = m->progress.config.data_forecast_step,
                   n = m->pixels;
     float *window = NULL;
+    fx_status status = FX_OK;
     FX_TRY(FX_ALLOC(window, (cond + ahead) * n));
-    const fx_status status =
-        fx_pack_read(e->pack, p.patch, p.snapshot - cond + 1, cond + ahead, window);
+    FX_TRY_DONE(fx_pack_read(e->pack, p.patch, p.snapshot - cond + 1, cond + ahead, window));
+    if (e->spectrum)
+        FX_TRY_DONE(find_natural(e, &p, window + (cond - 1) * n, r->reynolds, &e->natural[b]));
     const float scale = (float)(1.0 / m->progress.data_scale);
-    for (int64_t k = 0; status == FX_OK && k < n; k++) {
+    for (int64_t k = 0; k < n; k++) {
         for (int64_t c = 0; c < cond; c++)
             m->snapshots[(b * n + k) * cond + c] = scale * window[c * n + k];
         e->future[b * n + k] = scale * window[(cond + ahead - 1) * n + k];
     }
+done:
     fx_free(window);
     if (status != FX_OK || !e->coarsener) return status;
     const fx_coarse_sample coarse = {.patch = p.patch,
@@ -74,36 +96,42 @@ static fx_status keep_example(fx_evaluation *e, fx_evaluation_row *k, const floa
 static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t b, float *fields)
 {
     const fx_trained *m = e->trained;
-    const int64_t n = m->pixels, cond = m->options.model.cond;
+    const int64_t n = m->pixels, cond = m->options.model.cond, stride = m->batch * n;
     const fx_pack_reynolds *reynolds = &fx_pack_manifest(e->pack)->reynolds[r];
     float *last = fields, *before = fields + n;
     for (int64_t k = 0; k < n; k++) {
         last[k] = m->snapshots[(b * n + k) * cond + cond - 1];
         before[k] = cond > 1 ? m->snapshots[(b * n + k) * cond + cond - 2] : 0.0f;
     }
-    const float *base = m->base + b * n, *estimate = m->estimate + b * n,
+    const float *base = m->base + b * n, *members = e->ensemble + b * n,
                 *target = task == FX_SR ? last : e->future + b * n;
-    const fx_sample_score s = {
+    fx_sample_score s = {
         .index = i,
         .block = (int64_t)place_of(e, reynolds, i).time,
         .reynolds = reynolds->reynolds,
         .task = task,
-        .rfne = fx_rfne(estimate, target, n),
         .floor = {fx_rfne(base, target, n),
                   task == FX_FC && cond > 1
                       ? fx_rfne_extrapolated(before, last,
                                              (double)m->progress.config.data_forecast_step, target, n)
                       : NAN},
-        .correlation = fx_correlation(estimate, target, n),
-        .loss = e->losses ? (double)e->losses[b] : NAN,
-        .value = {[FX_METRIC_SQUARE] = fx_mean_square(target, n)}};
+        .loss = e->losses ? (double)e->losses[b] : NAN};
+    for (int k = 0; k < e->members; k++) {
+        s.rfne += fx_rfne(members + k * stride, target, n) / e->members;
+        s.correlation += fx_correlation(members + k * stride, target, n) / e->members;
+    }
+    for (int k = 0; k < FX_METRICS; k++)
+        s.value[k] = NAN;
+    s.value[FX_METRIC_SQUARE] = fx_mean_square(target, n);
     FX_TRY(fx_scores_add(&e->scores, &s));
-    if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, estimate, target));
-    fx_evaluation_row *k = &e->rows[(int)task * e->reynolds + r];
-    if (!k->model) return FX_OK;
-    FX_TRY(fx_spectrum_add(k->model, estimate, NULL));
-    FX_TRY(fx_spectrum_add(k->truth, target, NULL));
-    return i == 0 ? keep_example(e, k, base, estimate, target) : FX_OK;
+    if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, members, target));
+    if (!e->spectrum) return FX_OK;
+    fx_sample_score *row = &e->scores.row[e->scores.count - 1];
+    row->value[FX_METRIC_NATURAL] = e->natural[b];
+    FX_TRY(fx_evaluation_measure(e, r, members, stride, base, target, row,
+                                 fx_scores_details(&e->scores, row)));
+    return i == 0 ? keep_example(e, &e->rows[(int)task * e->reynolds + r], base, members, target)
+                  : FX_OK;
 }
 
 /* The losses of the batch whose sample 0 is number `first`; time and noise follow from a sample's
@@ -126,15 +154,20 @@ static fx_status find_losses(fx_evaluation *e, fx_task task, int64_t first, doub
 /* Samples `first` and on, whose inputs are loaded; the last one is repeated beyond the end. */
 static fx_status run_task(fx_evaluation *e, int r, fx_task task, int64_t first, float *fields)
 {
+    fx_trained *m = e->trained;
     const uint64_t seed = (uint64_t)e->config->seed;
     const double reynolds = fx_pack_manifest(e->pack)->reynolds[r].reynolds;
-    const int64_t last = e->config->eval_patches - 1;
-    for (int64_t b = 0; b < e->trained->batch; b++)
-        fx_trained_draw(e->trained, task, b, seed, (uint32_t)(first + b < last ? first + b : last), 0,
-                        reynolds);
-    FX_TRY(fx_trained_run(e->trained, task));
+    const int64_t last = e->config->eval_patches - 1, n = m->batch * m->pixels;
+    for (int member = 0; member < e->members; member++) {
+        for (int64_t b = 0; b < m->batch; b++)
+            fx_trained_draw(m, task, b, seed, (uint32_t)(first + b < last ? first + b : last),
+                            (uint32_t)member, reynolds);
+        if (member == 0) FX_TRY(fx_trained_encode(m, task));
+        FX_TRY(fx_trained_denoise(m, task));
+        memcpy(e->ensemble + member * n, m->estimate, (size_t)n * sizeof(float));
+    }
     if (e->losses) FX_TRY(find_losses(e, task, first, reynolds));
-    for (int64_t b = 0; b < e->trained->batch && first + b <= last; b++)
+    for (int64_t b = 0; b < m->batch && first + b <= last; b++)
         FX_TRY(score(e, r, task, first + b, b, fields));
     return FX_OK;
 }

@@ -17,18 +17,33 @@ static fx_evaluation_row *row_of(fx_evaluation *e, const fx_score *s)
     return &e->rows[(int)s->task * e->reynolds + r];
 }
 
-/* Spectra of the row's whole shells. */
-static fx_status fill_spectra(fx_pool *pool, const fx_evaluation_row *w, fx_eval_row *out)
+/* The mean details of the row, taken apart. */
+static fx_status fill_details(fx_pool *pool, const fx_evaluation *e, fx_eval_row *out)
 {
-    const int64_t all = fx_spectrum_shells(w->truth);
-    double *x = fx_pool_calloc(pool, 3 * (size_t)all, sizeof *x);
+    const fx_details *p = &e->scores.details;
+    const int64_t length = fx_details_length(p);
+    double *x = fx_pool_calloc(pool, (size_t)(length + p->shells + FX_PDF_BINS), sizeof *x);
     if (!x) return FX_ENOMEM;
-    fx_spectrum_read(w->truth, x, x + 2 * all, NULL);
-    fx_spectrum_read(w->model, NULL, x + all, NULL);
-    out->shells = fx_spectrum_whole_shells(w->truth);
-    out->k = x;
-    out->model = x + all;
-    out->truth = x + 2 * all;
+    double *k = x + length, *w = k + p->shells, *share = x + fx_details_ranks(p);
+    fx_scores_mean_details(&e->scores, &out->score, x);
+    for (int64_t j = 0; j < p->shells; j++)
+        k[j] = (double)j * p->dk;
+    for (int j = 0; j < FX_PDF_BINS; j++)
+        w[j] = FX_PDF_SPAN * ((2 * j + 1.0) / FX_PDF_BINS - 1);
+    out->shells = p->shells;
+    out->k = k;
+    out->model = x + fx_details_spectrum(p, 0);
+    out->truth = x + fx_details_spectrum(p, 1);
+    out->error = x + fx_details_spectrum(p, 2);
+    out->bins = FX_PDF_BINS;
+    out->w = w;
+    out->pdf_model = x + fx_details_pdf(p, 0);
+    out->pdf_truth = x + fx_details_pdf(p, 1);
+    if (e->members < 2) return FX_OK;
+    for (int m = 0; m <= e->members; m++)
+        share[m] /= (double)e->trained->pixels;
+    out->ranks = e->members + 1;
+    out->rank_share = share;
     return FX_OK;
 }
 
@@ -51,20 +66,6 @@ static fx_status fill_example(fx_pool *pool, const fx_evaluation *e, const fx_ev
     return out->title && out->input_label ? FX_OK : FX_ENOMEM;
 }
 
-/* Energy of the model over the truth's between the Nyquist number of the low-resolution input and the
- * grid's. */
-static double fine_scales(const fx_evaluation *e, const fx_evaluation_row *w)
-{
-    const fx_manifest *m = fx_pack_manifest(e->pack);
-    const double nyquist = (double)m->source[0].width / 2;
-    fx_band band;
-    if (fx_spectrum_band(w->model, w->truth, NULL, nyquist / (double)e->trained->options.factor,
-                         nyquist, &band) == FX_OK)
-        return band.energy;
-    fx_error_clear();
-    return NAN;
-}
-
 static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_file *out)
 {
     const char *slash = strrchr(e->config->data_path, '/');
@@ -74,7 +75,7 @@ static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_fi
     FX_TRY(fx_path(out->checkpoint, "%s", e->trained->path));
     out->step = e->trained->progress.step;
     out->sample_steps = e->config->sample_steps;
-    out->members = 1;
+    out->members = e->members;
     out->patches = e->config->eval_patches;
     out->seed = e->config->seed;
     out->samples = e->scores;
@@ -82,8 +83,9 @@ static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_fi
     for (int k = 0; k < count; k++) {
         const fx_evaluation_row *w = row_of(e, &s[k]);
         fx_eval_row *r = &out->row[k];
-        *r = (fx_eval_row){.score = s[k], .seen = w->seen, .fine_scales = fine_scales(e, w)};
-        FX_TRY(fill_spectra(out->pool, w, r));
+        *r = (fx_eval_row){
+            .score = s[k], .seen = w->seen, .fine_scales = s[k].value[FX_STATISTIC_BAND_ENERGY]};
+        FX_TRY(fill_details(out->pool, e, r));
         FX_TRY(fill_example(out->pool, e, w, r));
     }
     return FX_OK;

@@ -19,10 +19,10 @@
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-enum { SHELLS = 9, SIDE = 8, SAMPLES = 5 };
+enum { SHELLS = 9, SIDE = 8, SAMPLES = 5, BINS = 4, MEMBERS = 2 };
 
 static char folder[] = "/tmp/test_eval_file.XXXXXX", path[FX_PATH_MAX];
-static double energy[3][SHELLS];
+static double energy[4][SHELLS], bins[3][BINS], ranks[MEMBERS + 1];
 static float field[3][SIDE * SIDE];
 
 static fx_eval_file made(void)
@@ -35,22 +35,27 @@ static fx_eval_file made(void)
                       .patches = SAMPLES,
                       .seed = (int64_t)1 << 40,
                       .rows = 2};
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++)
         for (int i = 0; i < SHELLS; i++)
             energy[k][i] = 1 + i + SHELLS * k;
+    for (int k = 0; k < 3; k++) {
         for (int i = 0; i < SIDE * SIDE; i++)
             field[k][i] = (float)(i + SIDE * SIDE * k) / 3;
+        for (int i = 0; i < BINS; i++)
+            bins[k][i] = 100 + i + BINS * k;
+        ranks[k] = 0.5 - 0.1 * k;
     }
     for (int i = 0; i < SAMPLES; i++) {
-        const fx_sample_score s = {.task = i < 3 ? FX_SR : FX_FC,
-                                   .reynolds = 700,
-                                   .index = 10 + i,
-                                   .block = -i,
-                                   .rfne = 0.1 + i,
-                                   .floor = {1 + i, i < 3 ? NAN : 0.5},
-                                   .correlation = 0.9 - 0.1 * i,
-                                   .loss = NAN,
-                                   .value = {[FX_METRIC_SQUARE] = 3.0 + i}};
+        const fx_sample_score s = {
+            .task = i < 3 ? FX_SR : FX_FC,
+            .reynolds = 700,
+            .index = 10 + i,
+            .block = -i,
+            .rfne = 0.1 + i,
+            .floor = {1 + i, i < 3 ? NAN : 0.5},
+            .correlation = 0.9 - 0.1 * i,
+            .loss = NAN,
+            .value = {[FX_METRIC_SQUARE] = 3.0 + i, [FX_METRIC_PSNR] = 20 + i * i}};
         assert_int_equal(fx_scores_add(&f.samples, &s), FX_OK);
     }
     int rows = 0;
@@ -63,6 +68,13 @@ static fx_eval_file made(void)
                              .k = energy[0],
                              .model = energy[1],
                              .truth = energy[2],
+                             .error = energy[3],
+                             .bins = BINS,
+                             .w = bins[0],
+                             .pdf_model = bins[1],
+                             .pdf_truth = bins[2],
+                             .ranks = MEMBERS + 1,
+                             .rank_share = ranks,
                              .side = SIDE,
                              .input = field[0],
                              .estimate = field[1],
@@ -97,7 +109,14 @@ static void round_trip(void **state)
         const fx_score *a = &f.row[k].score, *b = &g.row[k].score;
         assert_true(a->task == b->task && a->count == b->count && a->blocks == b->blocks);
         assert_true(a->rfne == b->rfne && a->rfne_low == b->rfne_low && a->ratio_high == b->ratio_high);
-        assert_true(f.row[k].seen == g.row[k].seen);
+        assert_true(f.row[k].seen == g.row[k].seen && a->published == b->published);
+        for (int s = 0; s < FX_STATISTICS; s++) {
+            assert_true(f.row[k].score.value[s] == b->value[s] || isnan(a->value[s] + b->value[s]));
+            assert_true(isnan(a->value[s]) == isnan(b->value[s]));
+            assert_true(isnan(a->low[s]) ? isnan(b->low[s]) : a->low[s] == b->low[s]);
+            assert_true(isnan(a->high[s]) ? isnan(b->high[s]) : a->high[s] == b->high[s]);
+        }
+        assert_true(k == 1 || b->value[FX_STATISTIC_PSNR] != b->low[FX_STATISTIC_PSNR]);
     }
     assert_true(isnan(g.row[0].fine_scales) && g.row[1].fine_scales == 0.75);
     assert_true(g.row[0].shells == 0 && g.row[0].side == 0 && !g.row[0].input);
@@ -105,6 +124,12 @@ static void round_trip(void **state)
     assert_memory_equal(g.row[1].k, energy[0], sizeof energy[0]);
     assert_memory_equal(g.row[1].model, energy[1], sizeof energy[0]);
     assert_memory_equal(g.row[1].truth, energy[2], sizeof energy[0]);
+    assert_memory_equal(g.row[1].error, energy[3], sizeof energy[0]);
+    assert_true(g.row[1].bins == BINS && g.row[1].ranks == MEMBERS + 1 && g.row[0].ranks == 0);
+    assert_memory_equal(g.row[1].w, bins[0], sizeof bins[0]);
+    assert_memory_equal(g.row[1].pdf_model, bins[1], sizeof bins[0]);
+    assert_memory_equal(g.row[1].pdf_truth, bins[2], sizeof bins[0]);
+    assert_memory_equal(g.row[1].rank_share, ranks, sizeof ranks);
     assert_memory_equal(g.row[1].input, field[0], sizeof field[0]);
     assert_memory_equal(g.row[1].estimate, field[1], sizeof field[0]);
     assert_memory_equal(g.row[1].target, field[2], sizeof field[0]);
@@ -140,10 +165,10 @@ static void one_path_two_evaluations(void **state)
 }
 
 static void add_table(fx_h5 *f, const char *name, const char *const *columns, int count,
-                      const double *values)
+                      const double *cells)
 {
     assert_int_equal(fx_h5_dataset(f, name, (fx_h5_shape){2, {1, count}, FX_H5_F64}, NULL), FX_OK);
-    assert_int_equal(fx_h5_write(f, name, NULL, NULL, FX_H5_F64, values), FX_OK);
+    assert_int_equal(fx_h5_write(f, name, NULL, NULL, FX_H5_F64, cells), FX_OK);
     if (columns) assert_int_equal(fx_h5_set_names(f, name, "columns", columns, count), FX_OK);
 }
 
@@ -152,7 +177,7 @@ static void add_table(fx_h5 *f, const char *name, const char *const *columns, in
 static void write_other(bool named)
 {
     static const char *const columns[] = {"rfne", "later", "index", "task"};
-    static const double values[] = {0.25, 9, 3, 1};
+    static const double cells[] = {0.25, 9, 3, 1};
     static const char *const texts[] = {"pack", "name", "checkpoint"};
     static const char *const numbers[] = {"step", "sample_steps", "members", "patches", "seed"};
     fx_h5 *f = NULL;
@@ -162,8 +187,8 @@ static void write_other(bool named)
         assert_int_equal(fx_h5_set_text(f, "/", texts[i], "other"), FX_OK);
     for (int i = 0; i < 5; i++)
         assert_int_equal(fx_h5_set_int(f, "/", numbers[i], i), FX_OK);
-    add_table(f, "scores", columns, 4, values);
-    add_table(f, "samples", named ? columns : NULL, 4, values);
+    add_table(f, "scores", columns, 4, cells);
+    add_table(f, "samples", named ? columns : NULL, 4, cells);
     assert_int_equal(fx_h5_close(&f), FX_OK);
 }
 

@@ -37,7 +37,7 @@ HEADERS = {
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
     "ops": "schedule.h taps.h",
     "model": "layers.h model.h",
-    "eval": "eval.h eval_file.h",
+    "eval": "eval.h ensemble.h eval_file.h signatures.h",
     "report": "report.h scaling.h",
     "train": "train.h trained.h bench.h checkpoint.h watch.h watchdog.h",
 }

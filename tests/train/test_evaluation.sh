@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# flexhpc eval: the samples in its file are those that its scores are of, the same on 1, 2 and 3 ranks, and evaluations
+# flexhpc eval: the samples in its file are those that its scores are of, the same bits on 1, 2 and 3 ranks, and evaluations
 # of one pack with other settings stand beside each other by eval.name.
 # Run: label full
 # Run: cost 5
@@ -19,6 +19,12 @@ done
 expect 0 "$FLEXHPC" eval "${few[@]}" --set sample.steps=1 --set eval.name=one-step
 cmp run/eval-pack.h5 ranks-3.h5 || fail "a named evaluation wrote over the other"
 cp alone.h5 run/eval-pack.h5
+ensemble=(--set eval.members=3 --set eval.reynolds=200 --set eval.name=ensemble)
+expect 0 "$FLEXHPC" eval "${few[@]}" "${ensemble[@]}"
+says out '^SR +200 .* \['
+says out '^3 members '
+mv run/eval-pack-ensemble.h5 ensemble.h5
+expect 0 mpiexec -n 2 "$FLEXHPC" eval "${few[@]}" "${ensemble[@]}"
 refused 2 "eval.name: a/b" "$FLEXHPC" eval "${few[@]}" --set eval.name=a/b
 expect 0 "$FLEXHPC" report run
 
@@ -49,14 +55,34 @@ def arrays(file):
     file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     return found
 
-alone = arrays(files[0])
-for ranks in (2, 3):
-    shared = arrays(h5py.File(f"ranks-{ranks}.h5"))
+pairs = [("run/eval-pack.h5", "ranks-2.h5"), ("run/eval-pack.h5", "ranks-3.h5"), ("ensemble.h5", "run/eval-pack-ensemble.h5")]
+for one, other in pairs:
+    alone, shared = arrays(h5py.File(one)), arrays(h5py.File(other))
     assert set(shared) == set(alone)
     for name, values in alone.items():
-        # spectra are summed rank by rank
-        equal = np.allclose if name.startswith("spectrum") or name == "scores" else np.array_equal
-        assert equal(values, shared[name], equal_nan=True), f"{name} of {ranks} ranks"
+        assert np.array_equal(values, shared[name], equal_nan=True), f"{name} of {other}"
+
+ensemble = h5py.File("ensemble.h5")
+many, rows = table(ensemble, "samples"), table(ensemble, "scores")
+statistics = dict(zip(ensemble["statistics"].attrs["columns"], np.moveaxis(ensemble["statistics"][:], 1, 0)))
+assert ensemble.attrs["members"] == 3 and len(many["rfne"]) == 2 * 7
+first = table(files[0], "samples")
+mine = first["reynolds"] == 200
+for name in ("task", "index", "block", "floor", "climatology", "truth_square"):
+    assert np.array_equal(first[name][mine], many[name]), name
+for k in range(2):
+    own = many["task"] == k
+    assert abs(statistics["spread_skill"][k, 0] ** 2 * many["mean_error"][own].mean() / many["spread"][own].mean() - 1) < 1e-9
+    assert abs(ensemble[f"ranks/{k}/share"][:].sum() - 1) < 1e-9 and len(ensemble[f"ranks/{k}/share"]) == 4
+    for name in ("model", "truth"):
+        assert abs(ensemble[f"values/{k}/{name}"][:].sum() - 1) < 1e-9
+    # bias and variance: the mean square error of the members is that of their mean and their spread
+    both = many["mean_error"][own] + many["deviation"][own] * 2 / 3
+    assert (many["rfne"][own] ** 2 * many["truth_square"][own] <= both * (1 + 1e-6)).all()
+    assert np.abs(many["mean_rfne"][own] ** 2 * many["truth_square"][own] / many["mean_error"][own] - 1).max() < 1e-5
+    assert (many["crps"][own] > 0).all() and (many["mean_rfne"][own] < many["rfne"][own]).all()
+assert np.isnan(many["lowres_rfne"][many["task"] == 1]).all() and (many["lowres_rfne"][many["task"] == 0] > 0).all()
+assert np.isnan(first["crps"]).all() and not np.isnan(many["ssim"]).any()
 one, two = (table(file, "samples") for file in files)
 assert (one["floor"] == two["floor"]).all() and (one["rfne"] != two["rfne"]).all()
 PY

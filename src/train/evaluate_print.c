@@ -1,0 +1,60 @@
+/* evaluate_print.c: an evaluation's tables on the log. */
+#include <math.h>
+
+#include "evaluate.h"
+#include "flexhpc/ensemble.h"
+#include "flexhpc/log.h"
+
+static const char *const TASKS[] = {[FX_SR] = "SR", [FX_FC] = "FC"};
+
+static void print_scores(const fx_score *s, int count)
+{
+    fx_log(FX_INFO,
+           "task       Re   n   RFNE [95 %%]              floor   ratio [95 %%]           correlation");
+    for (int i = 0; i < count; i++)
+        fx_log(FX_INFO, "%s %8g %4lld   %.4f [%.4f, %.4f]   %.4f   %.3f [%.3f, %.3f]   %.4f",
+               TASKS[s[i].task], s[i].reynolds, (long long)s[i].count, s[i].rfne, s[i].rfne_low,
+               s[i].rfne_high, s[i].floor[0], s[i].ratio, s[i].ratio_low, s[i].ratio_high,
+               s[i].correlation);
+}
+
+static void print_metrics(const fx_score *s, int count)
+{
+    fx_log(FX_INFO,
+           "           Re   RFNE a batch of 32   climatology   PSNR dB   SSIM     spectrum dB   "
+           "energy   enstrophy   kurtosis (truth)");
+    for (int i = 0; i < count; i++) {
+        const double *v = s[i].value;
+        fx_log(FX_INFO,
+               "%s %8g   %.4f               %.3f         %7.2f   %6.4f   %6.2f        %6.3f   "
+               "%6.3f      %.2f (%.2f)",
+               TASKS[s[i].task], s[i].reynolds, s[i].published, v[FX_STATISTIC_CLIMATOLOGY],
+               v[FX_STATISTIC_PSNR], v[FX_STATISTIC_SSIM], v[FX_STATISTIC_DECIBEL],
+               v[FX_STATISTIC_ENERGY], v[FX_STATISTIC_ENSTROPHY], v[FX_STATISTIC_KURTOSIS],
+               v[FX_STATISTIC_TRUTH_KURTOSIS]);
+    }
+}
+
+static void print_ensembles(const fx_score *s, int count, int members)
+{
+    fx_log(FX_INFO,
+           "%d members  Re   RFNE of the mean   fair CRPS   spread / skill [95 %%]    pull width "
+           "(%.2f expected)   outliers",
+           members, fx_pull_expected(members));
+    for (int i = 0; i < count; i++) {
+        const double *v = s[i].value;
+        const fx_statistic ssr = FX_STATISTIC_SPREAD_SKILL;
+        fx_log(FX_INFO,
+               "%s %8g     %.4f             %.4f      %.3f [%.3f, %.3f]    %7.2f                  "
+               "  %.2f",
+               TASKS[s[i].task], s[i].reynolds, v[FX_STATISTIC_MEAN_RFNE], v[FX_STATISTIC_CRPS], v[ssr],
+               s[i].low[ssr], s[i].high[ssr], v[FX_STATISTIC_PULL_WIDTH], v[FX_STATISTIC_OUTLIERS]);
+    }
+}
+
+void fx_evaluation_print(const fx_evaluation *e, const fx_score *scores, int count)
+{
+    print_scores(scores, count);
+    print_metrics(scores, count);
+    if (e->members > 1) print_ensembles(scores, count, e->members);
+}
