@@ -28,7 +28,7 @@ expect 0 "${train[@]}" --run still "${validate[@]}" --set train.learning_rate=0
 expect 0 "${train[@]}" --run raw "${validate[@]}" --set train.ema_decay=0
 
 expect 0 "$FLEXHPC" eval tiny.yaml --run with --set eval.patches=3 --set eval.batch=2
-grep -E '^(SR|FC) ' out >scores
+grep -E '^(SR|FC) .*\[' out >scores
 grep -qa val_rfne_fc_re200 with/tb/* || fail "TensorBoard's file has no validation"
 grep -q '>Validation<' with/report.html || fail "the report has no validation"
 ! grep -q '>Validation<' without/report.html || fail "a report of what was not validated"
