@@ -78,6 +78,11 @@ typedef struct fx_panel {
  * its absolute values; what is not finite is black. Local. */
 fx_status fx_field_png(const char *path, const float *field, int64_t height, int64_t width);
 
+/* Input, model, truth and error of a panel side by side as one PNG in these colours, each at least 64
+ * pixels wide; *png is freed with fx_free. Errors are fx_report_write's. Local. */
+fx_status fx_panel_png(const fx_panel *panel, uint8_t **png, size_t *bytes, int64_t *width,
+                       int64_t *height);
+
 typedef struct fx_report {
     const char *title;
     const char *summary; /* one or two sentences: what was trained on what, and whether it finished */

@@ -2,7 +2,8 @@
  * A record (TFRecord): u64 n, u32 masked CRC of these 8 bytes, n bytes, u32 masked CRC of them; numbers
  * little-endian. masked(c) = rotate_right(c, 15) + 0xa282ead8, c = CRC-32C (Castagnoli).
  * The n bytes are a protobuf message: Event {1 wall_time double, 2 step int64, 3 file_version string,
- * 5 Summary {1 Value {1 tag string, 2 simple_value float}, ...}, 7 SessionLog {1 status}}
+ * 5 Summary {1 Value {1 tag string, 2 simple_value float, 4 Image {1 height, 2 width, 3 colorspace,
+ * 4 encoded_image_string}}, ...}, 7 SessionLog {1 status}}
  * (event.proto and summary.proto of TensorFlow). A key is 8 * field + type; types are varint 0, 8 bytes
  * 1, length and bytes 2, 4 bytes 5. */
 #include "flexhpc/tfevents.h"
@@ -94,20 +95,25 @@ static uint32_t masked_crc32c(const uint8_t *bytes, size_t count)
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-/* The event up to `end`, in one piece: a reader sees all of it or none. */
-static fx_status write_event(fx_tfevents *e, const uint8_t *end)
+/* A record of the event from `begin` to `end`, whole when it returns. */
+static fx_status write_record(fx_tfevents *e, const uint8_t *begin, const uint8_t *end)
 {
     uint8_t head[12], tail[4];
-    const size_t count = (size_t)(end - e->event);
+    const size_t count = (size_t)(end - begin);
     put_little_endian(head, count, 8);
     put_little_endian(head + 8, masked_crc32c(head, 8), 4);
-    put_little_endian(tail, masked_crc32c(e->event, count), 4);
+    put_little_endian(tail, masked_crc32c(begin, count), 4);
     fwrite(head, 1, sizeof head, e->file);
-    fwrite(e->event, 1, count, e->file);
+    fwrite(begin, 1, count, e->file);
     fwrite(tail, 1, sizeof tail, e->file);
     FX_REQUIRE(fflush(e->file) == 0 && !ferror(e->file), FX_EIO, "%s: write: %s", e->path,
                strerror(errno));
     return FX_OK;
+}
+
+static fx_status write_event(fx_tfevents *e, const uint8_t *end)
+{
+    return write_record(e, e->event, end);
 }
 
 /* ---- The file. */
@@ -137,7 +143,7 @@ fx_status fx_tfevents_open(const char *folder, int64_t step, fx_tfevents **out)
     if (status == FX_OK)
         status =
             write_event(e, put_bytes(begin_event(e, 0), FILE_VERSION, version, sizeof version - 1));
-    if (status == FX_OK)
+    if (status == FX_OK && step != FX_TFEVENTS_HIDE_NOTHING)
         status = write_event(e, put_bytes(begin_event(e, step), SESSION_LOG, start, sizeof start));
     if (status != FX_OK) {
         fx_tfevents_close(&e);
@@ -162,6 +168,40 @@ fx_status fx_tfevents_add(fx_tfevents *e, int64_t step, const char *const *names
     }
     return write_event(
         e, put_bytes(begin_event(e, step), SUMMARY, e->summary, (size_t)(end - e->summary)));
+}
+
+/* Messages grow inwards out: the picture, its value, the summary, the event. */
+fx_status fx_tfevents_image(fx_tfevents *e, int64_t step, const char *name, const uint8_t *png,
+                            size_t bytes, int64_t width, int64_t height)
+{
+    enum { TAG = 1, IMAGE = 4, HEIGHT = 1, WIDTH = 2, COLOURS = 3, RGB = 3, PNG = 4, AROUND = 64 };
+    const size_t length = strlen(name);
+    uint8_t *image = NULL, *value = NULL, *event = NULL, *at;
+    fx_status status = FX_OK;
+    FX_REQUIRE(length < FX_NAME_MAX, FX_EARG, "%s: %.40s...: longer than %d bytes", e->path, name,
+               FX_NAME_MAX - 1);
+    FX_TRY_DONE(FX_ALLOC(image, bytes + AROUND));
+    FX_TRY_DONE(FX_ALLOC(value, bytes + length + 2 * AROUND));
+    FX_TRY_DONE(FX_ALLOC(event, bytes + length + 4 * AROUND));
+    at = put_varint(put_key(image, HEIGHT, VARINT), (uint64_t)height);
+    at = put_varint(put_key(at, WIDTH, VARINT), (uint64_t)width);
+    at = put_varint(put_key(at, COLOURS, VARINT), RGB);
+    const size_t in_image = (size_t)(put_bytes(at, PNG, png, bytes) - image);
+    at = put_bytes(put_bytes(value, TAG, name, length), IMAGE, image, in_image);
+    const size_t in_value = (size_t)(at - value), head = (size_t)(begin_event(e, step) - e->event);
+    /* The summary holds the one value: its length is known before it is written. */
+    uint8_t key[AROUND];
+    const size_t before = (size_t)(put_varint(put_key(key, 1, BYTES), in_value) - key);
+    memcpy(event, e->event, head);
+    at = put_varint(put_key(event + head, SUMMARY, BYTES), before + in_value);
+    memcpy(at, key, before);
+    memcpy(at + before, value, in_value);
+    status = write_record(e, event, at + before + in_value);
+done:
+    fx_free(image);
+    fx_free(value);
+    fx_free(event);
+    return status;
 }
 
 void fx_tfevents_close(fx_tfevents **events)

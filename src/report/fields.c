@@ -88,6 +88,64 @@ fx_status fx_field_png(const char *path, const float *field, int64_t height, int
     return status;
 }
 
+static fx_status check(const fx_panel *p)
+{
+    FX_REQUIRE(p->input && p->model && p->truth && p->side > 0 && p->input_side > 0 &&
+                   p->side <= 1 << 14 && p->input_side <= 1 << 14,
+               FX_EARG, "pictures of %lld^2 and %lld^2 pixels", (long long)p->input_side,
+               (long long)p->side);
+    FX_REQUIRE(p->zoom_side >= 0 && p->zoom_x >= 0 && p->zoom_y >= 0 &&
+                   p->zoom_x + p->zoom_side <= p->side && p->zoom_y + p->zoom_side <= p->side,
+               FX_EARG, "the zoom of %lld at (%lld, %lld) leaves a picture of %lld^2 pixels",
+               (long long)p->zoom_side, (long long)p->zoom_x, (long long)p->zoom_y, (long long)p->side);
+    return FX_OK;
+}
+
+typedef struct strip {
+    uint8_t *rgb;
+    int64_t width, side,
+        times; /* of the strip; of a picture in it; pixels of it a pixel of the truth */
+    double scale;
+} strip;
+
+/* Picture number `place` of a strip: `field`, of any side, or `field - minus`. */
+static fx_status put_field(const strip *s, int place, const float *field, const float *minus,
+                           int64_t side, uint8_t map[COLOURS][3])
+{
+    enum { GAP = 2 };
+    for (int64_t y = 0; y < s->side; y++)
+        for (int64_t x = 0; x < s->side; x++) {
+            const int64_t at = y * side / s->side * side + x * side / s->side;
+            const double v = ((double)field[at] - (minus ? (double)minus[at] : 0)) / s->scale;
+            FX_REQUIRE(!isnan(v), FX_EVALUE, "pixel %lld of a picture is NaN", (long long)at);
+            memcpy(s->rgb + 3 * (y * s->width + place * (s->side + GAP) + x), colour_in(map, v), 3);
+        }
+    return FX_OK;
+}
+
+fx_status fx_panel_png(const fx_panel *p, uint8_t **png, size_t *bytes, int64_t *width, int64_t *height)
+{
+    enum { PICTURES = 4, GAPS = 6, WIDE = 128 };
+    uint8_t map[COLOURS][3];
+    strip s = {.times = p->side > 0 && p->side < WIDE ? WIDE / p->side : 1};
+    *png = NULL;
+    FX_TRY(check(p));
+    FX_TRY(scale_of(p->truth, p->side * p->side, &s.scale));
+    make_map(map);
+    s.side = s.times * p->side;
+    *width = s.width = PICTURES * s.side + GAPS;
+    *height = s.side;
+    FX_TRY(FX_ALLOC(s.rgb, 3 * s.width * s.side));
+    memset(s.rgb, 0xff, (size_t)(3 * s.width * s.side));
+    fx_status status = put_field(&s, 0, p->input, NULL, p->input_side, map);
+    if (status == FX_OK) status = put_field(&s, 1, p->model, NULL, p->side, map);
+    if (status == FX_OK) status = put_field(&s, 2, p->truth, NULL, p->side, map);
+    if (status == FX_OK) status = put_field(&s, 3, p->model, p->truth, p->side, map);
+    if (status == FX_OK) status = fx_png_encode(s.rgb, s.width, s.side, png, bytes);
+    fx_free(s.rgb);
+    return status;
+}
+
 /* A data URI of `field`, or of `field - minus`, in colours from -scale to scale. */
 static fx_status encode(text *t, const float *field, const float *minus, int64_t side, double scale)
 {
@@ -174,19 +232,6 @@ static void bar_write(text *t, double scale, const char *id)
         "text-anchor=\"middle\">0</text><text x=\"299\" y=\"26\" text-anchor=\"end\">\xe2\x89\xa5 "
         "%.4g</text></svg>\n",
         id, scale, scale);
-}
-
-static fx_status check(const fx_panel *p)
-{
-    FX_REQUIRE(p->input && p->model && p->truth && p->side > 0 && p->input_side > 0 &&
-                   p->side <= 1 << 14 && p->input_side <= 1 << 14,
-               FX_EARG, "pictures of %lld^2 and %lld^2 pixels", (long long)p->input_side,
-               (long long)p->side);
-    FX_REQUIRE(p->zoom_side >= 0 && p->zoom_x >= 0 && p->zoom_y >= 0 &&
-                   p->zoom_x + p->zoom_side <= p->side && p->zoom_y + p->zoom_side <= p->side,
-               FX_EARG, "the zoom of %lld at (%lld, %lld) leaves a picture of %lld^2 pixels",
-               (long long)p->zoom_side, (long long)p->zoom_x, (long long)p->zoom_y, (long long)p->side);
-    return FX_OK;
 }
 
 void panel_write(text *t, const fx_panel *p, int id)

@@ -1,6 +1,8 @@
 /* evaluate.c: a trained model on patches of a pack: opens both, shares the batches of samples over the
  * ranks, merges their scores. Any rank count scores the same set with the same noise. */
 #include "evaluate.h"
+
+#include "event_images.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 
@@ -157,6 +159,14 @@ fx_status fx_evaluation_run(fx_evaluation *e)
     return fx_agree(e->comm, run_all(e));
 }
 
+/* Scores that are written are not lost because their pictures are. */
+static void show_examples(const char *folder, const char *path)
+{
+    if (fx_event_images_write(folder, path) == FX_OK) return;
+    fx_log(FX_WARN, "no pictures for TensorBoard: %s", fx_error_message());
+    fx_error_clear();
+}
+
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder)
 {
     fx_evaluation *e = NULL;
@@ -173,6 +183,7 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
         fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count));
     fx_evaluation_print(e, scores, count);
     if (comm->rank == 0) status = fx_evaluation_write(e, path, scores, count);
+    if (comm->rank == 0 && status == FX_OK) show_examples(folder, path);
     status = fx_agree(comm, status);
 done:
     fx_evaluation_close(&e);

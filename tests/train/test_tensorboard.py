@@ -4,7 +4,9 @@ checksums, the protobuf fields, and that the curves are those of metrics.jsonl, 
 file hides what the older one says of later steps.
 
 Planted and caught: CRC-32 instead of CRC-32C; checksums not masked; big-endian numbers; the value's key for the tag; the
-session's start at the checkpoint's step; no start at all; a scalar left out; step and wall time exchanged.
+session's start at the checkpoint's step; no start at all; a scalar left out; step and wall time exchanged; a session's start in
+the pictures' file, which hides the curves; width for height; the length of a summary without its value's head; the error's
+picture without its minus.
 
 Run: label full
 """
@@ -14,8 +16,12 @@ import math
 import os
 import struct
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, os.path.join(os.environ["FX_TESTS_DIR"], "report"))
+import browser  # decode()
 
 FLEXHPC = os.environ["FLEXHPC"]
 CONFIG = """
@@ -100,6 +106,23 @@ def events(path):
     return told
 
 
+def pictures(path):
+    """[(tag, step, height, width, PNG)] of a file of pictures."""
+    with open(path, "rb") as f:
+        bodies = list(records(f.read()))
+    told = []
+    for body in bodies[1:]:
+        found = {number: value for number, _, value in fields(body)}
+        assert set(found) == {1, 2, 5}, found.keys()
+        ((number, kind, value),) = fields(found[5])
+        value = {number: (kind, inner) for number, kind, inner in fields(value)}
+        assert (number, kind) == (1, 2) and set(value) == {1, 4}
+        image = {number: inner for number, _, inner in fields(value[4][1])}
+        assert set(image) == {1, 2, 3, 4} and image[3] == 3
+        told.append((value[1][1].decode(), found[2], image[1], image[2], image[4]))
+    return told
+
+
 # The reader by known records: a version at time 1, a scalar at time 2.
 VERSION = bytes.fromhex("1800000000000000a37f4b2209000000000000f03f1a0d627261696e2e4576656e743a3286bf577a")
 SCALAR = bytes.fromhex("1a00000000000000129bd82d09000000000000004010072a0d0a0b0a046c6f7373150000003fc33fc24a")
@@ -148,4 +171,17 @@ with tempfile.TemporaryDirectory() as folder:
         assert set(scalars) == set(line) - {"schema", "step"}, scalars.keys()
         for name, value in scalars.items():
             assert math.isclose(value, line[name], rel_tol=1e-6, abs_tol=1e-30), (name, value, line[name])
-print("5 steps of", len(scalars), "curves")
+
+    # The examples of an evaluation: a file that hides nothing, a PNG of four pictures for each task.
+    known = set(glob.glob("run/tb/*"))
+    flexhpc("eval", "tiny.yaml", "--run", "run", "--set", "eval.patches=2", "--set", "eval.batch=2")
+    (path,) = set(glob.glob("run/tb/*")) - known
+    told = pictures(path)
+    assert [tag for tag, *_ in told] == ["pack/sr_re100", "pack/fc_re100"], told
+    for tag, step, height, width, png in told:
+        assert (step, height, width) == (5, 128, 4 * 128 + 6) and struct.unpack(">II", png[16:24]) == (width, height), (tag, step)
+        assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[-8:-4] == b"IEND", tag
+        _, rows = browser.decode(png)
+        shown = [[row[3 * 130 * i : 3 * (130 * i + 128)] for row in rows] for i in range(4)]
+        assert shown[3] not in shown[:3] and shown[1] != shown[2] and len(set(shown[3])) > 8, tag
+print("5 steps of", len(scalars), "curves,", len(told), "pictures")
