@@ -40,6 +40,9 @@ double fx_stats_rms(const fx_stats *stats); /* about zero, not about the mean */
 
 typedef struct fx_source fx_source;
 
+/* What bounds an axis that is not periodic. */
+typedef enum fx_edge { FX_EDGE_UNKNOWN, FX_EDGE_WALL, FX_EDGE_OPEN } fx_edge;
+
 /* Each format's reader, by name, fills it; what a file does not say is 0. */
 typedef struct fx_source_info {
     char name[FX_NAME_MAX + 1];  /* of the file, without its folder */
@@ -48,6 +51,7 @@ typedef struct fx_source_info {
     int64_t runs, snapshots, height, width;
     int64_t seed;
     bool periodic[2]; /* along y and x */
+    fx_edge edge[2];  /* likewise, where it isn't periodic */
     double scale;     /* root mean square of the field over its data set */
 } fx_source_info;
 
@@ -97,9 +101,13 @@ typedef struct fx_source_layout {
 } fx_source_layout;
 fx_status fx_source_layout_of(fx_source *source, fx_source_layout *out); /* Local */
 
-/* Writes all runs as a file of The Well, through PATH.part. FX_EARG unless periodic along both axes.
- * Local. */
+/* Writes all runs as a file of The Well, through PATH.part. FX_EARG where an axis is not periodic and
+ * what bounds it is not known. Local. */
 fx_status fx_well_write(fx_source *source, const char *path);
+
+/* Writes each run as an NSKT file, `{Re}_{H}_{W}_seed_{seed}.h5`, into an existing folder; run r has
+ * the source's seed + r. FX_EARG where a name is taken, or the condition makes none. Local. */
+fx_status fx_nskt_write(fx_source *source, const char *folder);
 
 /* ---- A pack: manifest.json and shards `shard-NNNN.h5`, each holding patches of one source. */
 

@@ -22,6 +22,7 @@ static fx_status describe(fx_source *s, const fx_config *config)
                          (const char *const[]){"tyx", "tcyx", NULL}));
     FX_TRY(fx_source_take_channel(s, config, 0));
     FX_TRY(fx_source_no_scalars(s, config));
+    s->info.edge[0] = s->info.edge[1] = FX_EDGE_OPEN;
     return fx_source_take_runs(s, (fx_source_run){0});
 }
 

@@ -1,8 +1,9 @@
 /* nskt.c: reader of published turbulence files ("NSKT"), one a Reynolds number and seed:
  * `{Re}_{N}_{N}_seed_{seed}.h5`, older ones with `_w` before the dot. Dataset `w`, vorticity, (T, H, W)
  * or (T, C, H, W) with C = 3 (u, v, w) or 1; HDF5 turns any float type and byte order into ours. The
- * published files carry no attribute; our solver's add Re, start and interval. Doubly periodic, but
- * where an attribute `periodic` of 0 and 1, for y and x, says otherwise: our solver's between walls. */
+ * published files carry no attribute; ours add Re, start and interval, exported ones (nskt_write.c)
+ * scale. Doubly periodic, but where an attribute `periodic` of 0 and 1, for y and x, says otherwise:
+ * our solver's between walls. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,19 +49,35 @@ static fx_status read_attributes(fx_source *s, fx_source_run *run)
         FX_TRY(fx_h5_get_real(s->file, "/", "start", &run->start));
     if (fx_h5_has_attribute(s->file, "/", "interval"))
         FX_TRY(fx_h5_get_real(s->file, "/", "interval", &run->interval));
+    if (fx_h5_has_attribute(s->file, "/", "scale")) {
+        FX_TRY(fx_h5_get_real(s->file, "/", "scale", &s->info.scale));
+        FX_REQUIRE(s->info.scale > 0 && isfinite(s->info.scale), FX_EVALUE, "%s: attribute scale is %g",
+                   s->path, s->info.scale);
+    }
     return FX_OK;
 }
 
-static fx_status read_periodic(fx_source *s)
+/* Two numbers, for y and x, of 0 to `most`; as they are where there is no such attribute. */
+static fx_status read_axes(fx_source *s, const char *name, int most, double axes[2])
 {
-    double axes[2] = {1, 1};
     int count = 2;
-    if (fx_h5_has_attribute(s->file, "/", "periodic"))
-        FX_TRY(fx_h5_get_reals(s->file, "/", "periodic", axes, 2, &count));
+    if (fx_h5_has_attribute(s->file, "/", name))
+        FX_TRY(fx_h5_get_reals(s->file, "/", name, axes, 2, &count));
+    for (int i = 0; i < 2; i++)
+        FX_REQUIRE(count == 2 && axes[i] >= 0 && axes[i] <= most && axes[i] == floor(axes[i]),
+                   FX_EVALUE, "%s: attribute %s is not two of 0 %s %d, for y and x", s->path, name,
+                   most == 1 ? "and" : "to", most);
+    return FX_OK;
+}
+
+static fx_status read_boundaries(fx_source *s)
+{
+    double periodic[2] = {1, 1}, edges[2] = {FX_EDGE_WALL, FX_EDGE_WALL};
+    FX_TRY(read_axes(s, "periodic", 1, periodic));
+    FX_TRY(read_axes(s, "edges", FX_EDGE_OPEN, edges));
     for (int i = 0; i < 2; i++) {
-        FX_REQUIRE(count == 2 && (axes[i] == 0 || axes[i] == 1), FX_EVALUE,
-                   "%s: attribute periodic is not two of 0 and 1, for y and x", s->path);
-        s->info.periodic[i] = axes[i] == 1;
+        s->info.periodic[i] = periodic[i] == 1;
+        s->info.edge[i] = (fx_edge)edges[i];
     }
     return FX_OK;
 }
@@ -78,7 +95,7 @@ static fx_status describe(fx_source *s, const fx_config *config)
                (long long)s->info.width);
     FX_TRY(fx_source_take_channel(s, config, s->channels - 1));
     FX_TRY(fx_source_no_scalars(s, config));
-    FX_TRY(read_periodic(s));
+    FX_TRY(read_boundaries(s));
     FX_TRY(read_attributes(s, &run));
     return fx_source_take_runs(s, run);
 }

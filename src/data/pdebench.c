@@ -65,6 +65,7 @@ static fx_status describe(fx_source *s, const fx_config *config)
     FX_TRY(fx_source_use(s, key, (const char *const[]){"btxyc", "btxy", NULL}));
     FX_TRY(fx_source_take_channel(s, config, 0));
     FX_TRY(trim(s, config->source_unfinished));
+    s->info.edge[0] = s->info.edge[1] = FX_EDGE_WALL;
     FX_TRY(fx_source_take_runs(s, (fx_source_run){0}));
     if (fx_h5_exists(s->file, "t")) FX_TRY(fx_source_take_times(s, "t"));
     FX_TRY(fx_source_no_scalars(s, config));

@@ -16,7 +16,7 @@ static const fx_source_format *const formats[] = {&fx_format_nskt, &fx_format_we
                                                   &fx_format_minflex, &fx_format_superbench};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
-/* As source.format and source.periodic number their words. */
+/* As source.format, source.periodic and source.edges number their words. */
 enum { AUTO };
 enum { AS_FILE, NEITHER, ALONG_X, ALONG_Y, BOTH };
 
@@ -166,11 +166,13 @@ fx_status fx_source_known(const char *path, const fx_config *config, bool *known
     return FX_OK;
 }
 
-static void set_periodic(fx_source_info *info, int how)
+static void set_boundaries(fx_source_info *info, const fx_config *config)
 {
-    if (how == AS_FILE) return;
-    info->periodic[0] = how == ALONG_Y || how == BOTH;
-    info->periodic[1] = how == ALONG_X || how == BOTH;
+    const int how = config->source_periodic, edges = config->source_edges;
+    for (int i = 0; i < 2; i++) {
+        if (how != AS_FILE) info->periodic[i] = how == BOTH || how == (i == 0 ? ALONG_Y : ALONG_X);
+        if (edges != AS_FILE) info->edge[i] = edges == 1 ? FX_EDGE_WALL : FX_EDGE_OPEN;
+    }
 }
 
 static fx_status check_runs(const fx_source *s)
@@ -204,7 +206,7 @@ fx_status fx_source_open(const char *path, const fx_config *config, fx_source **
     s->format = format;
     s->info.format = format->name;
     FX_TRY_DONE(format->describe(s, config));
-    set_periodic(&s->info, config->source_periodic);
+    set_boundaries(&s->info, config);
     double number;
     if (fx_is_number(config->source_condition, &number)) fx_source_set_condition(s, &number, 1);
     FX_TRY_DONE(check_runs(s));

@@ -86,45 +86,51 @@ static fx_status check_runs(const fx_source *s)
 
 /* ---- Boundaries. */
 
-/* Of one boundary condition: the axes that it is about. */
+enum { PERIODIC = 1, WALL = 2, OPEN = 4, OTHER = 8 };
+
+static unsigned kind_of(const char *type)
+{
+    return strcasecmp(type, "PERIODIC") == 0 ? PERIODIC
+           : strcasecmp(type, "WALL") == 0   ? WALL
+           : strcasecmp(type, "OPEN") == 0   ? OPEN
+                                             : OTHER;
+}
+
+/* Of one boundary condition: adds its kind to the axes that it is about. */
 static fx_status read_boundary(fx_source *s, const char *object, const fx_h5_name axis[2],
-                               bool about[2], bool *periodic)
+                               unsigned kinds[2])
 {
     fx_h5_name name[FX_H5_NAMES];
     char type[32];
     int count = 0;
     const char *field = strrchr(s->key, '/') + 1;
-    about[0] = about[1] = false;
     FX_TRY(fx_h5_get_names(s->file, object, "associated_fields", name, &count));
     if (count > 0 && find(name, count, field) < 0) return FX_OK;
     FX_TRY(fx_h5_get_names(s->file, object, "associated_dims", name, &count));
     FX_TRY(fx_h5_get_text(s->file, object, "bc_type", type, sizeof type));
-    *periodic = strcasecmp(type, "PERIODIC") == 0;
     for (int i = 0; i < 2; i++)
-        about[i] = find(name, count, axis[i].text) >= 0;
+        if (find(name, count, axis[i].text) >= 0) kinds[i] |= kind_of(type);
     return FX_OK;
 }
 
 static fx_status read_boundaries(fx_source *s, const fx_h5_name axis[2])
 {
     fx_h5_name member[FX_H5_NAMES];
-    bool said[2] = {false}, denied[2] = {false};
+    unsigned kinds[2] = {0};
     int count = 0;
     if (fx_h5_exists(s->file, "boundary_conditions"))
         FX_TRY(fx_h5_members(s->file, "boundary_conditions", member, &count));
     for (int k = 0; k < count; k++) {
         char object[FX_PATH_MAX];
-        bool about[2], periodic = false;
         FX_TRY(fx_path(object, "boundary_conditions/%s", member[k].text));
-        FX_TRY(read_boundary(s, object, axis, about, &periodic));
-        for (int i = 0; i < 2; i++) {
-            said[i] = said[i] || (about[i] && periodic);
-            denied[i] = denied[i] || (about[i] && !periodic);
-        }
+        FX_TRY(read_boundary(s, object, axis, kinds));
     }
-    for (int i = 0; i < 2; i++) { /* info.periodic is of y and x */
-        const bool is_y = strcmp(axis[0].text, "y") == 0 ? i == 0 : i == 1;
-        s->info.periodic[is_y ? 0 : 1] = said[i] && !denied[i];
+    for (int i = 0; i < 2; i++) { /* info is of y and x */
+        const int at = (strcmp(axis[0].text, "y") == 0) == (i == 0) ? 0 : 1;
+        s->info.periodic[at] = kinds[i] == PERIODIC;
+        s->info.edge[at] = kinds[i] == WALL   ? FX_EDGE_WALL
+                           : kinds[i] == OPEN ? FX_EDGE_OPEN
+                                              : FX_EDGE_UNKNOWN;
     }
     return FX_OK;
 }

@@ -1,7 +1,8 @@
-/* well_write.c: any doubly periodic source as a file of The Well, with every group and attribute that
- * its format (well.c) asks for. Our fields are (y, x) and theirs (x, y), so snapshots are turned one by
- * one; memory is two of them. Coordinates are those of a square of side 2 pi for NSKT, of 1 for others,
- * whose files don't say. */
+/* well_write.c: any source as a file of The Well, with every group and attribute that its format
+ * (well.c) asks for. Our fields are (y, x) and theirs (x, y), so snapshots are turned one by one;
+ * memory is two of them. Coordinates are those of a square of side 2 pi for NSKT, of 1 for others,
+ * whose files don't say; between walls the centres of cells, where our solver and PDEBench's have their
+ * values. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,17 +45,24 @@ static fx_status write_root(const writer *w)
     return fx_h5_set_real(w->file, "/", "Reynolds", fx_source_run_of(w->source, 0).condition);
 }
 
+/* Along y (0) or x (1). */
+static bool walled(const writer *w, int axis)
+{
+    return !w->info->periodic[axis] && w->info->edge[axis] == FX_EDGE_WALL;
+}
+
 static fx_status write_dimensions(const writer *w)
 {
     const double side = strcmp(w->info->format, "nskt") == 0 ? 2 * PI : 1;
     const fx_source_run run = fx_source_run_of(w->source, 0);
+    const double dx = side / (double)w->info->width, dy = side / (double)w->info->height;
     const struct {
         const char *name;
         int64_t count;
         double first, step;
     } axis[] = {{"dimensions/time", w->info->snapshots, run.start, run.interval > 0 ? run.interval : 1},
-                {"dimensions/x", w->info->width, 0, side / (double)w->info->width},
-                {"dimensions/y", w->info->height, 0, side / (double)w->info->height}};
+                {"dimensions/x", w->info->width, walled(w, 1) ? dx / 2 : 0, dx},
+                {"dimensions/y", w->info->height, walled(w, 0) ? dy / 2 : 0, dy}};
     FX_TRY(fx_h5_group(w->file, "dimensions"));
     FX_TRY(fx_h5_set_names(w->file, "dimensions", "spatial_dims", AXES, 2));
     for (int i = 0; i < 3; i++) {
@@ -72,13 +80,16 @@ static fx_status write_dimensions(const writer *w)
 
 static fx_status write_boundary(const writer *w, int axis)
 {
+    static const char *const types[] = {"PERIODIC", "WALL", "OPEN"}, *const endings[] = {
+                                                                         "periodic", "wall", "open"};
     char group[FX_PATH_MAX], mask[FX_PATH_MAX];
     const int64_t count = axis == 0 ? w->info->width : w->info->height;
+    const int kind = w->info->periodic[1 - axis] ? 0 : walled(w, 1 - axis) ? 1 : 2;
     bool *edge = NULL;
-    FX_TRY(fx_path(group, "boundary_conditions/%s_periodic", AXES[axis]));
+    FX_TRY(fx_path(group, "boundary_conditions/%s_%s", AXES[axis], endings[kind]));
     FX_TRY(fx_path(mask, "%s/mask", group));
     FX_TRY(fx_h5_group(w->file, group));
-    FX_TRY(fx_h5_set_names(w->file, group, "bc_type", (const char *const[]){"PERIODIC"}, -1));
+    FX_TRY(fx_h5_set_names(w->file, group, "bc_type", &types[kind], -1));
     FX_TRY(fx_h5_set_names(w->file, group, "associated_dims", &AXES[axis], 1));
     FX_TRY(fx_h5_set_names(w->file, group, "associated_fields", NULL, 0));
     FX_TRY(set_varying(w->file, group, false, false));
@@ -174,9 +185,12 @@ fx_status fx_well_write(fx_source *source, const char *path)
     char part[FX_PATH_MAX];
     const char *name = strrchr(source->info.field, '/');
     name = name ? name + 1 : source->info.field;
-    FX_REQUIRE(source->info.periodic[0] && source->info.periodic[1], FX_EARG,
-               "%s: is not periodic along both axes, and what its boundaries are is not known",
-               source->path);
+    for (int i = 0; i < 2; i++)
+        FX_REQUIRE(
+            source->info.periodic[i] || source->info.edge[i] != FX_EDGE_UNKNOWN, FX_EARG,
+            "%s: is not periodic along %s, and what bounds it is not known: source.edges=wall or "
+            "open says it",
+            source->path, AXES[1 - i]);
     if (strcmp(source->info.field, "w") == 0) name = "vorticity";
     const size_t length = strcspn(name, "[");
     FX_TRY(name[length] ? fx_print(w.field, sizeof w.field, "%.*s_%lld", (int)length, name,
