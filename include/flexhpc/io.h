@@ -132,6 +132,9 @@ fx_status fx_h5_dataset_deflated(fx_h5 *f, const char *name, fx_h5_shape shape, 
  * which become HDF5 dimension scales: xarray and h5py show them. Once a dataset. */
 fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales);
 
+/* A one-dimensional dataset 0, 1, ... size - 1, for fx_h5_name_dims. */
+fx_status fx_h5_index(fx_h5 *f, const char *name, int64_t size);
+
 /* A dataset or group of this name, or a link on the way, which is refused when it is read. Local. */
 bool fx_h5_exists(fx_h5 *f, const char *name);
 /* Type is the nearest of ours: a float of up to 4 bytes is FX_H5_F32. FX_EIO when it holds no numbers.

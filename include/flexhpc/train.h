@@ -167,6 +167,12 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
  * the HDF5 file `out` (src/train/sample.c says what it holds). Local. */
 fx_status fx_sample_file(const fx_config *config, const char *folder, const char *out);
 
+/* Whole fields of the file sample.source by the keys sample.*: super-resolved snapshots, or a forecast
+ * from lead to lead, to the HDF5 file `out` (src/train/field_file.h says what it holds); `command`, the
+ * command line, is kept in it. The result does not depend on the number of ranks. Collective. */
+fx_status fx_sample_field(fx_comm *comm, const fx_config *config, const char *folder,
+                          const char *command, const char *out);
+
 /* What `flexhpc bench` measures; its words: benchmarks/TERMS.md. */
 enum { FX_BENCH_MAX = 1000 }; /* of bench.steps */
 typedef struct fx_bench_report {

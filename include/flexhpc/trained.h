@@ -63,6 +63,9 @@ fx_status fx_trained_prepare(fx_trained *trained, fx_task task);
 void fx_trained_draw(fx_trained *trained, fx_task task, int64_t b, uint64_t seed, uint32_t number,
                      uint32_t member, double reynolds);
 
+/* The noise of an ensemble's member, as a stream of rng.h. */
+uint32_t fx_trained_stream(uint32_t member);
+
 /* Runs the task's encoder on the rows' snapshots and re: sets base. */
 fx_status fx_trained_encode(fx_trained *trained, fx_task task);
 

@@ -4,6 +4,7 @@
  * high-level library is not everywhere. */
 #include <string.h>
 
+#include "flexhpc/mem.h"
 #include "h5_file.h"
 
 static bool is_scale(const fx_h5 *f, const char *scale)
@@ -51,4 +52,16 @@ fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales)
         return fx_h5_agree(f, fx_h5_failed(f, name, "name dimensions"));
     fx_h5_leave();
     return fx_h5_agree(f, FX_OK);
+}
+
+fx_status fx_h5_index(fx_h5 *f, const char *name, int64_t size)
+{
+    int64_t *values = NULL;
+    FX_TRY(FX_ALLOC(values, size));
+    for (int64_t i = 0; i < size; i++)
+        values[i] = i;
+    fx_status status = fx_h5_dataset(f, name, (fx_h5_shape){1, {size}, FX_H5_I64}, NULL);
+    if (status == FX_OK) status = fx_h5_write(f, name, NULL, NULL, FX_H5_I64, values);
+    fx_free(values);
+    return status;
 }

@@ -22,19 +22,6 @@ static fx_status field_name(char out[32], int task, int k)
     return fx_print(out, 32, "%s_%s", TASK[task], FIELD[k]);
 }
 
-/* A dimension scale: 0, 1, ... */
-static fx_status write_scale(fx_h5 *f, const char *name, int64_t size)
-{
-    int64_t *values = NULL;
-    FX_TRY(FX_ALLOC(values, size));
-    for (int64_t i = 0; i < size; i++)
-        values[i] = i;
-    fx_status status = fx_h5_dataset(f, name, (fx_h5_shape){1, {size}, FX_H5_I64}, NULL);
-    if (status == FX_OK) status = fx_h5_write(f, name, NULL, NULL, FX_H5_I64, values);
-    fx_free(values);
-    return status;
-}
-
 static fx_status write_reynolds(writer *w)
 {
     static const char *const dims[] = {"sample"};
@@ -60,9 +47,9 @@ static fx_status lay_out(writer *w)
     const fx_h5_shape shape = {3, {samples, side, side}, FX_H5_F32};
     FX_TRY(fx_h5_set_int(w->file, "/", "step", w->e->trained->progress.step));
     FX_TRY(fx_h5_set_int(w->file, "/", "sample_steps", w->e->config->sample_steps));
-    FX_TRY(write_scale(w->file, "sample", samples));
-    FX_TRY(write_scale(w->file, "y", side));
-    FX_TRY(write_scale(w->file, "x", side));
+    FX_TRY(fx_h5_index(w->file, "sample", samples));
+    FX_TRY(fx_h5_index(w->file, "y", side));
+    FX_TRY(fx_h5_index(w->file, "x", side));
     FX_TRY(write_reynolds(w));
     for (int task = 0; task < 2; task++)
         for (int k = 0; k < FIELDS && fx_trained_has(w->e->trained, (fx_task)task); k++) {

@@ -113,14 +113,19 @@ fx_status fx_trained_prepare(fx_trained *m, fx_task task)
     return status;
 }
 
+uint32_t fx_trained_stream(uint32_t member)
+{
+    char name[32] = "x_T"; /* member 0's, as it was before there were members */
+    if (member > 0) snprintf(name, sizeof name, "x_T.%u", member);
+    return fx_crc32(name);
+}
+
 void fx_trained_draw(fx_trained *m, fx_task task, int64_t b, uint64_t seed, uint32_t number,
                      uint32_t member, double reynolds)
 {
-    char stream[32] = "x_T"; /* member 0's, as it was before there were members */
-    if (member > 0) snprintf(stream, sizeof stream, "x_T.%u", member);
     m->re[b] = (float)(reynolds / m->progress.config.data_condition_scale);
-    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_crc32(stream), fx_random_word(reynolds),
-                   m->noise + b * m->pixels, m->pixels);
+    fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_trained_stream(member),
+                   fx_random_word(reynolds), m->noise + b * m->pixels, m->pixels);
 }
 
 fx_status fx_trained_encode(fx_trained *m, fx_task task)

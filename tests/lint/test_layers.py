@@ -37,9 +37,10 @@ HEADERS = {
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
     "ops": "schedule.h taps.h",
     "model": "layers.h model.h",
+    "data": "data.h tiles.h",
     "eval": "eval.h ensemble.h eval_file.h signatures.h",
     "report": "report.h scaling.h",
-    "train": "train.h trained.h bench.h checkpoint.h watch.h watchdog.h",
+    "train": "train.h trained.h field.h bench.h checkpoint.h watch.h watchdog.h",
 }
 LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in names.split()}
 

@@ -1,0 +1,108 @@
+"""Whole fields of 2048 x 2048, by a small model trained here on smooth waves: SR and a forecast on 2 ranks are those on 1 to the
+bit; the seams of tiles stay below 0.05, the detector's limit, where the wrap is one of them; and memory grows with the field by
+no more than what a rank must hold of it. Prints what it measured.
+
+Run: label long
+Run: timeout 7200
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.environ["FX_TESTS_DIR"], "train"))
+from sampled_fields import seam
+
+FLEXHPC, SIDE, FACTOR, MEMBERS, MIB = os.environ["FLEXHPC"], 64, 8, 2, 2**20
+CONFIG = f"""
+model: {{preset: custom, channels: [32, 32], blocks: [1, 1], depth: 3, heads: 2, mlp_ratio: 1, dropout: 0}}
+data: {{path: pack, patch: {SIDE}, factor: {FACTOR}}}
+train: {{steps: 240, global_batch: 8, learning_rate: 2e-3, optimizer: adamw, warmup: 20, ema_decay: 0.98}}
+pack: {{source: fields, path: pack, patch: {SIDE}, strata: 8}}
+"""
+
+
+def waves(size, times, seed):
+    """Waves of 32 to 512 points that drift: the same on every size, so that a larger field is more of it."""
+    r = np.random.default_rng(seed)
+    w = np.zeros((times, size, size), np.float32)
+    at = 2 * np.pi * np.arange(size) / 512
+    for _ in range(24):
+        ky, kx, phase, speed = *r.integers(-16, 17, 2), *r.uniform(0, 6, 2)
+        for t in range(times):
+            y, x = ky * at + phase + 0.1 * speed * t, kx * at
+            w[t] += np.outer(np.cos(y), np.cos(x)) - np.outer(np.sin(y), np.sin(x))
+    return w
+
+
+def command(*words, ranks=1):
+    """Largest resident set of a process, in bytes."""
+    begun = time.monotonic()
+    watch = ("import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+             "print('peak', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)")
+    done = subprocess.run([sys.executable, "-c", watch, "mpiexec", "-n", str(ranks), FLEXHPC, *words], capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    peak = 1024 * int(done.stderr.split("peak")[-1])
+    print(f"{' '.join(words[:1])} on {ranks}: {time.monotonic() - begun:.0f} s, {peak / MIB:.0f} MiB", flush=True)
+    return peak
+
+
+def sample(size, out, ranks=1, **keys):
+    given = {"sample.source": f"200_{size}_{size}_seed_3.h5", **keys}
+    return command("sample", "c.yaml", "--run", "run", "--out", out, *[x for k, v in given.items() for x in ("--set", f"{k}={v}")],
+                   ranks=ranks)
+
+
+def check_seam(name, model, truth, about):
+    edges = about["tile_rows"], about["tile_columns"], about["tile_side"]
+    found, sound = seam(model, *edges), seam(truth, *edges)
+    wrap = np.abs(model[0] - model[-1]).mean() / np.abs(np.diff(model, axis=0)).mean()
+    wrap_sound = np.abs(truth[0] - truth[-1]).mean() / np.abs(np.diff(truth, axis=0)).mean()
+    print(f"{name}: seam {found:.4f}, of the truth {sound:.4f}; at the wrap {wrap:.4f}, of the truth {wrap_sound:.4f}; "
+          f"RFNE {np.linalg.norm(model - truth) / np.linalg.norm(truth):.4f}", flush=True)
+    assert found - sound < 0.05, name
+    assert abs(wrap - wrap_sound) < 0.15, name # one line of points, not all edges
+
+
+def expect_same(a, b):
+    with h5py.File(a) as x, h5py.File(b) as y:
+        for name in x:
+            assert np.array_equal(x[name][()], y[name][()], equal_nan=True), (a, b, name)
+
+
+FORECAST = {"sample.task": "fc", "sample.horizon": 2}
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    os.mkdir("fields")
+    for seed in (1, 2):
+        with h5py.File(f"fields/200_512_512_seed_{seed}.h5", "w") as file:
+            file["w"] = waves(512, 8, seed)
+    open("c.yaml", "w").write(CONFIG)
+    command("pack", "c.yaml")
+    command("train", "c.yaml", "--run", "run", ranks=2)
+    peaks = {}
+    for size in (512, 1024, 2048):
+        with h5py.File(f"200_{size}_{size}_seed_3.h5", "w") as file:
+            file["w"] = waves(size, 4, 3)
+        peaks[size] = (sample(size, f"sr-{size}.h5", **{"sample.members": MEMBERS}), sample(size, f"fc-{size}.h5", **FORECAST))
+    for task, fields in ((0, 1 / FACTOR**2), (1, 3)):
+        field, band = 2048**2 * 4, (MEMBERS if task == 0 else 1) * 2 * SIDE * 2048 * 4
+        grown = peaks[2048][task] - peaks[512][task]
+        print(f"{('SR', 'FC')[task]}: from 512 to 2048 squared {grown / MIB:.1f} MiB more; a field is {field / MIB:.0f}, "
+              f"what must be held {(fields * field + band) / MIB:.1f}")
+        assert grown < 1.15 * fields * field + band + 6 * MIB
+    with h5py.File("sr-512.h5") as file:
+        check_seam("SR of 512", file["sr_model"][0, 0], file["sr_truth"][0], file.attrs)
+    with h5py.File("fc-512.h5") as file:
+        for lead in range(2):
+            check_seam(f"FC of 512, lead {lead + 1}", file["fc_model"][0, lead], file["fc_truth"][lead], file.attrs)
+    sample(2048, "sr-2.h5", 2, **{"sample.members": MEMBERS})
+    expect_same("sr-2048.h5", "sr-2.h5")
+    sample(2048, "fc-2.h5", 2, **FORECAST)
+    expect_same("fc-2048.h5", "fc-2.h5")
+print("2 ranks have the bits of 1 at 2048 x 2048")

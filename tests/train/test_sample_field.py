@@ -1,0 +1,195 @@
+"""flexhpc sample on whole fields: SR and forecasts of a network that returns 0 are what NumPy makes of the same tiles and noise,
+so positions, wraps, walls, noise, blending and feedback are where they belong; with a trained network any number of ranks, of
+members and of tiles a batch gives the same bits; coarse files give what fine ones do; the file is h5py's and says where it
+comes from; and what can't be is refused in one line, with nothing left behind.
+
+Planted and caught: noise numbered from the tile's own corner, or by the first tile row's; a tile a column aside; the newest member's
+field fed back for the mean; leads that share their noise; a coarse field read from row 1; the truth a snapshot late; the tiles of
+two ranks taken for each other's.
+
+Run: label full
+Run: timeout 600
+Run: cost 25
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+import h5py
+import numpy as np
+
+sys.path[:0] = [os.path.join(os.environ["FX_TESTS_DIR"], "train"), os.path.join(os.environ["FX_TESTS_DIR"], "ops")]
+from interpolation import interpolate
+from sampled_fields import blend, noise, zero_network_gain
+
+FLEXHPC, SIDE, FACTOR, SEED, SCALE = os.environ["FLEXHPC"], 16, 4, 5, 2.0
+CONFIG = f"""
+seed: {SEED}
+run: {{timeout: 60}}
+model: {{preset: custom, channels: [32], blocks: [1], depth: 1, heads: 2, mlp_ratio: 1}}
+data: {{path: pack, patch: {SIDE}, factor: {FACTOR}, scale: {SCALE}}}
+train: {{steps: 1, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}}
+pack: {{source: fields, path: pack, patch: {SIDE}, strata: 4}}
+"""
+
+
+def smooth(height, width, times, seed):
+    """Some waves that drift: periodic, (times, height, width)."""
+    r = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing="ij")
+    w = np.zeros((times, height, width))
+    for _ in range(8):
+        ky, kx, phase, speed = *r.integers(-3, 4, 2), *r.uniform(0, 6, 2)
+        w += np.cos(2 * np.pi * (ky * y + kx * x) + phase + 0.1 * speed * np.arange(times)[:, None, None])
+    return w.astype(np.float32)
+
+
+def write(name, w):
+    with h5py.File(name, "w") as file:
+        file["w"] = w
+    return name
+
+
+def command(*words, ranks=0, code=0):
+    launcher = ["mpiexec", "-n", str(ranks)] if ranks else []
+    done = subprocess.run([*launcher, FLEXHPC, *words], capture_output=True, text=True)
+    assert done.returncode == code, (words, done.returncode, done.stdout + done.stderr)
+    return done.stderr if code else done.stdout
+
+
+def settings(keys):
+    return [word for key, value in keys.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
+
+
+def sample(run, source, ranks=0, **keys):
+    """The file's datasets and attributes."""
+    command("sample", "tiny.yaml", "--run", run, "--out", "out.h5", *settings({"sample__source": source, **keys}), ranks=ranks)
+    assert not os.path.exists("out.h5.part")
+    with h5py.File("out.h5") as file:
+        return {name: file[name][()] for name in file}, dict(file.attrs)
+
+
+def close(a, b, limit=2e-5):
+    assert a.shape == b.shape and np.linalg.norm(a - b) <= limit * np.linalg.norm(b), np.linalg.norm(a - b) / np.linalg.norm(b)
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert np.array_equal(a[name], b[name], equal_nan=True), (name, np.abs(a[name] - b[name]).max())
+
+
+def check_zero_network(name, w, periodic):
+    """SR and forecasts of the untrained network on fields of any shape; periodic along (y, x)."""
+    word = {(1, 1): "both", (0, 0): "neither", (0, 1): "x", (1, 0): "y"}[periodic]
+    shape, gain = w.shape[1:], SCALE * zero_network_gain(2)
+    out, about = sample("untrained", name, sample__members=2, sample__snapshot=1, source__periodic=word)
+    rows, columns = about["tile_rows"], about["tile_columns"]
+    for length, first, wraps in ((shape[0], rows, periodic[0]), (shape[1], columns, periodic[1])):
+        assert first[0] == 0 and (first % FACTOR == 0).all() and (np.diff(first) <= SIDE - 4).all(), first
+        assert first[-1] + SIDE >= length + 4 if wraps else first[-1] + SIDE == length, (first, word)
+    wrapped = np.pad(w[1], ((0, SIDE), (0, SIDE)), "wrap")
+    base = blend(shape, SIDE, 4, rows, columns, lambda r, c: interpolate("bicubic", wrapped[r:r + SIDE, c:c + SIDE], FACTOR))
+    assert np.array_equal(out["sr_truth"][0], w[1]) and np.array_equal(out["sr_input"][0], w[1][::FACTOR, ::FACTOR])
+    for member in range(2):
+        close(out["sr_model"][member, 0], base + gain * noise(shape, SEED, 0, member, 1))
+
+    for feedback in ("member", "mean"):
+        out, about = sample("untrained", name, sample__task="fc", sample__members=2, sample__horizon=3, sample__snapshot=2,
+                            sample__feedback=feedback, source__periodic=word)
+        assert out["fc_model"].shape == (2, 3, *shape) and np.array_equal(out["fc_input"], w[1:3])
+        assert np.array_equal(out["fc_truth"], w[3:6] if len(w) > 5 else np.concatenate([w[3:], np.full((6 - len(w), *shape), np.nan)]),
+                              equal_nan=True)
+        drawn = gain * np.array([[noise(shape, SEED, 1, m, lead) for lead in (1, 2, 3)] for m in range(2)])
+        total = drawn.cumsum(1)
+        before = np.concatenate([np.zeros_like(total[:, :1]), total[:, :-1]], 1)
+        want = w[2] + (total if feedback == "member" else before.mean(0) + drawn)
+        close(out["fc_model"], want)
+        assert about["feedback"].decode() == feedback
+
+
+def check_equal_bits(source):
+    one, about = sample("trained", source, sample__members=3, sample__snapshots=2)
+    assert np.abs(one["sr_model"][0] - one["sr_model"][1]).mean() > 0.01
+    assert np.abs(one["sr_model"] - sample("untrained", source, sample__members=3, sample__snapshots=2)[0]["sr_model"]).max() > 1e-4
+    for ranks, batch in ((2, 8), (3, 2)):
+        same(one, sample("trained", source, ranks, sample__members=3, sample__snapshots=2, eval__batch=batch)[0])
+    alone, _ = sample("trained", source, sample__snapshots=2)
+    assert np.array_equal(alone["sr_model"][0], one["sr_model"][0])
+    coarse = write("200_12_16_seed_9.h5", one["sr_input"])
+    given, _ = sample("trained", coarse, sample__input="coarse", sample__snapshots=2)
+    assert np.array_equal(given["sr_model"], alone["sr_model"]) and "sr_truth" not in given
+    for feedback in ("member", "mean"):
+        keys = dict(sample__task="fc", sample__horizon=2, sample__members=2, sample__feedback=feedback)
+        same(sample("trained", source, **keys)[0], sample("trained", source, 2, **keys)[0])
+    return about
+
+
+def check_file(about):
+    """`out.h5` of the last forecast, as xarray would read it, and what it says of itself."""
+    with h5py.File("out.h5") as file:
+        model = file["fc_model"]
+        assert [model.dims[i].keys()[0] for i in range(4)] == ["member", "lead", "y", "x"] and model.dtype == "<f4"
+        assert [file["fc_input"].dims[i].keys()[0] for i in range(3)] == ["past", "y", "x"]
+        assert list(file["lead"]) == [1, 2] and list(file["past"]) == [0, 1] and list(file["member"]) == [0, 1]
+        assert model.attrs["units"] == b"1" and b"w: model" == model.attrs["long_name"]
+    text = {key: value.decode() for key, value in about.items() if isinstance(value, bytes)}
+    assert text["Conventions"] == "CF-1.8" and text["checkpoint"] == "trained/ckpt/step-00000003.h5" and about["step"] == 3
+    assert text["source"] == "fields/200_48_64_seed_1.h5" and text["source_field"] == "w" and about["Re"] == 200
+    assert "sample tiny.yaml --run trained" in text["command"] and "sample:" in text["config"] and len(text["date"]) == 20
+    assert len(text["checkpoint_xxh64"]) == 16 and text["flexhpc"] == command("--version").split("flexhpc ")[1].strip()
+    assert about["tile_side"] == SIDE and about["tile_overlap"] == 4 and about["seed"] == SEED
+
+
+def refused(text, run="trained", source="fields/200_48_64_seed_1.h5", ranks=0, code=2, out="out.h5", **keys):
+    told = command("sample", "tiny.yaml", "--run", run, "--out", out, *settings({"sample__source": source, **keys}), ranks=ranks,
+                   code=code)
+    lines = [line for line in told.splitlines() if line.startswith("flexhpc: ")]
+    assert len(lines) == 1 and text in lines[0], (text, told)
+    assert not os.path.exists(out) and not os.path.exists(out + ".part"), out
+
+
+def check_refusals(w):
+    os.remove("out.h5")
+    hole = w[:3].copy()
+    hole[1, 20, 33] = np.nan
+    refused("smaller than the model's patch of 16 x 16", source=write("200_8_8_seed_1.h5", w[:3, :8, :8]))
+    refused("66 pixels: sides must be multiples of the factor 4", source=write("200_48_66_seed_1.h5", smooth(48, 66, 3, 1)))
+    for ranks in (0, 2):
+        refused("w[1, 20, 33] is nan", source=write("200_48_64_seed_2.h5", hole), ranks=ranks, code=1, sample__task="fc")
+    refused("w[1, 20, 33] is nan", source="200_48_64_seed_2.h5", code=1, sample__snapshot=1)
+    refused("sample.horizon", sample__horizon=0)
+    refused('"nowcast" is none of sr|fc', sample__task="nowcast")
+    refused("sample.snapshot: 7 to 7, but fields/200_48_64_seed_1.h5 has 7 snapshots", sample__snapshot=7)
+    refused("so 1 is the first", sample__task="fc", sample__snapshot=0)
+    refused("sample.run: 1, but", sample__run=1)
+    refused("No such file", source="nothing.h5", code=1)
+    refused("out.h5.part", out="nowhere/out.h5", code=1)
+    refused("is not trained for it", run="ahead")
+    refused("those between are nobody's", run="ahead", sample__task="fc", sample__horizon=2)
+    with h5py.File("region.h5", "w") as file:
+        file["fields"] = w[:3]
+    refused("source.condition: region.h5 does not say its Reynolds number", source="region.h5")
+    refused("patches are sampled by one", source="", ranks=2)
+    sample("trained", "region.h5", source__condition=0)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    os.mkdir("fields")
+    w = smooth(48, 64, 7, 1)
+    source = write("fields/200_48_64_seed_1.h5", w)
+    open("tiny.yaml", "w").write(CONFIG)
+    command("pack", "tiny.yaml")
+    command("train", "tiny.yaml", "--run", "untrained", "--set", "train.learning_rate=0")
+    command("train", "tiny.yaml", "--run", "trained", "--set", "train.steps=3")
+    command("train", "tiny.yaml", "--run", "ahead", "--set", "data.forecast_step=2", "--set", "model.tasks=fc")
+    check_zero_network(source, w, (1, 1))
+    check_zero_network(source, w, (1, 0))
+    odd = smooth(28, 20, 5, 2)
+    check_zero_network(write("300_28_20_seed_1.h5", odd), odd, (0, 0))
+    check_equal_bits(source)
+    check_file(sample("trained", source, sample__task="fc", sample__horizon=2, sample__members=2)[1])
+    check_refusals(w)
+print("whole fields are what NumPy makes of them, on any number of ranks")
