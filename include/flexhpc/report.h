@@ -59,6 +59,7 @@ typedef struct fx_chart {
     const fx_curve *curve;
     int curves;
     const double *const *low, *const *high; /* by curve: ends of its error bars, or both NULL */
+    bool bars; /* the first curve as bars from 0, each a unit of x wide; y is linear */
 } fx_chart;
 
 /* A row of pictures: input, model, truth, and the error model - truth, which is computed. All share one

@@ -42,7 +42,7 @@ static double place(const axis *a, double v)
 
 static void add_tick(axis *a, double v)
 {
-    const double slack = 1e-9 * (a->high - a->low);
+    const double slack = a->log ? 0 : 1e-9 * (a->high - a->low);
     if (a->ticks < TICKS_MAX && v >= a->low - slack && v <= a->high + slack) a->tick[a->ticks++] = v;
 }
 
@@ -123,6 +123,10 @@ static void fit_axes(const fx_chart *chart, axis *x, axis *y)
             stretch(y, v);
             if (chart->low) stretch(y, chart->low[c][i]);
             if (chart->high) stretch(y, chart->high[c][i]);
+            if (!chart->bars) continue;
+            stretch(x, u - 0.5);
+            stretch(x, u + 0.5);
+            stretch(y, 0);
         }
     set_axis(x, false, 5);
     set_axis(y, true, 6);
@@ -239,6 +243,18 @@ static void draw_dots(text *t, const fx_curve *c, const axis *x, const axis *y)
             fx_text_add(t, "M%.1f %.1fh0", place(x, c->x[i]), place(y, c->y[i]));
 }
 
+static void draw_histogram(text *t, const fx_curve *c, const axis *x, const axis *y)
+{
+    const double wide = 0.86; /* of a unit */
+    for (int64_t i = 0; i < c->count; i++) {
+        if (!shown(x, c->x[i]) || !shown(y, c->y[i])) continue;
+        const double left = place(x, c->x[i] - wide / 2), right = place(x, c->x[i] + wide / 2),
+                     top = place(y, fmax(c->y[i], 0)), bottom = place(y, fmin(c->y[i], 0));
+        fx_text_add(t, "<rect class=\"bin\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n",
+                    left, top, right - left, bottom - top);
+    }
+}
+
 /* Vertical lines with caps. */
 static void draw_bars(text *t, const fx_curve *c, const double *low, const double *high, const axis *x,
                       const axis *y)
@@ -289,6 +305,10 @@ static void plot_write(text *t, const fx_chart *chart)
                 HEIGHT - BOTTOM + 1); /* cuts what lies below the axis */
     for (int c = 0; c < chart->curves; c++) {
         pen p = {.t = t, .x = &x, .y = &y};
+        if (chart->bars && c == 0) {
+            draw_histogram(t, &chart->curve[c], &x, &y);
+            continue;
+        }
         fx_text_add(t, "<path class=\"line s%d%s\" d=\"", c % COLOURS,
                     chart->smooth > 1 ? " pale" : "");
         draw_curve(&p, &chart->curve[c]);

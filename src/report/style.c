@@ -109,6 +109,7 @@ const char *const report_style[] = {
     ".s5{stroke:var(--s5);stroke-dasharray:1 2}",
     ".s6{stroke:var(--ink)}",
     ".pale{stroke-dasharray:none}",
+    ".bin{fill:var(--s0);opacity:.7}",
     ".dots{fill:none;stroke-width:5.5;stroke-linecap:round;stroke-dasharray:none}",
     ".bars{fill:none;stroke-width:1.2;stroke-dasharray:none}",
     (".legend{display:flex;flex-wrap:wrap;gap:0 16px;font-size:13px;color:var(--soft);"

@@ -96,7 +96,7 @@ void text_interval(text *t, double low, double high, int digits)
     if (!isfinite(low)) return;
     fx_text_add(t, " <small>");
     text_number(t, low, digits);
-    fx_text_add(t, "\xe2\x80\x93");
+    fx_text_add(t, low < 0 ? " to " : "\xe2\x80\x93");
     text_number(t, high, digits);
     fx_text_add(t, "</small>");
 }

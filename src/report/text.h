@@ -47,6 +47,7 @@ void fx_colour_of(double value, uint8_t rgb[3]);       /* fields.c: value -1 to 
 void findings_write(text *t, const fx_report *report); /* findings.c */
 void cards_write(text *t, const fx_report *report);    /* findings.c */
 void score_tables_write(text *t, const fx_report *report); /* tables.c */
+void measures_write(text *t, const fx_report *report);     /* measures.c */
 void ranks_write(text *t, const fx_report *report);        /* ranks.c */
 const char *task_title(fx_task task);                      /* tables.c */
 const char *floor_name(fx_task task, int floor);           /* tables.c */

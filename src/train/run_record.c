@@ -82,49 +82,10 @@ static fx_status read_metrics(fx_run_record *r)
 
 /* ---- eval-*.h5 */
 
-static void add_panel(fx_run_record *r, const fx_eval_row *row)
-{
-    if (r->panels == FX_RECORD_EVALUATIONS * 4 || row->side == 0) return;
-    r->panel_seen[r->panels] = row->seen;
-    r->panel[r->panels++] = (fx_panel){.title = row->title,
-                                       .input_label = row->input_label,
-                                       .input = row->input,
-                                       .model = row->estimate,
-                                       .truth = row->target,
-                                       .input_side = row->side,
-                                       .side = row->side};
-}
-
-/* Two curves: the truth's spectrum and the model's. */
-static fx_status add_spectrum(fx_run_record *r, const fx_eval_row *row)
-{
-    if (r->spectra + 2 > FX_RECORD_EVALUATIONS * 4 || row->shells == 0) return FX_OK;
-    const char *title =
-        fx_pool_print(r->pool, "Energy spectrum, %s, Re %g (never seen)",
-                      row->score.task == FX_SR ? "super-resolution" : "forecast", row->score.reynolds);
-    if (!title) return FX_ENOMEM;
-    r->spectrum_title[r->spectra / 2] = title;
-    r->spectrum[r->spectra++] = (fx_curve){"truth", row->k, row->truth, row->shells};
-    r->spectrum[r->spectra++] = (fx_curve){"model", row->k, row->model, row->shells};
-    return FX_OK;
-}
-
-static fx_status add_rows(fx_run_record *r, const fx_eval_file *file)
-{
-    const int most = (int)(sizeof r->score / sizeof *r->score);
-    for (int k = 0; k < file->rows && r->scores < most; k++) {
-        const fx_eval_row *row = &file->row[k];
-        r->score[r->scores++] =
-            (fx_report_score){.score = row->score, .seen = row->seen, .fine_scales = row->fine_scales};
-        add_panel(r, row);
-        if (!row->seen) FX_TRY(add_spectrum(r, row));
-    }
-    return FX_OK;
-}
-
 static int by_task_and_reynolds(const void *a, const void *b)
 {
-    const fx_score *x = &((const fx_report_score *)a)->score, *y = &((const fx_report_score *)b)->score;
+    const fx_score *x = &(*(const fx_eval_row *const *)a)->score,
+                   *y = &(*(const fx_eval_row *const *)b)->score;
     if (x->task != y->task) return x->task < y->task ? -1 : 1;
     return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
 }
@@ -141,11 +102,13 @@ static fx_status read_evaluations(fx_run_record *r)
         fx_eval_file *file = &r->evaluation[r->evaluations];
         FX_TRY_DONE(fx_path(path, "%s/%s", r->folder, names[i]));
         status = fx_eval_file_read(path, file);
-        if (status == FX_OK && !file->name[0]) status = add_rows(r, file);
+        for (int k = 0; status == FX_OK && !file->name[0] && k < file->rows && r->rows < FX_RECORD_ROWS;
+             k++)
+            r->row[r->rows++] = &file->row[k];
         r->evaluations++; /* freed whatever the status */
         if (status != FX_OK) goto done;
     }
-    qsort(r->score, (size_t)r->scores, sizeof *r->score, by_task_and_reynolds);
+    qsort(r->row, (size_t)r->rows, sizeof *r->row, by_task_and_reynolds);
 done:
     fx_free(names);
     return status;

@@ -6,9 +6,8 @@
 #include "flexhpc/config.h"
 #include "flexhpc/eval_file.h"
 #include "flexhpc/mem.h"
-#include "flexhpc/report.h"
 
-enum { FX_RECORD_EVALUATIONS = 16 };
+enum { FX_RECORD_EVALUATIONS = 32, FX_RECORD_ROWS = 256 };
 
 /* Of every step. */
 typedef enum fx_record_column {
@@ -37,14 +36,8 @@ typedef struct fx_run_record {
     int64_t validations;
     fx_eval_file evaluation[FX_RECORD_EVALUATIONS];
     int evaluations;
-    fx_report_score score[FX_RECORD_EVALUATIONS * FX_EVALUATION_ROWS / 4]; /* by task, then Re */
-    int scores;
-    fx_panel panel[FX_RECORD_EVALUATIONS * 4];
-    bool panel_seen[FX_RECORD_EVALUATIONS * 4]; /* at a Reynolds number of the training */
-    int panels;
-    const char *spectrum_title[FX_RECORD_EVALUATIONS * 2];
-    fx_curve spectrum[FX_RECORD_EVALUATIONS * 4];
-    int spectra; /* two each: the truth's and the model's */
+    const fx_eval_row *row[FX_RECORD_ROWS]; /* of the evaluations without a name; by task, then Re */
+    int rows;
 } fx_run_record;
 
 /* Lines of metrics.jsonl that are still being written, or torn, are left out. FX_EIO without a

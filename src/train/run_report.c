@@ -9,12 +9,16 @@
 #include "run_words.h"
 #include "stragglers.h"
 
-enum { CHARTS = 6 + 4 * FX_RECORD_EVALUATIONS, SMOOTH = 16 };
+enum { CHARTS = 96, CURVES = 3 * CHARTS, SMOOTH = 16 };
 
 typedef struct page {
     fx_run_record *run;
     fx_run_words words;
-    fx_curve losses[3], errors[4], single[FX_RECORD_COLUMNS];
+    fx_report_score score[FX_RECORD_ROWS];
+    fx_panel panel[FX_RECORD_ROWS];
+    int panels, lead;
+    fx_curve losses[3], errors[4], single[FX_RECORD_COLUMNS], curve[CURVES];
+    int curves;
     fx_chart chart[CHARTS];
     int charts;
 } page;
@@ -82,23 +86,107 @@ static void add_single(page *p, fx_record_column column, const char *title, cons
                             .curves = 1});
 }
 
-/* Two curves a chart: the model's and the truth's. */
-static void add_spectra(page *p)
+/* ---- Of each task and Reynolds number. */
+
+/* Those that the model never saw, where there are some; else all. */
+static bool is_shown(const fx_run_record *r, const fx_eval_row *row)
 {
-    for (int i = 0; i + 1 < p->run->spectra; i += 2)
-        add_chart(p, (fx_chart){.title = p->run->spectrum_title[i / 2],
-                                .x_label = "wave number",
-                                .y_label = "E(k)",
-                                .note = i ? NULL
-                                          : "Hann-windowed patches. Fine scales that the model leaves "
-                                            "out show as a gap at the right end.",
-                                .log_x = true,
-                                .log_y = true,
-                                .curve = &p->run->spectrum[i],
-                                .curves = 2});
+    for (int i = 0; i < r->rows; i++)
+        if (!r->row[i]->seen) return !row->seen;
+    return true;
 }
 
-static void add_charts(page *p)
+/* "Energy spectrum, super-resolution, Re 700 (never seen)" */
+static const char *title_of(page *p, const char *what, const fx_eval_row *row)
+{
+    const char *title = fx_pool_print(p->run->pool, "%s, %s, Re %g%s", what,
+                                      row->score.task == FX_SR ? "super-resolution" : "forecast",
+                                      row->score.reynolds, row->seen ? "" : " (never seen)");
+    return title ? title : what;
+}
+
+/* A chart of up to three of the page's own curves over the same x; those without points are left out.
+ */
+static void add_row_chart(page *p, fx_chart chart, const double *x, int64_t count,
+                          const char *const names[3], const double *const y[3])
+{
+    chart.curve = &p->curve[p->curves];
+    for (int i = 0; i < 3; i++)
+        if (y[i] && count > 0 && p->curves < CURVES) {
+            p->curve[p->curves++] = (fx_curve){names[i], x, y[i], count};
+            chart.curves++;
+        }
+    add_chart(p, chart);
+}
+
+static void add_spectrum(page *p, const fx_eval_row *row)
+{
+    static const char *const names[] = {"truth", "model", "error"};
+    const double *const y[] = {row->truth, row->model, row->error};
+    add_row_chart(
+        p,
+        (fx_chart){.title = title_of(p, "Energy spectrum", row),
+                   .x_label = "wave number",
+                   .y_label = "E(k)",
+                   .note = p->curves > 0
+                               ? NULL /* said once */
+                               : "Hann-windowed patches. Where the error reaches the truth the "
+                                 "model knows nothing.",
+                   .log_x = true,
+                   .log_y = true},
+        row->k, row->shells, names, y);
+}
+
+static void add_distribution(page *p, const fx_eval_row *row)
+{
+    static const char *const names[] = {"truth", "model", ""};
+    const double *const y[] = {row->pdf_truth, row->pdf_model, NULL};
+    add_row_chart(p,
+                  (fx_chart){.title = title_of(p, "Distribution of vorticity", row),
+                             .x_label = "standard deviations of the truth",
+                             .y_label = "share",
+                             .log_y = true},
+                  row->w, row->bins, names, y);
+}
+
+/* Against what it is when truth and members are draws of one distribution. */
+static fx_status add_ranks(page *p, const fx_eval_row *row)
+{
+    static const char *const names[] = {"pixels", "calibrated", ""};
+    double *x = NULL;
+    if (row->ranks == 0) return FX_OK;
+    if (!(x = fx_pool_calloc(p->run->pool, 3 * (size_t)row->ranks, sizeof *x))) return FX_ENOMEM;
+    double *share = x + row->ranks, *flat = share + row->ranks;
+    for (int64_t i = 0; i < row->ranks; i++) {
+        x[i] = (double)i;
+        share[i] = row->rank_share[i];
+        flat[i] = 1 / (double)row->ranks;
+    }
+    const double *const y[] = {share, flat, NULL};
+    add_row_chart(
+        p,
+        (fx_chart){.title = title_of(p, "Rank histogram", row),
+                   .x_label = "members below the truth",
+                   .y_label = "share of the pixels",
+                   .note = "High at both ends: too sure. High in the middle: not sure enough.",
+                   .bars = true},
+        x, row->ranks, names, y);
+    return FX_OK;
+}
+
+static fx_status add_rows(page *p)
+{
+    const fx_run_record *r = p->run;
+    for (int i = 0; i < r->rows; i++)
+        if (is_shown(r, r->row[i])) add_spectrum(p, r->row[i]);
+    for (int i = 0; i < r->rows; i++)
+        if (is_shown(r, r->row[i])) FX_TRY(add_ranks(p, r->row[i]));
+    for (int i = 0; i < r->rows; i++)
+        if (is_shown(r, r->row[i])) add_distribution(p, r->row[i]);
+    return FX_OK;
+}
+
+static fx_status add_charts(page *p)
 {
     if (p->run->steps > 0) {
         add_training(p);
@@ -106,7 +194,7 @@ static void add_charts(page *p)
         add_single(p, FX_RECORD_RATE, "Learning rate", "rate", false);
         add_single(p, FX_RECORD_SPEED, "Throughput", "samples/s", false);
     }
-    add_spectra(p);
+    return add_rows(p);
 }
 
 /* The square of a quarter of the side in which the error is largest: nobody chose it. */
@@ -131,36 +219,49 @@ static void choose_zoom(fx_panel *p)
     p->zoom_side = side;
 }
 
-/* The first example at a Reynolds number that the model never saw; else the first. */
-static int lead_of(const fx_run_record *r)
+/* Scores and examples; those at Reynolds numbers that training saw are folded away where there are
+ * others. The first that is not is the lead. */
+static void add_scores(page *p)
 {
-    for (int i = 0; i < r->panels; i++)
-        if (!r->panel_seen[i]) return i;
-    return r->panels > 0 ? 0 : -1;
+    enum { WORTH_A_ZOOM = 64 };
+    const fx_run_record *r = p->run;
+    p->lead = -1;
+    for (int i = 0; i < r->rows; i++) {
+        const fx_eval_row *row = r->row[i];
+        p->score[i] =
+            (fx_report_score){.score = row->score, .seen = row->seen, .fine_scales = row->fine_scales};
+        if (row->side == 0) continue;
+        fx_panel *panel = &p->panel[p->panels++];
+        *panel = (fx_panel){.title = row->title,
+                            .input_label = row->input_label,
+                            .input = row->input,
+                            .model = row->estimate,
+                            .truth = row->target,
+                            .input_side = row->side,
+                            .side = row->side,
+                            .folded = !is_shown(r, row)};
+        if (panel->side >= WORTH_A_ZOOM) choose_zoom(panel);
+        if (p->lead < 0 && !panel->folded) p->lead = p->panels - 1;
+    }
 }
 
 static fx_status write(page *p)
 {
-    enum { WORTH_A_ZOOM = 64 };
     fx_run_record *r = p->run;
     char path[FX_PATH_MAX];
-    add_charts(p);
-    const int lead = lead_of(r);
-    for (int i = 0; i < r->panels; i++) {
-        r->panel[i].folded = r->panel_seen[i] && !r->panel_seen[lead];
-        if (r->panel[i].side >= WORTH_A_ZOOM) choose_zoom(&r->panel[i]);
-    }
+    add_scores(p);
+    FX_TRY(add_charts(p));
     fx_report report = {.title = p->words.title,
                         .summary = p->words.summary,
                         .fact = p->words.fact,
                         .facts = p->words.facts,
                         .finding = p->words.finding,
                         .findings = p->words.findings,
-                        .score = r->score,
-                        .scores = r->scores,
-                        .panel = r->panel,
-                        .panels = r->panels,
-                        .lead = lead,
+                        .score = p->score,
+                        .scores = r->rows,
+                        .panel = p->panel,
+                        .panels = p->panels,
+                        .lead = p->lead,
                         .chart = p->chart,
                         .charts = p->charts,
                         .paragraph = p->words.paragraph,

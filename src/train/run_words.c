@@ -279,12 +279,12 @@ static const char *judged_text(writer *w)
 {
     const fx_run_record *r = w->run;
     int numbers = 0, unseen = 0;
-    for (int i = 0; i < r->scores; i++) {
+    for (int i = 0; i < r->rows; i++) {
         bool again = false;
         for (int j = 0; j < i; j++)
-            again |= r->score[j].score.reynolds == r->score[i].score.reynolds;
+            again |= r->row[j]->score.reynolds == r->row[i]->score.reynolds;
         numbers += !again;
-        unseen += !again && !r->score[i].seen;
+        unseen += !again && !r->row[i]->seen;
     }
     if (numbers == 0) return "Not evaluated.";
     if (numbers == 1) return PRINT(w, "Judged at one Reynolds number%s.", unseen ? ", never seen" : "");

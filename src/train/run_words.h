@@ -3,6 +3,7 @@
 #ifndef FX_RUN_WORDS_H
 #define FX_RUN_WORDS_H
 
+#include "flexhpc/report.h"
 #include "run_record.h"
 
 enum { FX_WORDS = 16 };

@@ -48,7 +48,7 @@ def refused(chromium, source, folder, change, wanted, width=1280, dark=False):
     with open(page, "w", encoding="utf-8") as f:
         f.write(broken)
     try:
-        check(chromium, page, width, dark, 8, 4, picture="not on the screen" in wanted)
+        check(chromium, page, width, dark, 8, 5, picture="not on the screen" in wanted)
     except AssertionError as found:
         assert wanted in str(found), (wanted, found)
     else:
@@ -67,9 +67,9 @@ with tempfile.TemporaryDirectory() as place:
     full = os.path.join(place, "full.html")
     with open(full, encoding="utf-8") as f:
         text = f.read()
-    check(chromium, full, 1280, False, 8, 4)
-    check(chromium, full, 1280, True, 8, 4)
-    check(chromium, full, 390, False, 8, 4, picture=False)
+    check(chromium, full, 1280, False, 8, 5)
+    check(chromium, full, 1280, True, 8, 5)
+    check(chromium, full, 390, False, 8, 5, picture=False)
     check(chromium, os.path.join(place, "compared.html"), 390, True, 0, 1, picture=False)
     check_the_check(chromium, text, place)
-print("8 pictures and 4 charts are drawn, light, dark and narrow")
+print("8 pictures and 5 charts are drawn, light, dark and narrow")

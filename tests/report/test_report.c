@@ -21,6 +21,7 @@
 #include "flexhpc/rng.h"
 #include "flexhpc/str.h"
 #include "report/text.h"
+#include "compared.h"
 
 enum { SIDE = 64, FACTOR = 4, LOW = SIDE / FACTOR, STEPS = 256, MODES = 400 };
 
@@ -80,7 +81,7 @@ static void make_fields(void)
 static fx_report_score row(fx_task task, double reynolds, bool seen, double rfne, double floor,
                            double second, double fine)
 {
-    return (fx_report_score){
+    fx_report_score r = {
         .score = {.task = task,
                   .reynolds = reynolds,
                   .count = 48,
@@ -97,6 +98,15 @@ static fx_report_score row(fx_task task, double reynolds, bool seen, double rfne
         .seen = seen,
         .fine_scales = fine,
     };
+    for (int i = 0; i < FX_STATISTICS; i++)
+        r.score.value[i] = r.score.low[i] = r.score.high[i] = NAN;
+    r.score.value[FX_STATISTIC_SSIM] = 1 - rfne;
+    if (task == FX_FC) {
+        r.score.value[FX_STATISTIC_PULL] = -0.5;
+        r.score.low[FX_STATISTIC_PULL] = -0.75;
+        r.score.high[FX_STATISTIC_PULL] = -rfne;
+    }
+    return r;
 }
 
 static const char *const hostile =
@@ -105,7 +115,8 @@ static const char *const hostile =
 
 static fx_report_score scores[10];
 static fx_curve losses[2], rates[1], spectra[3];
-static fx_chart charts[4];
+static fx_curve ranked[2];
+static fx_chart charts[5];
 static fx_panel panels[2];
 static fx_report_rank ranks[20];
 
@@ -183,6 +194,16 @@ static fx_report full_report(void)
         .curve = spectra,
         .curves = 3,
         .note = "The input resolves k up to 32; beyond, the model invents what training taught it."};
+    static double places[] = {0, 1, 2, 3}, shares[] = {0.5, 0.2, 0.1, 0.2},
+                  flat[] = {0.25, 0.25, 0.25, 0.25};
+    ranked[0] = (fx_curve){"pixels", places, shares, 4};
+    ranked[1] = (fx_curve){"calibrated", places, flat, 4};
+    charts[4] = (fx_chart){.title = "Rank histogram",
+                           .x_label = "members below the truth",
+                           .y_label = "share",
+                           .bars = true,
+                           .curve = ranked,
+                           .curves = 2};
     charts[3] = charts[0];
     charts[3].title = "Loss by set";
     charts[3].smooth = 0;
@@ -223,7 +244,7 @@ static fx_report full_report(void)
         .panel = panels,
         .panels = 2,
         .chart = charts,
-        .charts = 4,
+        .charts = 5,
         .rank = ranks,
         .ranks = 20,
         .rank_median = 0.25,
@@ -425,46 +446,11 @@ static void every_allocation(void **state)
     assert_int_equal(unlink(path), 0);
 }
 
-/* Three runs: the second better and a tie, the third hostile, elsewhere evaluated and without a curve.
- */
-static fx_comparison comparison(void)
-{
-    static fx_compared_row rows[3];
-    static fx_compared_fact keys[1];
-    static fx_curve curves[4];
-    static fx_chart chart;
-    const fx_report r = full_report();
-    for (int i = 0; i < 3; i++) {
-        const fx_score *s = &r.score[i + 2].score;
-        rows[i] = (fx_compared_row){.task = FX_SR, .reynolds = s->reynolds, .seen = i != 0};
-        rows[i].cell[0] = (fx_compared_cell){*s, NAN, NAN, NAN};
-        rows[i].cell[1] = (fx_compared_cell){*s, 0.9 + 0.05 * i, 0.8 + 0.05 * i, 0.96 + 0.05 * i};
-        rows[i].cell[2] = (fx_compared_cell){{.count = i == 1}, NAN, NAN, NAN};
-    }
-    keys[0] = (fx_compared_fact){"train.learning_rate", {"1e-3", "2e-3", hostile}};
-    for (int i = 0; i < 4; i++)
-        curves[i] = (fx_curve){i == 2   ? hostile
-                               : i == 3 ? "truth"
-                                        : "run",
-                               step, i % 2 ? rate : loss, i == 2 ? 0 : STEPS};
-    chart =
-        (fx_chart){.title = "Loss", .x_label = "step", .y_label = "loss", .curve = curves, .curves = 4};
-    return (fx_comparison){.title = "2 runs against demo/first",
-                           .summary = "One key of their configurations differs.",
-                           .name = {"demo/first", "demo/second", hostile},
-                           .runs = 3,
-                           .row = rows,
-                           .rows = 3,
-                           .key = keys,
-                           .keys = 1,
-                           .chart = &chart,
-                           .charts = 1};
-}
-
 static int write_pages(const char *folder)
 {
     char path[FX_PATH_MAX];
-    const fx_comparison compared = comparison();
+    const fx_report full = full_report();
+    const fx_comparison compared = comparison(&full, step, loss, rate, hostile);
     if (fx_path(path, "%s/compared.html", folder) != FX_OK ||
         fx_comparison_write(&compared, path) != FX_OK) {
         fprintf(stderr, "%s\n", fx_error_message());

@@ -141,6 +141,10 @@ def check_full(source):
     # Tables: ten rows, two of them unseen, their numbers in the row of their Re.
     assert len(page.all("span", class_="tag unseen")) == 2 and len(page.all("span", class_="tag seen")) == 8
     rows = [re.sub("<[^>]*>", " ", r).split() for r in re.findall("<tr><th scope=\"row\">.*?</tr>", source, re.S)]
+    beside = [row for row in rows if row[0] in ("SSIM", "pull:")]
+    rows = [row for row in rows if row not in beside]
+    assert beside[0][:4] == ["SSIM", "1", "0.879", "0.838"] and len(beside) == 3, beside
+    assert beside[2][:6] == ["pull:", "mean", "0", MINUS + "0.50", MINUS + "0.75", "to"], beside
     assert len(rows) == 10 + 16 and rows[2][:4] == ["700", "unseen", "0.184", "0.175\u20130.195"], rows[2]
     assert rows[5][0] == "250" and "0.121" in rows[5] and "0.088" in rows[5]
     # Ranks: the slowest 16 of 20, against the median.
@@ -177,7 +181,7 @@ def check_pictures(page):
 
 def check_charts(source):
     charts = re.findall(r'<figure class="chart">.*?</figure>', source, re.S)
-    assert len(charts) == 4
+    assert len(charts) == 5
     for chart in charts:
         for path in re.findall(r'class="line s\d[^"]*" d="([^"]*)"', chart):
             assert all(58 <= x <= 446 for x, _ in points(path) if path != "M1 4H25")
@@ -191,6 +195,10 @@ def check_charts(source):
     assert abs((x4 - x1) - 2 * (x2 - x1)) < 0.2 and y1 < y2 < y4
     assert all(f">{name}<" in charts[2] for name in ("truth", "model", "bicubic"))
     assert 'class="line s0 pale"' in charts[0] and 'class="line s0"' in charts[0]
+    # Bars stand on 0, the axis, and are as high as they say: 0.5, 0.2, 0.1, 0.2; a unit of x lies between them.
+    bins = [tuple(map(float, b)) for b in re.findall(r'<rect class="bin" x="(.*?)" y="(.*?)" width="(.*?)" height="(.*?)"', charts[4])]
+    assert len(bins) == 4 and all(abs(y + high - 238) < 0.11 for _, y, _, high in bins), bins
+    assert [round(b[3] / bins[2][3], 1) for b in bins] == [5, 2, 1, 2] and abs(bins[1][0] - bins[0][0] - 388 / 4) < 0.11, bins
     # NaN breaks a line: the validation curve has 13 points alone and one stretch of 49.
     assert re.search(r'class="line s1" d="(M[^"H]*)"', charts[3]).group(1).count("M") == 14
 
