@@ -70,7 +70,7 @@ typedef struct flexhpc_info {
  * ensemble is one field given several times, or several calls with other members. A deterministic
  * solver keeps `seed`, and counts `member` up. */
 typedef struct flexhpc_draw {
-    double reynolds; /* of the flow, above 0 */
+    double reynolds; /* of the flow; 0 where the model was trained with it, on data without one */
     uint64_t seed;
     uint32_t member; /* of the first field; member + count stays below 2^31 */
 } flexhpc_draw;

@@ -15,10 +15,11 @@ extern "C" {
 
 /* Beside the tensors. */
 typedef struct fx_progress {
-    int64_t step;      /* updates done */
-    int64_t ranks;     /* that wrote it */
-    double data_scale; /* fields are divided by it */
-    double loss;       /* of the last step */
+    int64_t step;                           /* updates done */
+    int64_t ranks;                          /* that wrote it */
+    double data_scale;                      /* fields are divided by it */
+    double loss;                            /* of the last step */
+    double condition_least, condition_mean; /* over the samples trained on; NaN: an older version's */
     fx_config config;
 } fx_progress;
 

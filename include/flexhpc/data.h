@@ -270,6 +270,8 @@ fx_status fx_order_create(const fx_manifest *manifest, const fx_order_options *o
 void fx_order_keep_strata(fx_order *order); /* a slot has the same ones in all epochs. Local. */
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot);
 int64_t fx_order_samples(const fx_order *order); /* different samples there are */
+/* Of their conditions. */
+void fx_order_conditions(const fx_order *order, double *least, double *mean);
 int64_t
 fx_order_epoch_steps(const fx_order *order); /* steps after which strata and slots are matched anew */
 /* Sets shard[i] for the manifest's shards that slots [slot, slot + slots) draw from, in any step: where
@@ -303,6 +305,8 @@ fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_load
 double fx_loader_wait(const fx_loader *loader);   /* seconds that fx_loader_next has waited so far */
 double fx_loader_scale(const fx_loader *loader);  /* what fields are divided by */
 int64_t fx_loader_epoch(const fx_loader *loader); /* different samples there are to draw from */
+/* Of the conditions of these, unscaled. */
+void fx_loader_conditions(const fx_loader *loader, double *least, double *mean);
 void fx_loader_free(fx_loader **loader);
 
 #ifdef __cplusplus

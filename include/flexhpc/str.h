@@ -38,6 +38,9 @@ uint32_t fx_crc32(const char *text);
  * Local. */
 const char *fx_nearest(const char *word, const char *const *candidates, int count);
 
+/* Whether all of a text is a number, and which. Local. */
+bool fx_is_number(const char *text, double *number);
+
 /* A span of time as Slurm writes it, D-HH:MM:SS, D-HH:MM, D-HH, HH:MM:SS or MM:SS, or plain seconds,
  * with a fraction if need be; UNLIMITED and NOT_SET are infinite. False: none of these. Local. */
 bool fx_parse_span(const char *text, double *seconds);

@@ -46,6 +46,9 @@ void fx_trained_close(fx_trained **trained);
 
 bool fx_trained_has(const fx_trained *trained, fx_task task);
 
+/* Whether it was trained on samples of condition 0, as data sets that say none have it. Local. */
+bool fx_trained_with_zero(const fx_trained *trained);
+
 /* Makes the task's program where there is none. Local. */
 fx_status fx_trained_prepare(fx_trained *trained, fx_task task);
 
@@ -57,6 +60,9 @@ fx_status fx_trained_prepare(fx_trained *trained, fx_task task);
  *                          fx_trained_denoise(m, task)                    m->estimate holds member k
  *
  * All functions below: the task is prepared, and Local. */
+
+/* Row b is told another condition than it draws its noise for. */
+void fx_trained_tell(fx_trained *trained, int64_t b, double condition);
 
 /* Row b gets the conditioning on a Reynolds number and the noise of a sample's number and a member's: a
  * function of (seed, number, member, task, Reynolds number) alone. */

@@ -124,13 +124,15 @@ typedef struct request {
     float *out;
 } request;
 
-static fx_status check_draw(const request *r)
+static fx_status check_draw(const request *r, const fx_trained *m)
 {
     const flexhpc_draw *d = r->draw;
     FX_REQUIRE(r->count > 0 && r->count <= INT32_MAX, FX_EARG, "%s: count is %lld", r->name,
                (long long)r->count);
-    FX_REQUIRE(d->reynolds > 0 && d->reynolds <= 1e9, FX_EARG,
+    FX_REQUIRE(d->reynolds >= 0 && d->reynolds <= 1e9, FX_EARG,
                "%s: Reynolds number %g is not between 0 and 1e9", r->name, d->reynolds);
+    FX_REQUIRE(d->reynolds > 0 || fx_trained_with_zero(m), FX_EARG,
+               "%s: Reynolds number 0: %s was not trained with it", r->name, m->path);
     FX_REQUIRE(d->member + r->count - 1 <= INT32_MAX, FX_EARG, "%s: member %lld is above 2^31 - 1",
                r->name, (long long)(d->member + r->count - 1));
     return FX_OK;
@@ -208,7 +210,7 @@ static fx_status sample(const request *r, const flexhpc_model *model)
                : !r->in   ? "the input"
                           : "the output");
     fx_trained *m = model->trained;
-    FX_TRY(check_draw(r));
+    FX_TRY(check_draw(r, m));
     FX_TRY(check_shape(r, m));
     omp_set_dynamic(0); /* threads decide the order of sums: they are the model's in every thread */
     omp_set_num_threads(m->exec->options.threads);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -116,6 +117,13 @@ static bool read_digits(const char **rest, double most, double *out)
     for (; isdigit((unsigned char)**rest); (*rest)++)
         *out = 10 * *out + (**rest - '0');
     return *rest > begin && *out <= most;
+}
+
+bool fx_is_number(const char *text, double *number)
+{
+    char *end = NULL;
+    *number = strtod(text, &end);
+    return end != text && *end == '\0';
 }
 
 bool fx_parse_span(const char *text, double *seconds)

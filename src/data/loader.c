@@ -336,6 +336,11 @@ int64_t fx_loader_epoch(const fx_loader *loader)
     return loader->epoch;
 }
 
+void fx_loader_conditions(const fx_loader *loader, double *least, double *mean)
+{
+    fx_order_conditions(loader->order, least, mean);
+}
+
 void fx_loader_free(fx_loader **out)
 {
     fx_loader *loader = *out;

@@ -13,7 +13,8 @@
 struct fx_order {
     uint64_t seed;
     int64_t batch, strata, samples, epoch_steps, cond;
-    int64_t patches, *patch, *end; /* patches drawn from; samples up to and with each */
+    int64_t patches, *patch, *end;         /* patches drawn from; samples up to and with each */
+    double condition_least, condition_sum; /* over all samples */
     bool keep_strata;
     int64_t epoch;     /* whose permutation is in `stratum`; -1: none yet */
     uint32_t *stratum; /* (strata) */
@@ -58,6 +59,9 @@ fx_status fx_order_create(const fx_manifest *m, const fx_order_options *o, fx_or
         const fx_patch patch = fx_manifest_patch(m, p);
         const int64_t starts = patch.snapshots - o->cond - o->forecast_step + 1;
         if (starts <= 0 || !wanted(o->reynolds, patch.reynolds)) continue;
+        order->condition_sum += (double)starts * patch.reynolds;
+        if (order->samples == 0 || patch.reynolds < order->condition_least)
+            order->condition_least = patch.reynolds;
         order->samples += starts;
         order->patch[order->patches] = p;
         order->end[order->patches++] = order->samples;
@@ -154,6 +158,12 @@ void fx_order_shards(fx_order *order, const fx_manifest *m, int64_t slot, int64_
 int64_t fx_order_samples(const fx_order *order)
 {
     return order->samples;
+}
+
+void fx_order_conditions(const fx_order *order, double *least, double *mean)
+{
+    *least = order->condition_least;
+    *mean = order->condition_sum / (double)order->samples;
 }
 
 int64_t fx_order_epoch_steps(const fx_order *order)

@@ -130,13 +130,6 @@ void fx_source_set_condition(fx_source *s, const double *value, int64_t values)
         s->run[r].condition = value[values == s->info.runs ? r : 0];
 }
 
-bool fx_is_number(const char *text, double *number)
-{
-    char *end = NULL;
-    *number = strtod(text, &end);
-    return end != text && *end == '\0';
-}
-
 fx_status fx_source_no_scalars(const fx_source *s, const fx_config *config)
 {
     double number;

@@ -58,9 +58,6 @@ void fx_source_set_condition(fx_source *source, const double *value, int64_t val
 /* For formats without scalars: FX_ECONFIG when source.condition names one. */
 fx_status fx_source_no_scalars(const fx_source *source, const fx_config *config);
 
-/* Whether a text is a number, and which. */
-bool fx_is_number(const char *text, double *number);
-
 /* The file's name without its folder. */
 const char *fx_base_name(const char *path);
 

@@ -4,6 +4,7 @@
  * `engines`. */
 #include "flexhpc/checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -63,9 +64,12 @@ static fx_status largest_tensor(fx_params *params, float **buffer)
 
 static int64_t progress_hash(const fx_progress *p, const char *config)
 {
-    char line[256];
-    snprintf(line, sizeof line, "%lld %lld %a %a ", (long long)p->step, (long long)p->ranks,
-             p->data_scale, p->loss);
+    char line[320];
+    size_t used;
+    used = (size_t)snprintf(line, sizeof line, "%lld %lld %a %a ", (long long)p->step,
+                            (long long)p->ranks, p->data_scale, p->loss);
+    if (!isnan(p->condition_mean)) /* it came later */
+        snprintf(line + used, sizeof line - used, "%a %a ", p->condition_least, p->condition_mean);
     return (int64_t)XXH64(config, strlen(config), XXH64(line, strlen(line), 0));
 }
 
@@ -80,6 +84,10 @@ static fx_status write_progress(fx_h5 *f, const fx_progress *p)
     FX_TRY_DONE(fx_h5_set_int(f, "/", "ranks", p->ranks));
     FX_TRY_DONE(fx_h5_set_real(f, "/", "data_scale", p->data_scale));
     FX_TRY_DONE(fx_h5_set_real(f, "/", "loss", p->loss));
+    if (!isnan(p->condition_mean)) {
+        FX_TRY_DONE(fx_h5_set_real(f, "/", "condition_least", p->condition_least));
+        FX_TRY_DONE(fx_h5_set_real(f, "/", "condition_mean", p->condition_mean));
+    }
     FX_TRY_DONE(fx_h5_set_text(f, "/", "config", config));
     FX_TRY_DONE(fx_h5_set_int(f, "/", "xxh64", progress_hash(p, config)));
 done:
@@ -99,6 +107,11 @@ static fx_status read_progress(fx_h5 *f, const char *path, fx_progress *p)
     FX_TRY_DONE(fx_h5_get_int(f, "/", "ranks", &p->ranks));
     FX_TRY_DONE(fx_h5_get_real(f, "/", "data_scale", &p->data_scale));
     FX_TRY_DONE(fx_h5_get_real(f, "/", "loss", &p->loss));
+    p->condition_least = p->condition_mean = NAN;
+    if (fx_h5_has_attribute(f, "/", "condition_mean")) {
+        FX_TRY_DONE(fx_h5_get_real(f, "/", "condition_least", &p->condition_least));
+        FX_TRY_DONE(fx_h5_get_real(f, "/", "condition_mean", &p->condition_mean));
+    }
     FX_TRY_DONE(fx_h5_get_text(f, "/", "config", config, FX_CONFIG_TEXT_MAX));
     FX_TRY_DONE(fx_h5_get_int(f, "/", "xxh64", &hash));
     FX_REQUIRE_DONE(hash == progress_hash(p, config), FX_EVALUE, "%s: attributes: checksum differs",

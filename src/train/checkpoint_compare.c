@@ -100,6 +100,10 @@ static fx_status compare_progress(comparison *c, const char *a, const char *b)
     FX_TRY(fx_checkpoint_peek(fx_comm_self(), b, &y));
     compare_reals(c, "step", (double)x.step, (double)y.step);
     compare_reals(c, "data_scale", x.data_scale, y.data_scale);
+    if (!isnan(x.condition_mean) && !isnan(y.condition_mean)) {
+        compare_reals(c, "condition_least", x.condition_least, y.condition_least);
+        compare_reals(c, "condition_mean", x.condition_mean, y.condition_mean);
+    }
     compare_reals(c, "loss", x.loss, y.loss);
     if (x.ranks != y.ranks)
         fprintf(c->out, "written by %lld and %lld ranks\n", (long long)x.ranks, (long long)y.ranks);

@@ -50,10 +50,23 @@ static fx_status open_pack(fx_evaluation *e)
     FX_REQUIRE(2 * m->reynolds_count <= FX_EVALUATION_ROWS, FX_ECONFIG,
                "%s: more than %d Reynolds numbers", e->config->data_path, FX_EVALUATION_ROWS / 2);
     e->reynolds = m->reynolds_count;
+    FX_TRY(fx_evaluation_units(e));
     return fx_coarsener_open(&e->trained->progress.config, e->config->data_path, m, &e->coarsener);
 }
 
-/* What is measured beyond a validation's scores. */
+/* Whether all patches of the pack are whole periodic domains. */
+static bool is_periodic(const fx_manifest *m)
+{
+    for (int i = 0; i < m->sources; i++) {
+        const fx_pack_source *s = &m->source[i];
+        if (!s->periodic[0] || !s->periodic[1] || s->height != m->patch || s->width != m->patch)
+            return false;
+    }
+    return true;
+}
+
+/* What is measured beyond a validation's scores. Wave numbers count waves in the width of the domain,
+ * of the first source's where they differ, whatever its unit of length. */
 static fx_status measure_all(fx_evaluation *e)
 {
     const fx_manifest *m = fx_pack_manifest(e->pack);
@@ -62,7 +75,7 @@ static fx_status measure_all(fx_evaluation *e)
     for (int k = 0; k < 2 * e->reynolds; k++)
         e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
                                     m->reynolds[k % e->reynolds].reynolds);
-    FX_TRY(fx_spectrum_create(&e->spectrum, m->patch, length, FX_HANN));
+    FX_TRY(fx_spectrum_create(&e->spectrum, m->patch, length, is_periodic(m) ? FX_PERIODIC : FX_HANN));
     FX_TRY(FX_ALLOC(e->energy, 2 * fx_spectrum_shells(e->spectrum)));
     FX_TRY(FX_ALLOC(e->natural, e->trained->batch));
     e->scores.details = (fx_details){.shells = fx_spectrum_whole_shells(e->spectrum),
@@ -109,6 +122,7 @@ void fx_evaluation_close(fx_evaluation **evaluation)
     fx_free(e->energy);
     fx_free(e->natural);
     fx_free(e->ensemble);
+    fx_free(e->scale);
     fx_free(e->future);
     fx_free(e->losses);
     fx_free(e);

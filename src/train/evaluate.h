@@ -21,6 +21,8 @@ typedef struct fx_evaluation {
     fx_coarsener *coarsener; /* NULL: the model makes its low-resolution input itself */
     fx_scores scores;
     fx_evaluation_row rows[FX_EVALUATION_ROWS]; /* [task * reynolds + r] */
+    double *scale;                              /* (sources) that their fields are divided by */
+    double condition; /* that the model is told instead of the pack's; NaN: the pack's */
     int reynolds;
     int members;     /* of the ensemble; 1 in training */
     float *future;   /* (B, S, S): what the forecast is compared with */
@@ -36,6 +38,7 @@ typedef struct fx_evaluation {
     fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,
                       const float *estimate, const float *target);
     void *keeper;
+    double unit; /* the scale of the sample that is scored and kept */
 } fx_evaluation;
 
 /* Opens the run's newest checkpoint and the pack of the configuration, which must outlive it; *out is
@@ -51,6 +54,9 @@ fx_status fx_evaluation_of(fx_comm *comm, const fx_config *config, const fx_trai
 /* Makes the programs of all tasks, with those of the losses where they are asked for. Local. */
 fx_status fx_evaluation_programs(fx_evaluation *evaluation, bool losses);
 void fx_evaluation_close(fx_evaluation **evaluation);
+
+/* eval.scale and eval.condition, once model and pack are open. Local. */
+fx_status fx_evaluation_units(fx_evaluation *evaluation);
 
 /* Whether the r-th Reynolds number of the pack is one of eval.reynolds. Local. */
 bool fx_evaluates(const fx_evaluation *evaluation, int r);

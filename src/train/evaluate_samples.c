@@ -47,7 +47,12 @@ static fx_status find_natural(fx_evaluation *e, const place *p, const float *new
     return status;
 }
 
-/* Row b of the batch: inputs and target, divided by the checkpoint's scale. */
+static double scale_of(const fx_evaluation *e, int64_t patch)
+{
+    return e->scale[fx_manifest_patch(fx_pack_manifest(e->pack), patch).source];
+}
+
+/* Row b of the batch: inputs and target, divided by the scale of their source. */
 static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, int64_t b)
 {
     const place p = place_of(e, r, i);
@@ -60,7 +65,7 @@ static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, in
     FX_TRY_DONE(fx_pack_read(e->pack, p.patch, p.snapshot - cond + 1, cond + ahead, window));
     if (e->spectrum)
         FX_TRY_DONE(find_natural(e, &p, window + (cond - 1) * n, r->reynolds, &e->natural[b]));
-    const float scale = (float)(1.0 / m->progress.data_scale);
+    const float scale = (float)(1.0 / scale_of(e, p.patch));
     for (int64_t k = 0; k < n; k++) {
         for (int64_t c = 0; c < cond; c++)
             m->snapshots[(b * n + k) * cond + c] = scale * window[c * n + k];
@@ -71,7 +76,7 @@ done:
     if (status != FX_OK || !e->coarsener) return status;
     const fx_coarse_sample coarse = {.patch = p.patch,
                                      .snapshot = p.snapshot,
-                                     .scale = m->progress.data_scale,
+                                     .scale = scale_of(e, p.patch),
                                      .seed = (uint64_t)e->config->seed,
                                      .slot = (uint32_t)i,
                                      .step = fx_random_word(r->reynolds)};
@@ -124,6 +129,7 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
         s.value[k] = NAN;
     s.value[FX_METRIC_SQUARE] = fx_mean_square(target, n);
     FX_TRY(fx_scores_add(&e->scores, &s));
+    e->unit = scale_of(e, place_of(e, reynolds, i).patch);
     if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, members, target));
     if (!e->spectrum) return FX_OK;
     fx_sample_score *row = &e->scores.row[e->scores.count - 1];
@@ -159,9 +165,11 @@ static fx_status run_task(fx_evaluation *e, int r, fx_task task, int64_t first, 
     const double reynolds = fx_pack_manifest(e->pack)->reynolds[r].reynolds;
     const int64_t last = e->config->eval_patches - 1, n = m->batch * m->pixels;
     for (int member = 0; member < e->members; member++) {
-        for (int64_t b = 0; b < m->batch; b++)
+        for (int64_t b = 0; b < m->batch; b++) {
             fx_trained_draw(m, task, b, seed, (uint32_t)(first + b < last ? first + b : last),
                             (uint32_t)member, reynolds);
+            if (!isnan(e->condition)) fx_trained_tell(m, b, e->condition);
+        }
         if (member == 0) FX_TRY(fx_trained_encode(m, task));
         FX_TRY(fx_trained_denoise(m, task));
         memcpy(e->ensemble + member * n, m->estimate, (size_t)n * sizeof(float));

@@ -1,5 +1,5 @@
 /* evaluate_score.c: what one sample of an evaluation scores: its members by the metrics of eval.h and
- * ensemble.h, its spectra and distributions. Fields are divided by the checkpoint's scale. */
+ * ensemble.h, its spectra and distributions. Fields are divided by e->unit. */
 #include <math.h>
 #include <string.h>
 
@@ -15,7 +15,7 @@ typedef struct scale {
 static scale scale_of(const fx_evaluation *e, int r)
 {
     const fx_stats *stats = &fx_pack_manifest(e->pack)->reynolds[r].stats;
-    const double unit = e->trained->progress.data_scale;
+    const double unit = e->unit;
     return (scale){stats->mean / unit, fx_stats_std(stats) / unit,
                    (stats->largest - stats->least) / unit};
 }

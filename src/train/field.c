@@ -93,7 +93,7 @@ static void load(const fx_field *f, const float *const *input, int64_t k, int64_
             if (f->options.task == FX_SR && m->coarse)
                 m->coarse[(b * (S / unit) + y) * (S / unit) + x] = scale * input[0][from];
         }
-    m->re[b] = (float)(f->options.reynolds / m->progress.config.data_condition_scale);
+    fx_trained_tell(m, b, f->options.reynolds);
 }
 
 /* A row of noise: element i is number (first + i) % width of the stream of the field's row. */

@@ -67,7 +67,7 @@ static fx_status keep(void *self, const fx_sample_score *s, const float *input, 
     writer *w = self;
     const float *fields[FIELDS] = {input, estimate, target};
     const int64_t side = w->e->trained->options.model.image, count[3] = {1, side, side};
-    const float scale = (float)w->e->trained->progress.data_scale;
+    const float scale = (float)w->e->unit;
     int r = 0;
     while (r < w->count - 1 && w->reynolds[r] != s->reynolds)
         r++;

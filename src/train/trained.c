@@ -102,6 +102,14 @@ bool fx_trained_has(const fx_trained *m, fx_task task)
     return m->options.model.tasks & (task == FX_SR ? FX_TASK_SR : FX_TASK_FC);
 }
 
+bool fx_trained_with_zero(const fx_trained *m)
+{
+    const fx_list *list = &m->progress.config.data_reynolds;
+    for (int i = 0; i < list->count; i++)
+        if (list->value[i] == 0) return true;
+    return m->progress.condition_least == 0; /* not NaN */
+}
+
 fx_status fx_trained_prepare(fx_trained *m, fx_task task)
 {
     fx_step_options one = m->options;
@@ -120,10 +128,15 @@ uint32_t fx_trained_stream(uint32_t member)
     return fx_crc32(name);
 }
 
+void fx_trained_tell(fx_trained *m, int64_t b, double condition)
+{
+    m->re[b] = (float)(condition / m->progress.config.data_condition_scale);
+}
+
 void fx_trained_draw(fx_trained *m, fx_task task, int64_t b, uint64_t seed, uint32_t number,
                      uint32_t member, double reynolds)
 {
-    m->re[b] = (float)(reynolds / m->progress.config.data_condition_scale);
+    fx_trained_tell(m, b, reynolds);
     fx_fill_normal(seed, 2 * number + (uint32_t)task, fx_trained_stream(member),
                    fx_random_word(reynolds), m->noise + b * m->pixels, m->pixels);
 }

@@ -135,6 +135,7 @@ static fx_status set_up(trainer *t)
     t->progress.config = *t->config;
     t->progress.ranks = t->comm->size;
     t->progress.data_scale = fx_loader_scale(t->loader);
+    fx_loader_conditions(t->loader, &t->progress.condition_least, &t->progress.condition_mean);
     if (t->config->validate_every > 0)
         FX_TRY(fx_validation_open(t->comm, t->config, t->trainee, &t->progress, &t->validation));
     FX_TRY(describe(t));

@@ -303,6 +303,23 @@ static void shapes_are_checked_and_named(void **state)
     assert_int_equal(fx_set_shape(&u, 2, FX_DIMS(1 << 20, 1 << 20)), FX_OK);
 }
 
+/* The noise of whole conditions is that of earlier versions. */
+static void reals_are_words_and_keys(void **state)
+{
+    (void)state;
+    const double whole[] = {0, 1, 2000, 4294967295.0};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(fx_random_word(whole[i]), (uint32_t)whole[i]);
+        assert_int_equal(fx_random_key(whole[i]), (uint64_t)whole[i]);
+    }
+    const double others[] = {0.25, 0.5, 0.75, 1.5, 2000.5, 1e-9, 4294967296.0};
+    for (int i = 0; i < 7; i++)
+        for (int k = 0; k < i; k++) {
+            assert_int_not_equal(fx_random_word(others[i]), fx_random_word(others[k]));
+            assert_int_not_equal(fx_random_key(others[i]), fx_random_key(others[k]));
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +330,7 @@ int main(void)
         cmocka_unit_test(arrays_grow_and_survive_a_failure),
         cmocka_unit_test(pool_pieces_do_not_overlap),
         cmocka_unit_test(philox_gives_the_known_answers),
+        cmocka_unit_test(reals_are_words_and_keys),
         cmocka_unit_test(normals_have_their_moments),
         cmocka_unit_test(uniforms_lie_in_their_interval),
         cmocka_unit_test(numbers_depend_on_every_word_and_not_on_the_count),

@@ -1,0 +1,44 @@
+/* evaluate_units.c: what fields of the evaluated pack are divided by, and what the model is told beside
+ * them: as in training, or as a data set of other units and conditions needs it (zero-shot). */
+#include <math.h>
+#include <string.h>
+
+#include "evaluate.h"
+#include "flexhpc/mem.h"
+#include "flexhpc/str.h"
+
+static fx_status find_scales(fx_evaluation *e)
+{
+    const fx_manifest *m = fx_pack_manifest(e->pack);
+    const char *word = e->config->eval_scale;
+    const bool pack = strcmp(word, "pack") == 0;
+    double number = e->trained->progress.data_scale;
+    FX_REQUIRE(!word[0] || pack || strcmp(word, "checkpoint") == 0 ||
+                   (fx_is_number(word, &number) && number > 0 && isfinite(number)),
+               FX_ECONFIG, "eval.scale: \"%s\" is none of checkpoint, pack, a number above 0", word);
+    FX_TRY(FX_ALLOC(e->scale, m->sources));
+    for (int s = 0; s < m->sources; s++)
+        e->scale[s] = pack ? m->scale : number;
+    return FX_OK;
+}
+
+static fx_status find_condition(fx_evaluation *e)
+{
+    const char *word = e->config->eval_condition;
+    const bool mean = strcmp(word, "mean") == 0;
+    e->condition = NAN;
+    if (!word[0] || strcmp(word, "pack") == 0) return FX_OK;
+    FX_REQUIRE(mean || (fx_is_number(word, &e->condition) && e->condition >= 0 && e->condition <= 1e9),
+               FX_ECONFIG, "eval.condition: \"%s\" is none of pack, mean, a number from 0 to 1e9",
+               word);
+    if (mean) e->condition = e->trained->progress.condition_mean;
+    FX_REQUIRE(!isnan(e->condition), FX_ECONFIG,
+               "eval.condition: mean: %s, of an older version, does not say it", e->trained->path);
+    return FX_OK;
+}
+
+fx_status fx_evaluation_units(fx_evaluation *e)
+{
+    FX_TRY(find_scales(e));
+    return find_condition(e);
+}
