@@ -79,6 +79,9 @@ fx_status fx_source_open(const char *path, const fx_config *config, fx_source **
 const fx_source_info *fx_source_describe(const fx_source *source);
 fx_source_run fx_source_run_of(const fx_source *source, int64_t run);
 
+/* "along y and x", "along y alone", "along x alone", "along neither axis". Local. */
+const char *fx_periodic_words(const bool periodic[2]);
+
 /* A box into out (times, rows, columns). Local. */
 fx_status fx_source_read(fx_source *source, const fx_source_box *box, float *out);
 /* The same; a value that is not finite is FX_EVALUE, with its index. Local. */
@@ -159,6 +162,8 @@ fx_status fx_manifest_read(const char *folder,
                            fx_manifest *out); /* Local; freed with fx_manifest_free */
 fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest); /* Local; one rank only */
 void fx_manifest_free(fx_manifest *manifest);
+/* The axes, y and x, along which the domains of all sources are periodic. Local. */
+void fx_manifest_periodic(const fx_manifest *manifest, bool periodic[2]);
 fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 
 /* Packs the file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch

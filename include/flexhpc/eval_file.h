@@ -7,9 +7,10 @@
  *   spectrum/K/{k,model,truth,error} (shells) float64, K the row of scores
  *   values/K/{w,model,truth} (bins), ranks/K/share (members + 1) float64
  *   panel/K/{input,model,truth} (side, side) float32, an example; attributes title, input_label
- *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed.
- * `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured. Includes eval.h,
- * str.h. */
+ *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed, and
+ * `periodic`, 1 or 0 for y and x: whether the domains of all of the pack's sources are (not in older
+ * files). `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured. Includes
+ * eval.h, str.h. */
 #ifndef FLEXHPC_EVAL_FILE_H
 #define FLEXHPC_EVAL_FILE_H
 
@@ -51,8 +52,9 @@ typedef struct fx_eval_file {
     char checkpoint[FX_PATH_MAX];
     int64_t step;                                 /* of the checkpoint */
     int64_t sample_steps, members, patches, seed; /* of the sampling */
-    fx_scores samples;                            /* as fx_scores_merge leaves them */
-    fx_eval_row row[FX_EVALUATION_ROWS];          /* as fx_scores_summarise leaves them */
+    bool periodic[2];  /* along y and x, of all sources; where a file doesn't say, as of old, true */
+    fx_scores samples; /* as fx_scores_merge leaves them */
+    fx_eval_row row[FX_EVALUATION_ROWS]; /* as fx_scores_summarise leaves them */
     int rows;
     struct fx_pool *pool; /* what the rows of a file that was read point to; NULL: the caller's */
 } fx_eval_file;

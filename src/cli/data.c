@@ -6,29 +6,21 @@
 #include "data.h"
 #include "flexhpc/io.h"
 
-/* Of one dataset: statistics of its finite values, and how many are not. */
-typedef struct values {
-    fx_stats stats;
-    int64_t not_finite, first; /* the first's place in the flattened dataset */
-} values;
-
-/* Closes the gaps that values which are not finite leave; how many stay. */
-static int64_t keep_finite(values *v, float *x, int64_t at, int64_t count)
+void fx_values_add(fx_values *v, float *x, int64_t at, int64_t count)
 {
     int64_t kept = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (isfinite(x[i])) {
+        if (isfinite(x[i]))
             x[kept++] = x[i];
-            continue;
-        }
-        if (v->not_finite++ == 0) v->first = at + i;
+        else if (v->not_finite++ == 0)
+            v->first = at + i;
     }
-    return kept;
+    fx_stats_add(&v->stats, x, kept);
 }
 
 /* Reads pieces along the first dimension whose own values are few enough, one place of those before it
  * at a time, so that memory is bounded; a vector at once where it is small. */
-static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, values *out)
+static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, fx_values *out)
 {
     enum { MOST = 1 << 22 };
     int64_t offset[8] = {0}, count[8], slice = 1, total = 1;
@@ -43,7 +35,7 @@ static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, valu
         total *= shape->dim[i];
         count[i] = i < split ? 1 : shape->dim[i];
     }
-    *out = (values){0};
+    *out = (fx_values){0};
     if (total == 0) return FX_OK;
     FX_TRY(FX_ALLOC(x, slice));
     for (int64_t at = 0; at < total && status == FX_OK; at += slice) {
@@ -53,7 +45,7 @@ static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, valu
             rest /= shape->dim[i];
         }
         status = fx_h5_read(f, name, offset, count, FX_H5_F32, x);
-        if (status == FX_OK) fx_stats_add(&out->stats, x, keep_finite(out, x, at, slice));
+        if (status == FX_OK) fx_values_add(out, x, at, slice);
     }
     fx_free(x);
     return status;
@@ -77,7 +69,7 @@ static fx_status print_dataset(void *self, fx_h5 *f, const char *name)
 {
     static const char *const types[] = {"float32", "float64", "int64", "uint64"};
     fx_h5_shape shape;
-    values v;
+    fx_values v;
     (void)self;
     if (fx_h5_describe(f, name, &shape) != FX_OK) {
         fx_error_clear();
@@ -157,9 +149,10 @@ static fx_status print_pack(const char *folder)
     printf("strata       %lld\nscale        %.6g (root mean square)\n", (long long)m.strata, m.scale);
     for (int i = 0; i < m.sources; i++) {
         const fx_pack_source *s = &m.source[i];
-        printf("source       %s: Re %.10g, seed %lld, (time, y, x) = (%lld, %lld, %lld)\n", s->name,
+        printf("source       %s: Re %.10g, seed %lld, (time, y, x) = (%lld, %lld, %lld)", s->name,
                s->reynolds, (long long)s->seed, (long long)s->snapshots, (long long)s->height,
                (long long)s->width);
+        printf(", periodic %s\n", fx_periodic_words(s->periodic));
     }
     for (int i = 0; i < m.reynolds_count; i++) {
         printf("Re %-9.10g %lld patches: ", m.reynolds[i].reynolds, (long long)m.reynolds[i].patches);

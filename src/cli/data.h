@@ -9,6 +9,16 @@
  */
 fx_status fx_print_source(const char *path, const fx_config *config, const char *preview);
 
+/* Statistics of the finite values, and how many are not. */
+typedef struct fx_values {
+    fx_stats stats;
+    int64_t not_finite, first; /* first: place of the first of them */
+} fx_values;
+
+/* Adds `count` values from place `at` on; closes the gaps in x that those leave which are not finite.
+ */
+void fx_values_add(fx_values *values, float *x, int64_t at, int64_t count);
+
 void fx_print_stats(const fx_stats *stats); /* on one line */
 
 /* Options that say where in a file a field is. */

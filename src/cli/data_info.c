@@ -14,28 +14,8 @@ enum {
     SPECTRUM_SNAPSHOTS = 16 /* evenly spread over runs and times */
 };
 
-/* Statistics of the finite values, and how many are not. */
-typedef struct values {
-    fx_stats stats;
-    int64_t not_finite, first[4]; /* where the first is: run, t, row, column */
-} values;
-
-static void add(values *v, const fx_source_box *b, float *x)
-{
-    int64_t kept = 0;
-    for (int64_t i = 0; i < b->rows * b->columns; i++) {
-        if (isfinite(x[i])) {
-            x[kept++] = x[i];
-            continue;
-        }
-        if (v->not_finite++ > 0) continue;
-        const int64_t place[] = {b->run, b->t, b->row + i / b->columns, i % b->columns};
-        memcpy(v->first, place, sizeof place);
-    }
-    fx_stats_add(&v->stats, x, kept);
-}
-
-static fx_status scan(fx_source *s, values *v)
+/* Places are those of (run, time, y, x) in a row. */
+static fx_status scan(fx_source *s, fx_values *v)
 {
     const fx_source_info *i = fx_source_describe(s);
     const int64_t fit = BAND / i->width, band = fit < 1 ? 1 : fit < i->height ? fit : i->height;
@@ -51,21 +31,23 @@ static fx_status scan(fx_source *s, values *v)
                                        .rows = i->height - row < band ? i->height - row : band,
                                        .columns = i->width};
             status = fx_source_read(s, &box, x);
-            if (status == FX_OK) add(v, &box, x);
+            if (status == FX_OK)
+                fx_values_add(v, x, (k * i->height + row) * i->width, box.rows * i->width);
         }
     fx_free(x);
     return status;
 }
 
-static void print_values(const fx_source_info *i, const values *v)
+static void print_values(const fx_source_info *i, const fx_values *v)
 {
     printf("%-12s ", i->field);
     fx_print_stats(&v->stats);
+    const int64_t row = v->first / i->width, time = row / i->height;
     printf("%-12s %lld not finite", "", (long long)v->not_finite);
-    if (v->not_finite > 0 && i->runs > 1) printf(", in run %lld", (long long)v->first[0]);
+    if (v->not_finite > 0 && i->runs > 1) printf(", in run %lld", (long long)(time / i->snapshots));
     if (v->not_finite > 0)
-        printf(", the first at (%lld, %lld, %lld)", (long long)v->first[1], (long long)v->first[2],
-               (long long)v->first[3]);
+        printf(", the first at (%lld, %lld, %lld)", (long long)(time % i->snapshots),
+               (long long)(row % i->height), (long long)(v->first % i->width));
     putchar('\n');
 }
 
@@ -200,17 +182,14 @@ static void print_header(const fx_source *s)
                run.start + (double)(i->snapshots - 1) * run.interval, run.interval);
     else
         printf("time         the file does not say, or not evenly spaced\n");
-    printf("periodic     %s\n", i->periodic[0] && i->periodic[1] ? "along y and x"
-                                : i->periodic[0]                 ? "along y alone"
-                                : i->periodic[1]                 ? "along x alone"
-                                                                 : "along neither axis");
+    printf("periodic     %s\n", fx_periodic_words(i->periodic));
     if (i->scale > 0) printf("scale        %.6g (of its data set)\n", i->scale);
 }
 
 fx_status fx_print_source(const char *path, const fx_config *config, const char *preview)
 {
     fx_source *s = NULL;
-    values v = {0};
+    fx_values v = {0};
     fx_status status = FX_OK;
     FX_TRY_DONE(fx_source_open(path, config, &s));
     print_header(s);

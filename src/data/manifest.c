@@ -234,9 +234,9 @@ static json_t *describe(const fx_manifest *m)
 {
     json_t *sources = json_array(), *shards = json_array(), *reynolds = json_array();
     int bad = 0;
-    bool periodic = true; /* all of them, along both axes */
-    for (int i = 0; i < m->sources; i++)
-        periodic = periodic && m->source[i].periodic[0] && m->source[i].periodic[1];
+    bool axes[2];
+    fx_manifest_periodic(m, axes);
+    const bool periodic = axes[0] && axes[1];
     for (int i = 0; i < m->sources; i++) {
         const fx_pack_source *s = &m->source[i];
         json_t *source = json_pack("{ss sf sf sf sI sI sI sI}", "name", s->name, "reynolds",
@@ -287,6 +287,14 @@ fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest)
     json_decref(json);
     fx_free(text);
     return status == FX_OK ? FX_OK : fx_context(status, "%s", path);
+}
+
+void fx_manifest_periodic(const fx_manifest *m, bool periodic[2])
+{
+    periodic[0] = periodic[1] = true;
+    for (int i = 0; i < m->sources; i++)
+        for (int k = 0; k < 2; k++)
+            periodic[k] = periodic[k] && m->source[i].periodic[k];
 }
 
 void fx_manifest_free(fx_manifest *manifest)

@@ -243,6 +243,13 @@ fx_source_run fx_source_run_of(const fx_source *source, int64_t run)
     return source->run[run];
 }
 
+const char *fx_periodic_words(const bool periodic[2])
+{
+    static const char *const words[2][2] = {{"along neither axis", "along x alone"},
+                                            {"along y alone", "along y and x"}};
+    return words[periodic[0]][periodic[1]];
+}
+
 void fx_source_close(fx_source **source)
 {
     if (!*source) return;

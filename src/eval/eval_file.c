@@ -236,7 +236,8 @@ static fx_status write_attributes(fx_h5 *f, const fx_eval_file *file)
                    ? fx_h5_set_text(f, "/", attributes[i].name, at)
                    : fx_h5_set_int(f, "/", attributes[i].name, *(const int64_t *)(const void *)at));
     }
-    return FX_OK;
+    return fx_h5_set_ints(f, "/", "periodic", (const int64_t[]){file->periodic[0], file->periodic[1]},
+                          2);
 }
 
 static fx_status read_attributes(fx_h5 *f, fx_eval_file *file)
@@ -248,6 +249,12 @@ static fx_status read_attributes(fx_h5 *f, fx_eval_file *file)
         FX_TRY(attributes[i].size ? fx_h5_get_text(f, "/", attributes[i].name, at, attributes[i].size)
                                   : fx_h5_get_int(f, "/", attributes[i].name, (int64_t *)(void *)at));
     }
+    double periodic[2] = {1, 1};
+    int count;
+    if (fx_h5_has_attribute(f, "/", "periodic"))
+        FX_TRY(fx_h5_get_reals(f, "/", "periodic", periodic, 2, &count));
+    for (int i = 0; i < 2; i++)
+        file->periodic[i] = periodic[i] == 1;
     return FX_OK;
 }
 

@@ -54,6 +54,11 @@ static void print_ensembles(const fx_score *s, int count, int members)
 
 void fx_evaluation_print(const fx_evaluation *e, const fx_score *scores, int count)
 {
+    bool periodic[2];
+    fx_manifest_periodic(fx_pack_manifest(e->pack), periodic);
+    if (!periodic[0] || !periodic[1])
+        fx_log(FX_INFO, "%s: its domains are periodic %s", e->config->data_path,
+               fx_periodic_words(periodic));
     print_scores(scores, count);
     print_metrics(scores, count);
     if (e->members > 1) print_ensembles(scores, count, e->members);

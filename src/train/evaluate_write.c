@@ -78,6 +78,7 @@ static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_fi
     out->members = e->members;
     out->patches = e->config->eval_patches;
     out->seed = e->config->seed;
+    fx_manifest_periodic(fx_pack_manifest(e->pack), out->periodic);
     out->samples = e->scores;
     out->rows = count;
     for (int k = 0; k < count; k++) {

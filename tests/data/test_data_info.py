@@ -2,7 +2,7 @@
 """flexhpc data info and data check: what they say of files whose content is known.
 
 Planted in the code, caught here, removed: values that are not finite kept in the statistics; the place of the first without its
-row; the window forgotten; chunks counted along one axis alone; a compressed chunk counted in part.
+row; the window forgotten; chunks counted along one axis alone; a compressed chunk counted in part; the last value that is not finite taken for the first.
 Run: label quick"""
 import re
 
