@@ -42,6 +42,10 @@ fx_status fx_step_options_from_config(const fx_config *config, const fx_comm *co
 /* "bicubic": the word of data.upsampling. Local. */
 const char *fx_upsampling_name(const fx_step_options *options);
 
+/* The same for one process that does not train: without the contrastive term, which may need more
+ * ranks. Local. */
+fx_status fx_step_options_alone(const fx_config *config, fx_step_options *out);
+
 /* Learning rate of update s (from 0): linear warm-up over w updates, then a half cosine to update n
  * (published schedule; the first update has rate 0 where w > 0). Local. */
 double fx_learning_rate(double base, int64_t s, int64_t w, int64_t n);

@@ -24,7 +24,7 @@ typedef struct fx_cli {
     const char *run, *resume, *time_limit, *json, *out, *origin, *ranks; /* NULL: not given */
     const char *site, *nodes, *time, *job;                               /* NULL: not given */
     const char *csv, *plot, *batch, *repeats, *network, *profile, *comm_file, *io_file, *fraction,
-        *every;
+        *every, *weights, *partial;
     fx_pool *pool; /* of what is above */
     fx_comm *comm; /* one rank alone where the command needs no more */
     int exit_code; /* when the command succeeds; 0 unless it says otherwise */
@@ -83,6 +83,8 @@ typedef struct fx_command {
     X(train)                                                                                       \
     X(eval)                                                                                        \
     X(sample)                                                                                      \
+    X(export)                                                                                      \
+    X(import)                                                                                      \
     X(report)                                                                                      \
     X(status)                                                                                      \
     X(watch)                                                                                       \

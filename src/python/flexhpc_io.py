@@ -4,7 +4,8 @@
     run = fx.metrics("runs/demo/metrics.jsonl")        # {"step": array, "loss": array, ...}
     weights = fx.tensors(fx.latest("runs/demo"))       # {"encoder.input_blocks.0.weight": array, ...}
     fx.attributes(fx.latest("runs/demo"))["step"]
-    fx.names("eval.h5")                                # {"sr/model": ((48, 64, 64), dtype('float32')), ...}
+    fx.names("samples.h5")                             # {"sr_model": ((48, 64, 64), dtype('float32')), ...}
+    fx.tensors("weights.safetensors")                  # what `flexhpc export` wrote; attributes() has its metadata
 
 An array's name is its path in the HDF5 file without the leading slash; parameters keep their published names.
 """
@@ -26,14 +27,25 @@ def names(path, under="/"):
 
 def tensors(path, under="/", match=""):
     """The datasets below the group `under` whose names hold `match`, read: {name: array}."""
+    if str(path).endswith(".safetensors"):
+        return {name: array for name, array in _safetensors(path)[0].items() if match in name}
     with h5py.File(path, "r") as file:
         return {name: file[under][name][()] for name in names(path, under) if match in name}
 
 
 def attributes(path, of="/"):
     """The attributes of a group or dataset: {name: value}; text as str, one number as a Python number."""
+    if str(path).endswith(".safetensors"):
+        return _safetensors(path)[1]
     with h5py.File(path, "r") as file:
         return {key: _plain(value) for key, value in file[of].attrs.items()}
+
+
+def _safetensors(path):
+    with open(path, "rb") as file:
+        header, data = json.loads(file.read(int.from_bytes(file.read(8), "little"))), file.read()
+    metadata = header.pop("__metadata__", {})
+    return {name: np.frombuffer(data[slice(*e["data_offsets"])], "<f4").reshape(e["shape"]) for name, e in header.items()}, metadata
 
 
 def _plain(value):

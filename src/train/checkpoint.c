@@ -9,8 +9,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "checkpoint_file.h"
 #include "flexhpc/backend.h"
-#include "flexhpc/io.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "latest.h"
@@ -269,12 +269,13 @@ fx_status fx_checkpoint_save(fx_comm *comm, fx_params *params, fx_exec *exec,
     return status == FX_OK ? FX_OK : fx_context(status, "checkpoint %s", final);
 }
 
-/* One tensor of the file into `buffer`, shape and checksum compared. */
-static fx_status read_tensor(fx_h5 *f, const char *path, const char *name, const fx_tensor *like,
-                             float *buffer)
+static fx_status read_tensor(fx_h5 *f, const char *path, int kind, const fx_param *p, float *buffer)
 {
+    char name[DATASET_NAME];
     fx_h5_shape shape;
     int64_t hash = 0;
+    const fx_tensor *like = &p->value;
+    FX_TRY(dataset_name(name, kind, p));
     FX_TRY(fx_h5_describe(f, name, &shape));
     bool same = shape.rank == like->rank;
     for (int i = 0; same && i < shape.rank; i++)
@@ -288,6 +289,14 @@ static fx_status read_tensor(fx_h5 *f, const char *path, const char *name, const
     return FX_OK;
 }
 
+fx_status fx_checkpoint_tensor(fx_h5 *f, const char *path, fx_slab slab, const fx_param *p, float *out)
+{
+    int kind = 0;
+    while (SLABS[kind].slab != slab)
+        kind++;
+    return read_tensor(f, path, kind, p, out);
+}
+
 fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, const char *path,
                              bool weights_only)
 {
@@ -298,12 +307,9 @@ fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, co
     FX_TRY_DONE(fx_agree(comm, status));
     for (int i = 0; i < fx_params_count(params); i++)
         for (int kind = 0; kind < SLAB_KINDS; kind++) {
-            char name[DATASET_NAME];
             const fx_param *p = fx_params_at(params, i);
             if (!has(params, p, kind) || (weights_only && !SLABS[kind].weights)) continue;
-            status = dataset_name(name, kind, p);
-            if (status == FX_OK && comm->rank == 0)
-                status = read_tensor(f, path, name, &p->value, buffer);
+            if (comm->rank == 0) status = read_tensor(f, path, kind, p, buffer);
             FX_TRY_DONE(fx_agree(comm, status));
             FX_TRY_DONE(comm->ops->broadcast(comm, buffer, bytes_of(p), 0));
             FX_TRY_DONE(fx_params_write(params, exec, p, SLABS[kind].slab, buffer));

@@ -164,8 +164,9 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
     if (file) {
         date(when);
         fprintf(file, "%s\nflexhpc %s, backend %s\n", when, FX_VERSION, backend);
-        fprintf(file, "model        %lld parameters; a step: %d nodes, %.1f GFLOP a rank\n",
-                (long long)step->parameters, step->nodes, 1e-9 * step->flops);
+        if (step)
+            fprintf(file, "model        %lld parameters; a step: %d nodes, %.1f GFLOP a rank\n",
+                    (long long)step->parameters, step->nodes, 1e-9 * step->flops);
     }
     status = fx_comm_placement(comm, exec->device, file);
     if (file) {

@@ -21,8 +21,8 @@ typedef struct fx_run_folder {
 fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out);
 void fx_run_folder_close(fx_run_folder *folder);
 
-/* Writes config.yaml and env.txt (`step`: of the step's program; `rates` NULL: not measured), and adds
- * `command` (NULL: none) to cmd.txt. Collective. */
+/* Writes config.yaml and env.txt (`step`: of the step's program, NULL: there is none; `rates` NULL: not
+ * measured), and adds `command` (NULL: none) to cmd.txt. Collective. */
 fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
                                  const fx_config *config, const char *command,
                                  const fx_plan_summary *step, const fx_start_rates *rates);

@@ -110,3 +110,10 @@ fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, f
     *out = o;
     return FX_OK;
 }
+
+fx_status fx_step_options_alone(const fx_config *config, fx_step_options *out)
+{
+    fx_config alone = *config;
+    alone.contrast_weight = 0;
+    return fx_step_options_from_config(&alone, fx_comm_self(), out);
+}

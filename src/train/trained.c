@@ -5,31 +5,15 @@
 
 #include <stdio.h>
 
+#include "flexhpc/interchange.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/rng.h"
 #include "flexhpc/str.h"
 
-/* Parameters need their slabs before programs read them: one program with every parameter is recorded
- * first. */
+/* Parameters need their slabs before programs read them. */
 static fx_status make_parameters(fx_trained *m)
 {
-    fx_builder *g = NULL;
-    FX_TRY(fx_params_create(&m->params));
-    FX_TRY(fx_params_store_as(m->params, m->exec->storage));
-    FX_TRY(fx_builder_create(m->params, &g));
-    const int64_t side = m->options.model.image;
-    fx_batch in = {.snapshots =
-                       fx_input(g, "snapshots", 4, FX_DIMS(1, side, side, m->options.model.cond)),
-                   .lowres = fx_input(g, "lowres", 4, FX_DIMS(1, side, side, 1)),
-                   .re = fx_input_stored(g, "re", 2, FX_DIMS(1, 1))};
-    const int64_t tasks = m->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
-    fx_conditions conditions;
-    fx_model_conditions(g, &m->options.model, in.lowres, in.snapshots, in.re, &conditions);
-    fx_record_sampler(g, &m->options.model, m->options.schedule, 1, &conditions, in.re,
-                      fx_input(g, "x", 4, FX_DIMS(tasks, side, side, 1)));
-    const fx_status status = fx_builder_status(g);
-    fx_builder_free(&g);
-    if (status != FX_OK) return status;
+    FX_TRY(fx_model_parameters(&m->options, m->exec->storage, &m->params));
     return fx_params_allocate(m->params, m->exec, NULL, 1u << FX_SLAB_VALUE | 1u << FX_SLAB_EMA);
 }
 
@@ -54,9 +38,7 @@ fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *pa
     FX_TRY(fx_agree(comm, fx_exec_open(comm, config, &m->exec)));
     FX_TRY(fx_checkpoint_named(comm, path, m->path));
     FX_TRY(fx_checkpoint_peek(comm, m->path, &m->progress));
-    fx_config alone = m->progress.config;
-    alone.contrast_weight = 0; /* it may need more ranks */
-    FX_TRY(fx_step_options_from_config(&alone, fx_comm_self(), &m->options));
+    FX_TRY(fx_step_options_alone(&m->progress.config, &m->options));
     m->pixels = m->options.model.image * m->options.model.image;
     FX_TRY(fx_agree(comm, make_parameters(m)));
     FX_TRY(fx_checkpoint_load(comm, m->params, m->exec, m->path, true));

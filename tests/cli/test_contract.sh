@@ -6,6 +6,7 @@
 # under another name; --key=value that takes the next word too; an option taken for a value; at most 64 files; NaN kept; cmd.txt
 # written anew; secrets of the environment told; lines instead of one line on a terminal; a checkpoint gone back to.
 # Run: label full
+# Run: timeout 300
 # Run: cost 12
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
@@ -134,6 +135,37 @@ PY
 expect 2 "$FLEXHPC" sample tiny.yaml --run run
 says err 'sample: --out FILE'
 
+# ---- export, import; flexhpc_io.py on whatever was written so far.
+expect 0 "$FLEXHPC" export run weights.safetensors
+says out '^weights\.safetensors$'
+expect 0 "$FLEXHPC" import weights.safetensors --run imported
+expect 0 "$FLEXHPC" sample tiny.yaml --run imported --out again.h5 --set eval.patches=3 --set eval.batch=2
+PYTHONPATH=$FX_TESTS_DIR/../src/python /usr/bin/python3 - <<'PY' || fail "flexhpc_io"
+import flexhpc_io as fx, numpy
+field, shard = fx.tensors("fields/100_64_64_seed_2150.h5")["w"], fx.tensors("pack/shard-0000.h5")
+assert field.shape == (6, 64, 64) and fx.attributes("fields/100_64_64_seed_2150.h5")["Re"] == 100
+assert shard["w"].shape[1:] == (6, 16, 16), shard["w"].shape
+assert fx.attributes("pack/shard-0000.h5")["source"].startswith("100_64_64_seed_2150"), fx.attributes("pack/shard-0000.h5")
+averages, weights = fx.tensors(fx.latest("run"), "ema"), fx.tensors("weights.safetensors")
+assert set(averages) < set(weights) and all(numpy.array_equal(averages[n], weights[n]) for n in averages)
+assert fx.attributes("weights.safetensors")["step"] == "4" and fx.attributes(fx.latest("run"))["step"] == 4
+first, second = fx.tensors("samples.h5"), fx.tensors("again.h5")
+assert first and all(numpy.array_equal(first[n], second[n]) for n in first), "an imported model samples otherwise"
+assert fx.metrics("run/metrics.jsonl")["step"].tolist() == [1, 2, 3, 4]
+PY
+expect 2 "$FLEXHPC" export run weights.safetensors --weights best
+says err 'weights: best is none of ema, raw, both'
+expect 1 "$FLEXHPC" export run nowhere/weights.safetensors
+says err 'nowhere/weights\.safetensors\.part: open: No such file'
+expect 2 "$FLEXHPC" export nowhere weights.safetensors
+expect 2 "$FLEXHPC" import weights.safetensors
+says err 'import: --run DIR'
+expect 2 "$FLEXHPC" import weights.safetensors --run imported
+says err 'has checkpoints already'
+expect 1 "$FLEXHPC" import run/config.yaml run/config.yaml --run other
+expect 1 "$FLEXHPC" train tiny.yaml --run imported
+says err 'imported/ckpt/step-00000004\.h5: moment1/.*'
+
 # ---- checkpoint.
 expect 0 "$FLEXHPC" checkpoint compare run/ckpt/step-00000004.h5 from/ckpt/step-00000004.h5
 says out '^bit-identical$'
@@ -187,7 +219,7 @@ expect 0 "$FLEXHPC" config keys
 says out '^train\.global_batch '
 
 # ---- Options.
-for command in generate "data info" pack train eval sample verify plan profile report status watch "config show" "config keys" info \
+for command in generate "data info" pack train eval sample export import verify plan profile report status watch "config show" "config keys" info \
     "checkpoint verify" "checkpoint compare" jobscript; do
     # shellcheck disable=SC2086 # words of a command
     expect 0 "$FLEXHPC" $command --help

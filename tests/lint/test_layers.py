@@ -40,7 +40,7 @@ HEADERS = {
     "data": "data.h tiles.h",
     "eval": "eval.h ensemble.h eval_file.h signatures.h",
     "report": "report.h scaling.h",
-    "train": "train.h trained.h field.h bench.h checkpoint.h watch.h watchdog.h",
+    "train": "train.h trained.h field.h bench.h checkpoint.h interchange.h watch.h watchdog.h",
 }
 LAYER_OF_HEADER = {name: layer for layer, names in HEADERS.items() for name in names.split()}
 

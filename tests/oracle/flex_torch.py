@@ -6,13 +6,14 @@ names are the published state_dict's. Weights and inputs of the checks are hash-
 make_golden.py compares them with golden files and writes further ones.
 """
 import math
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+import hashed as numbers
 
 
 @dataclass
@@ -342,35 +343,14 @@ def sample(model, c, x, task, steps):
     return mean + base
 
 
-def hashed(name, shape, amplitude, tag, signed=True):
-    """u(name, i) in [0, 1) by splitmix64 over crc32(name) and i, or (2u - 1) amplitude, as float32."""
-    mask, golden = (1 << 64) - 1, 0x9E3779B97F4A7C15
-    i = np.arange(int(np.prod(shape)), dtype=np.uint64)
-    z = (np.uint64(zlib.crc32(name.encode()) << 32) | i) ^ np.uint64(tag * golden & mask)
-    with np.errstate(over="ignore"):
-        z = z + np.uint64(golden)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    u = (z >> np.uint64(11)).astype(np.float64) * 2.0 ** -53
-    return torch.from_numpy(((2 * u - 1) * amplitude if signed else u).astype(np.float32).reshape(shape))
+def hashed(*arguments, **keys):
+    return torch.from_numpy(numbers.hashed(*arguments, **keys))
 
 
 def set_hashed_weights(model, tag):
-    norms = {"norm", "norm1", "norm2"}
     with torch.no_grad():
-        for name, p in model.named_parameters():
-            module, leaf = name.rsplit(".", 1)
-            if leaf == "pos_embed":
-                p.copy_(hashed(name, p.shape, 0.02, tag))
-            elif p.dim() >= 2:
-                p.copy_(hashed(name, p.shape, 1 / math.sqrt(p[0].numel()), tag))
-            else:
-                is_norm = module.rsplit(".", 1)[-1] in norms or \
-                    module.endswith(("in_layers.0", "out_layers.0", "final_layer.0"))
-                p.copy_(hashed(name, p.shape, 0.1, tag) + (1.0 if is_norm and leaf == "weight" else 0.0))
-        for name, p in model.named_buffers():
-            p.copy_(hashed(name, p.shape, 6.0 if name.endswith("freqs") else 3.0, tag))
+        for name, p in [*model.named_parameters(), *model.named_buffers()]:
+            p.copy_(torch.from_numpy(numbers.weight(name, tuple(p.shape), tag)))
 
 
 def hashed_inputs(c, prefix=""):

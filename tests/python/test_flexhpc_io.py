@@ -2,7 +2,7 @@
 
 Run: label quick
 Planted errors, each caught: the cut last line parsed, null as 0, the group left out of the path, text attributes left as bytes,
-`latest` resolved in the current folder.
+`latest` resolved in the current folder, a tensor's bytes taken from the file's begin instead of the header's end.
 """
 import json
 import os
@@ -12,8 +12,10 @@ import tempfile
 import h5py
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "python"))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "src", "python")]
 import flexhpc_io as fx
+import plain_safetensors
 
 with tempfile.TemporaryDirectory() as run:
     os.mkdir(os.path.join(run, "ckpt"))
@@ -41,6 +43,12 @@ with tempfile.TemporaryDirectory() as run:
     root = fx.attributes(checkpoint)
     assert root["step"] == 7 and root["commit"] == "abc" and root["name"] == "demo", root
     assert list(root["channels"]) == [32, 64] and fx.attributes(checkpoint, "weights") == {"scale": 2.5}
+
+    weights = os.path.join(run, "weights.safetensors")
+    plain_safetensors.write(weights, {"encoder.w": weight, "decoder.b": weight[0, 0]}, {"step": "7"})
+    read = fx.tensors(weights)
+    assert np.array_equal(read["encoder.w"], weight) and np.array_equal(read["decoder.b"], weight[0, 0]) and len(read) == 2
+    assert list(fx.tensors(weights, match="decoder")) == ["decoder.b"] and fx.attributes(weights) == {"step": "7"}
 
     metrics = os.path.join(run, "metrics.jsonl")
     with open(metrics, "w") as file:
