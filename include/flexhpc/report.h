@@ -75,6 +75,16 @@ typedef struct fx_panel {
     bool folded;   /* shown after the others, when the reader asks for it */
 } fx_panel;
 
+/* A forecast of many snapshots: truth, model and error at some leads, in one colour scale. */
+typedef struct fx_rollout {
+    const char *title;
+    int64_t height, width;
+    int frames;
+    const double *lead; /* by frame: time, or snapshots, after the newest input */
+    const float *truth,
+        *model; /* (frames, height, width); a frame of the truth that is NaN is not known */
+} fx_rollout;
+
 /* Writes a field (height, width) as a PNG in these colours, from -end to end, the 99.8th percentile of
  * its absolute values; what is not finite is black. Local. */
 fx_status fx_field_png(const char *path, const float *field, int64_t height, int64_t width);
@@ -96,6 +106,8 @@ typedef struct fx_report {
     int scores;
     const fx_panel *panel;
     int panels;
+    const fx_rollout *rollout;
+    int rollouts;
     int lead; /* the panel that is shown in small at the top; -1: none */
     const fx_chart *chart;
     int charts;

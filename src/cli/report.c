@@ -25,7 +25,9 @@ const fx_command fx_command_report = {
             "6 runs a "
             "comparison: what differs, scores side by side and against the first run's on the same "
             "samples, curves "
-            "and spectra over each other",
+            "and spectra over each other. Forecasts of many snapshots that flexhpc sample wrote to "
+            "DIR/sample-*.h5 are "
+            "shown as strips, with their scores by lead",
     .example = "flexhpc report runs/first runs/second --out compare.html",
     .options = FX_OPTIONS(FX_OPTION_TEXT("--out", "FILE", out, "where a comparison goes")),
     .least = 1,

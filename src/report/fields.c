@@ -46,7 +46,7 @@ static int by_value(const void *left, const void *right)
 
 /* The end of the scale: the 99.8th percentile of the absolute values that are finite, up to the next
  * number of two digits; 1 for a field that is 0. */
-static fx_status scale_of(const float *field, int64_t count, double *scale)
+fx_status picture_scale(const float *field, int64_t count, double *scale)
 {
     float *size = NULL;
     int64_t finite = 0;
@@ -79,7 +79,7 @@ fx_status fx_field_png(const char *path, const float *field, int64_t height, int
     double scale = 1;
     fx_status status = FX_OK;
     make_map(map);
-    FX_TRY(scale_of(field, height * width, &scale));
+    FX_TRY(picture_scale(field, height * width, &scale));
     FX_TRY(FX_ALLOC(rgb, 3 * height * width));
     for (int64_t i = 0; i < height * width; i++)
         if (isfinite(field[i])) memcpy(rgb + 3 * i, colour_in(map, (double)field[i] / scale), 3);
@@ -130,7 +130,7 @@ fx_status fx_panel_png(const fx_panel *p, uint8_t **png, size_t *bytes, int64_t 
     strip s = {.times = p->side > 0 && p->side < WIDE ? WIDE / p->side : 1};
     *png = NULL;
     FX_TRY(check(p));
-    FX_TRY(scale_of(p->truth, p->side * p->side, &s.scale));
+    FX_TRY(picture_scale(p->truth, p->side * p->side, &s.scale));
     make_map(map);
     s.side = s.times * p->side;
     *width = s.width = PICTURES * s.side + GAPS;
@@ -147,22 +147,23 @@ fx_status fx_panel_png(const fx_panel *p, uint8_t **png, size_t *bytes, int64_t 
 }
 
 /* A data URI of `field`, or of `field - minus`, in colours from -scale to scale. */
-static fx_status encode(text *t, const float *field, const float *minus, int64_t side, double scale)
+static fx_status encode(text *t, const float *field, const float *minus, int64_t height, int64_t width,
+                        double scale)
 {
     fx_status status = FX_OK;
     uint8_t *rgb = NULL, *png = NULL, map[COLOURS][3];
     size_t bytes = 0;
     make_map(map);
-    FX_TRY_DONE(FX_ALLOC(rgb, 3 * side * side));
-    for (int64_t i = 0; i < side * side; i++) {
+    FX_TRY_DONE(FX_ALLOC(rgb, 3 * height * width));
+    for (int64_t i = 0; i < height * width; i++) {
         const double v = ((double)field[i] - (minus ? (double)minus[i] : 0)) / scale;
         FX_REQUIRE_DONE(!isnan(v), FX_EVALUE, "pixel (%lld, %lld) of a picture is NaN",
-                        (long long)(i / side), (long long)(i % side));
+                        (long long)(i / width), (long long)(i % width));
         const uint8_t *colour = colour_in(map, v);
         for (int c = 0; c < 3; c++)
             rgb[3 * i + c] = colour[c];
     }
-    FX_TRY_DONE(fx_png_encode(rgb, side, side, &png, &bytes));
+    FX_TRY_DONE(fx_png_encode(rgb, width, height, &png, &bytes));
     fx_text_add(t, "data:image/png;base64,");
     text_base64(t, png, bytes);
     status = t->status;
@@ -170,6 +171,12 @@ done:
     fx_free(rgb);
     fx_free(png);
     return status;
+}
+
+void picture_encode(text *t, const float *field, const float *minus, int64_t height, int64_t width,
+                    double scale)
+{
+    if (t->status == FX_OK) t->status = encode(t, field, minus, height, width, scale);
 }
 
 typedef struct picture {
@@ -190,7 +197,7 @@ static void picture_write(text *t, const fx_panel *p, const picture *what, const
     text_escaped(t, what->label);
     fx_text_add(t, "\"><image id=\"%s\" width=\"%lld\" height=\"%lld\" href=\"", id, (long long)p->side,
                 (long long)p->side);
-    if (t->status == FX_OK) t->status = encode(t, what->field, what->minus, what->side, scale);
+    picture_encode(t, what->field, what->minus, what->side, what->side, scale);
     fx_text_add(t, "\"/>");
     if (p->zoom_side > 0)
         fx_text_add(
@@ -210,14 +217,14 @@ static void picture_write(text *t, const fx_panel *p, const picture *what, const
 }
 
 /* The scale as a gradient of 33 stops, with the numbers at its ends and in the middle. */
-static void bar_write(text *t, double scale, const char *id)
+void picture_bar(text *t, double scale, const char *prefix, int id)
 {
     enum { STOPS = 33 };
     fx_text_add(t,
                 "<svg class=\"bar\" viewBox=\"0 0 300 30\" role=\"img\" aria-label=\"colour scale of "
                 "vorticity from %.4g to "
-                "%.4g\"><defs><linearGradient id=\"%s\">",
-                -scale, scale, id);
+                "%.4g\"><defs><linearGradient id=\"%s%d-bar\">",
+                -scale, scale, prefix, id);
     for (int i = 0; i < STOPS; i++) {
         uint8_t c[3];
         fx_colour_of(2.0 * i / (STOPS - 1) - 1, c);
@@ -227,18 +234,18 @@ static void bar_write(text *t, double scale, const char *id)
     fx_text_add(
         t,
         "</linearGradient></defs><rect x=\"1\" y=\"1\" width=\"298\" height=\"11\" rx=\"2\" "
-        "fill=\"url(#%s)\"/>"
+        "fill=\"url(#%s%d-bar)\"/>"
         "<text x=\"1\" y=\"26\">\xe2\x89\xa4 \xe2\x88\x92%.4g</text><text x=\"150\" y=\"26\" "
         "text-anchor=\"middle\">0</text><text x=\"299\" y=\"26\" text-anchor=\"end\">\xe2\x89\xa5 "
         "%.4g</text></svg>\n",
-        id, scale, scale);
+        prefix, id, scale, scale);
 }
 
 void panel_write(text *t, const fx_panel *p, int id)
 {
     double scale = 1;
     if (t->status == FX_OK) t->status = check(p);
-    if (t->status == FX_OK) t->status = scale_of(p->truth, p->side * p->side, &scale);
+    if (t->status == FX_OK) t->status = picture_scale(p->truth, p->side * p->side, &scale);
     if (t->status != FX_OK) return;
 
     char error[64], name[32];
@@ -256,8 +263,7 @@ void panel_write(text *t, const fx_panel *p, int id)
         snprintf(name, sizeof name, "p%d-%zu", id, i);
         picture_write(t, p, &row[i], name, scale);
     }
-    snprintf(name, sizeof name, "p%d-bar", id);
     fx_text_add(t, "</div>");
-    bar_write(t, scale, name);
+    picture_bar(t, scale, "p", id);
     fx_text_add(t, "</section>\n");
 }

@@ -129,6 +129,7 @@ fx_status fx_report_write(const fx_report *report, const char *path)
     head_write(&page, report);
     score_tables_write(&page, report);
     panels_write(&page, report);
+    rollouts_write(&page, report);
     measures_write(&page, report);
     charts_write(&page, report->chart, report->charts);
     ranks_write(&page, report);

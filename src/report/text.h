@@ -36,6 +36,13 @@ void text_interval(text *t, double low, double high, int digits);
 void page_begin(text *t, const char *title, const char *summary); /* html.c */
 fx_status page_end(text *t, const char *path);
 
+/* Of pictures (fields.c): the end of the scale for `count` values; a data URI of `field`, or of `field
+ * - minus`, in colours from -scale to scale; the scale as a bar whose name in the page is PREFIX ID. */
+fx_status picture_scale(const float *field, int64_t count, double *scale);
+void picture_encode(text *t, const float *field, const float *minus, int64_t height, int64_t width,
+                    double scale);
+void picture_bar(text *t, double scale, const char *prefix, int id);
+
 /* Opens an item of a list of findings; "</span></li>" ends it. */
 void finding_open(text *t, fx_mark mark); /* findings.c */
 
@@ -47,6 +54,7 @@ void fx_colour_of(double value, uint8_t rgb[3]);       /* fields.c: value -1 to 
 void findings_write(text *t, const fx_report *report); /* findings.c */
 void cards_write(text *t, const fx_report *report);    /* findings.c */
 void score_tables_write(text *t, const fx_report *report); /* tables.c */
+void rollouts_write(text *t, const fx_report *report);     /* rollouts.c */
 void measures_write(text *t, const fx_report *report);     /* measures.c */
 void ranks_write(text *t, const fx_report *report);        /* ranks.c */
 const char *task_title(fx_task task);                      /* tables.c */

@@ -6,6 +6,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/train.h"
 #include "run_record.h"
+#include "run_rollouts.h"
 #include "run_words.h"
 #include "stragglers.h"
 
@@ -14,6 +15,7 @@ enum { CHARTS = 96, CURVES = 3 * CHARTS, SMOOTH = 16 };
 typedef struct page {
     fx_run_record *run;
     fx_run_words words;
+    fx_run_rollouts rollouts;
     fx_report_score score[FX_RECORD_ROWS];
     fx_panel panel[FX_RECORD_ROWS];
     int panels, lead;
@@ -251,6 +253,9 @@ static fx_status write(page *p)
     char path[FX_PATH_MAX];
     add_scores(p);
     FX_TRY(add_charts(p));
+    FX_TRY(fx_run_rollouts_read(r->folder, r->pool, &p->rollouts));
+    for (int i = 0; i < p->rollouts.charts; i++)
+        add_chart(p, p->rollouts.chart[i]);
     fx_report report = {.title = p->words.title,
                         .summary = p->words.summary,
                         .fact = p->words.fact,
@@ -261,6 +266,8 @@ static fx_status write(page *p)
                         .scores = r->rows,
                         .panel = p->panel,
                         .panels = p->panels,
+                        .rollout = p->rollouts.rollout,
+                        .rollouts = p->rollouts.rollouts,
                         .lead = p->lead,
                         .chart = p->chart,
                         .charts = p->charts,

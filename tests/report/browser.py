@@ -4,11 +4,11 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
-import zlib
+
+from pictures import decode
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROBE = """<script>
@@ -69,32 +69,6 @@ def find():
             return shutil.which(name)
     print("no chromium here: the pages are checked as text alone (test_report_page)")
     sys.exit(77)
-
-
-def decode(png):
-    """Rows of pixels, each `channels` bytes, of an 8-bit RGB or RGBA PNG (PNG specification, 9)."""
-    at, packed = 8, b""
-    while at < len(png):
-        size, kind = struct.unpack(">I4s", png[at : at + 8])
-        if kind == b"IHDR":
-            width, height, _, colour = struct.unpack(">IIBB", png[at + 8 : at + 18])
-        packed += png[at + 8 : at + 8 + size] if kind == b"IDAT" else b""
-        at += 12 + size
-    n = {2: 3, 6: 4}[colour]
-    raw, stride, above, rows = zlib.decompress(packed), n * width, bytes(n * width), []
-    for y in range(height):
-        how, row = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1 : (y + 1) * (stride + 1)])
-        if how == 2:
-            row = bytearray((a + b) & 255 for a, b in zip(row, above))
-        elif how:
-            for i in range(stride):
-                a, b, c = (row[i - n] if i >= n else 0), above[i], (above[i - n] if i >= n else 0)
-                p = a + b - c
-                best = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
-                row[i] = (row[i] + (a if how == 1 else (a + b) // 2 if how == 3 else best)) & 255
-        rows.append(bytes(row))
-        above = row
-    return n, rows
 
 
 def colours(picture, box):

@@ -6,14 +6,13 @@ Planted errors, each caught: a tag left open, a section left out, quotes not esc
 Base64 without padding, the picture of the error without its minus, an id used twice, NaN in a coordinate, thinning that loses
 a spike, the colours of the bar or of the pictures reversed, all ranks shown, a rank against the mean of its row.
 """
-import base64
 import html.parser
 import os
 import re
-import struct
 import subprocess
 import tempfile
-import zlib
+
+from pictures import decode_uri
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 MINUS = "\u2212"
@@ -51,38 +50,6 @@ class Page(html.parser.HTMLParser):
 
     def text(self, *tags):
         return "".join(data for tag, data in self.texts if (not tags and tag != "style") or tag in tags)
-
-
-def decode(uri):
-    """Rows of (r, g, b) of an 8-bit RGB PNG without interlace, filters undone (PNG specification, 9)."""
-    head, data = uri.split(",", 1)
-    assert head == "data:image/png;base64", head
-    png = base64.b64decode(data, validate=True)
-    assert png[:8] == b"\x89PNG\r\n\x1a\n"
-    at, packed, kinds = 8, b"", []
-    while at < len(png):
-        size, kind = struct.unpack(">I4s", png[at:at + 8])
-        body = png[at + 8:at + 8 + size]
-        assert zlib.crc32(kind + body) == struct.unpack(">I", png[at + 8 + size:at + 12 + size])[0]
-        kinds.append(kind)
-        if kind == b"IHDR":
-            width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", body)
-            assert (depth, colour, interlace) == (8, 2, 0)
-        packed += body if kind == b"IDAT" else b""
-        at += 12 + size
-    assert kinds[-1] == b"IEND"
-    raw, stride, above, rows = zlib.decompress(packed), 3 * width, bytes(3 * width), []
-    assert len(raw) == height * (stride + 1)
-    for y in range(height):
-        how, line = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
-        for i in range(stride):
-            a, b, c = (line[i - 3] if i >= 3 else 0), above[i], (above[i - 3] if i >= 3 else 0)
-            p = a + b - c
-            paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
-            line[i] = (line[i] + (0, a, b, (a + b) // 2, paeth)[how]) & 255
-        rows.append([tuple(line[3 * x:3 * x + 3]) for x in range(width)])
-        above = bytes(line)
-    return rows
 
 
 def check_any(name, source):
@@ -156,7 +123,7 @@ def check_full(source):
 
 def check_pictures(page):
     images = [a for tag, a in page.tags if tag == "image"]
-    decoded = [decode(a["href"]) for a in images]
+    decoded = [decode_uri(a["href"]) for a in images]
     assert [len(d) for d in decoded] == [16, 64, 64, 64, 64, 64, 64, 64]
     assert all(len(d[0]) == len(d) for d in decoded)
     assert all(a["width"] == "64" for a in images)
@@ -230,7 +197,7 @@ def check_hostile(source):
 def check_odd(source):
     page = check_any("odd", source)
     assert "Not evaluated" in page.text() and not page.all("table") and not page.all("details") and not page.all("a")
-    ramp, model, truth, error = [decode(a["href"]) for tag, a in page.tags if tag == "image"]
+    ramp, model, truth, error = [decode_uri(a["href"]) for tag, a in page.tags if tag == "image"]
     ends = [tuple(bytes.fromhex(page.all("stop")[i]["stop-color"][1:])) for i in (0, 16, 32)]
     assert ramp == truth and all(row == [ends[1]] * 9 for row in model)
     assert all([row[0], row[4], row[8]] == ends for row in truth), "the colours of the pictures are not those of the bar"

@@ -21,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.environ["FX_TESTS_DIR"], "report"))
-import browser  # decode()
+import pictures as png_pictures
 
 FLEXHPC = os.environ["FLEXHPC"]
 CONFIG = """
@@ -181,7 +181,7 @@ with tempfile.TemporaryDirectory() as folder:
     for tag, step, height, width, png in told:
         assert (step, height, width) == (5, 128, 4 * 128 + 6) and struct.unpack(">II", png[16:24]) == (width, height), (tag, step)
         assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[-8:-4] == b"IEND", tag
-        _, rows = browser.decode(png)
+        _, rows = png_pictures.decode(png)
         shown = [[row[3 * 130 * i : 3 * (130 * i + 128)] for row in rows] for i in range(4)]
         assert shown[3] not in shown[:3] and shown[1] != shown[2] and len(set(shown[3])) > 8, tag
 print("5 steps of", len(scalars), "curves,", len(told), "pictures")

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Forecasts of many snapshots in a report: files sample-*.h5 of the run folder, made here with h5py: which leads are shown, pictures
+by hand, what is not known, what is no forecast, and what is broken.
+
+Planted and caught: leads other than the evenly spaced ones; truth for model; the error without its truth; a scale of every picture
+by itself; the mean of a square of pixels over by + 1 of them; persistence from the first input; a truth that is not known drawn;
+a broken file that ends nothing.
+
+Run: label quick
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.environ["FX_TESTS_DIR"], "report"))
+import pictures
+
+FLEXHPC = os.environ["FLEXHPC"]
+
+
+def write(name, truth, model, last, **attributes):
+    leads, height, width = truth.shape
+    with h5py.File("run/" + name, "w") as f:
+        f["fc_truth"], f["fc_model"] = truth.astype("f4"), model.astype("f4")[None]
+        f["fc_input"] = np.stack([np.zeros_like(last), last]).astype("f4")
+        f["lead"] = 0.5 * np.arange(1, leads + 1)
+        for key, value in {"Re": 700.0, "feedback": np.bytes_("member"), **attributes}.items():
+            f.attrs[key] = value
+
+
+def report(code=0):
+    run = subprocess.run([FLEXHPC, "report", "run"], capture_output=True, text=True)
+    assert run.returncode == code, run
+    if code:
+        return run.stderr
+    with open("run/report.html", encoding="utf-8") as f:
+        return f.read()
+
+
+def curve(chart, style):
+    path = re.findall(rf'class="line s{style}" d="([^"]*)"', chart)[-1]  # behind the legend's
+    return [(float(x), float(y)) for x, y in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)]
+
+
+with tempfile.TemporaryDirectory() as place:
+    os.chdir(place)
+    os.mkdir("run")
+    with open("run/config.yaml", "w") as f:
+        subprocess.run([FLEXHPC, "config", "show"], stdout=f, check=True)
+    assert "Forecasts of many" not in report()
+
+    # 9 leads of 200 x 400 pixels, 3 of which become one: leads 1, 3, 5, 7 and 9 are shown; the last one's truth is not known.
+    y, x = np.mgrid[0:200, 0:400]
+    truth = np.stack([np.sin(x / 20 + 0.3 * t) + 0.2 * ((x // 3 + y // 3) % 2) for t in range(1, 10)])
+    last = np.sin(x / 20)
+    model = truth + 0.1 * np.arange(9)[:, None, None] * np.cos(y / 15)
+    truth[8] = np.nan
+    write("sample-fc.h5", truth, model, last)
+    with h5py.File("run/sample-sr.h5", "w") as f:
+        f["sr_model"] = np.zeros((1, 1, 4, 4), "f4")
+    page = report()
+    strip = re.search(r'<div class="scroll strip">.*?</table>', page, re.S).group(0)
+    assert re.findall(r'<th scope="col">(.*?)</th>', strip) == ["lead", "0.5", "1.5", "2.5", "3.5", "4.5"], strip[:300]
+    assert "sample-fc.h5: Re 700, 200 \u00d7 400 pixels, means of squares of them, member fed back" in page
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", strip, re.S)
+    assert [name for name, _ in rows] == ["truth", "model", "error"]
+    shown = [[pictures.decode_uri(uri) for uri in re.findall(r'href="([^"]*)"', row)] for _, row in rows]
+    assert [len(row) for row in shown] == [4, 5, 4] and strip.count("\u2013") == 2
+    assert {(len(p), len(p[0])) for row in shown for p in row} == {(66, 133)}
+    # The first forecast is the truth: its error has one colour, the middle's. The bar says the scale: 1.2, the truth's.
+    assert shown[0][0] == shown[1][0] and len({c for row in shown[2][0] for c in row}) == 1
+    assert "\u2265 1.2<" in page
+    # By hand: the picture at lead 3 is that of means over 3 x 3, in the colours of the pictures of the first.
+    means = truth[2, :198, :399].reshape(66, 3, 133, 3).mean((1, 3))
+    red = np.array([[c[0] - c[2] for c in row] for row in shown[0][1]])
+    assert (np.sign(red)[abs(means) > 0.1] == np.sign(means)[abs(means) > 0.1]).all()
+    order = np.argsort(means[abs(means) < 0.9])
+    assert (np.diff(red[abs(means) < 0.9][order]) >= -6).all(), "colours do not grow with the values"
+    # Scores by lead: of all leads whose truth is known; the model's begins at 0, persistence grows from the newest input.
+    error, correlation = re.findall(r'<figure class="chart">.*?</figure>', page, re.S)
+    points, floor = curve(error, 0), curve(error, 1)
+    assert len(points) == len(floor) == 8 and points[0][1] == 238.0, points
+    norm = [np.linalg.norm(truth[t]) for t in range(8)]
+    rfne = [np.linalg.norm(model[t] - truth[t]) / norm[t] for t in range(8)]
+    keeps = [np.linalg.norm(last - truth[t]) / norm[t] for t in range(8)]
+    rise = lambda curve: np.array([238 - y for _, y in curve])
+    assert np.allclose(rise(points) / rise(floor)[7], np.array(rfne) / keeps[7], atol=2e-3), (rise(points), rfne)
+    assert np.allclose(rise(floor) / rise(floor)[7], np.array(keeps) / keeps[7], atol=2e-3)
+    assert len(curve(correlation, 0)) == 8 and len(curve(correlation, 2)) == 9
+
+    # Broken ones: one line that names the file; the report that was there stays.
+    with h5py.File("run/sample-bad.h5", "w") as f:
+        f["fc_model"], f["fc_truth"], f["fc_input"] = np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), np.zeros((1, 4, 4))
+    said = report(1)
+    assert said.count("\n") == 1 and "sample-bad.h5" in said and "(member, lead, y, x)" in said, said
+    with open("run/sample-bad.h5", "w") as f:
+        f.write("no HDF5")
+    assert "sample-bad.h5" in report(1)
+    with open("run/report.html", encoding="utf-8") as f:
+        assert f.read() == page
+print("strips and scores of forecasts hold")
