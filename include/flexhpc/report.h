@@ -94,6 +94,15 @@ fx_status fx_field_png(const char *path, const float *field, int64_t height, int
 fx_status fx_panel_png(const fx_panel *panel, uint8_t **png, size_t *bytes, int64_t *width,
                        int64_t *height);
 
+/* A table of any kind: texts, row by row. */
+typedef struct fx_report_table {
+    const char *title, *note; /* note: a sentence below, or NULL */
+    const char *const *column;
+    int columns;
+    const char *const *cell;
+    int rows;
+} fx_report_table;
+
 typedef struct fx_report {
     const char *title;
     const char *summary; /* one or two sentences: what was trained on what, and whether it finished */
@@ -104,6 +113,8 @@ typedef struct fx_report {
     double goal; /* the ratio of RFNE to the floor's that the run was to reach; 0: none */
     const fx_report_score *score; /* sorted as fx_scores_summarise gives them */
     int scores;
+    const fx_report_table *table;
+    int tables;
     const fx_panel *panel;
     int panels;
     const fx_rollout *rollout;
@@ -115,6 +126,7 @@ typedef struct fx_report {
     int ranks;                    /* below 2: no table */
     double rank_median;           /* of their means */
     int64_t rank_steps;           /* that the means are of */
+    const char *paragraphs_title; /* NULL: what such a model can and cannot show */
     const char *const *paragraph; /* what such a model can and can not show */
     int paragraphs;
     const char *config;      /* YAML, or NULL */

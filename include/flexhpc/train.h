@@ -155,11 +155,20 @@ typedef struct fx_run_options {
  * fx_comm_start. Local. */
 void fx_signals_catch(void);
 
+/* Signal number that asked for a stop; 0: none. Local. */
+int fx_signals_seen(void);
+
 /* Trains to config->train_steps: run folder, data, steps, metrics.jsonl, checkpoints, report. *early:
  * stopped by a signal (fx_signals_catch) or the time limit, with a checkpoint. FX_ECONFIG: the run
  * in the folder was begun with other settings; FX_EVALUE: a loss or gradient is not finite. Collective.
  */
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);
+
+/* How many steps the run in a folder has done with the configuration's settings, by its newest
+ * checkpoint; 0: none, or no run. What the configuration leaves to the pack (data.scale, data.reynolds)
+ * may be anything. FX_ECONFIG names the first other setting that differs and decides about results.
+ * Collective. */
+fx_status fx_run_step(fx_comm *comm, const char *folder, const fx_config *config, int64_t *step);
 
 /* Samples the run's newest EMA weights on patches of config's pack (data.path, eval.*, sample.*),
  * scores them against truth and floors, prints a table, and writes `eval-PACK[-NAME].h5` into the run

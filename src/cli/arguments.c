@@ -1,6 +1,8 @@
 /* arguments.c: from a command line to the command and what it is told, by the tables of cli.h. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
 
@@ -252,4 +254,23 @@ fx_status fx_cli_rows(const fx_cli *cli, json_t *result, const char *const *colu
         json_decref(result);
     }
     return fx_agree(cli->comm, status);
+}
+
+/* What a launcher and MPI took since then, minutes on many nodes, is over already. */
+fx_status fx_cli_time_limit(const char *text, double *seconds)
+{
+    const char *at = text ? strchr(text, '@') : NULL;
+    char span[64];
+    *seconds = INFINITY;
+    if (!text) return FX_OK;
+    const int length = at ? (int)(at - text) : (int)strlen(text);
+    const size_t digits = at ? strspn(at + 1, "0123456789") : 0;
+    const bool fits = length < (int)sizeof span && (!at || (digits > 0 && at[1 + digits] == '\0'));
+    if (fits) FX_TRY(fx_print(span, sizeof span, "%.*s", length, text));
+    FX_REQUIRE(fits && fx_parse_span(span, seconds) && *seconds > 0, FX_ECONFIG,
+               "--time-limit: \"%s\" is no [D-]HH:MM:SS, MM:SS or number of seconds, nor one of these "
+               "and @SECOND, of date +%%s",
+               text);
+    if (at) *seconds -= fmax(0, (double)time(NULL) - strtod(at + 1, NULL));
+    return FX_OK;
 }

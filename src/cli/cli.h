@@ -85,6 +85,11 @@ typedef struct fx_command {
     X(sample)                                                                                      \
     X(export)                                                                                      \
     X(import)                                                                                      \
+    X(study_seeds)                                                                                 \
+    X(study_baselines)                                                                             \
+    X(study_steps)                                                                                 \
+    X(study_unseen)                                                                                \
+    X(study_weak_levels)                                                                           \
     X(report)                                                                                      \
     X(status)                                                                                      \
     X(watch)                                                                                       \
@@ -141,6 +146,10 @@ fx_status fx_cli_config(const fx_cli *cli, fx_config *out);
  * FX_ECONFIG. Local. */
 fx_status fx_cli_number(const char *option, const char *text, int64_t least, int64_t most,
                         int64_t *out);
+
+/* Seconds that --time-limit leaves from now: SPAN, or SPAN@SECOND, so much was left at that second of
+ * time(2); infinite when `text` is NULL. FX_ECONFIG. Local. */
+fx_status fx_cli_time_limit(const char *text, double *seconds);
 
 /* What a benchmark gives, on rank 0 (NULL elsewhere; taken over): its "rows" as a table on standard
  * output, and to the files that --json and --csv name. Collective. */

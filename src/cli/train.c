@@ -1,8 +1,5 @@
 /* flexhpc train CONFIG --run DIR: trains, and goes on where it was stopped. Collective. */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 #include "flexhpc/io.h"
@@ -25,26 +22,6 @@ static fx_status parse_resume(const char *word, fx_run_options *out)
     return FX_OK;
 }
 
-/* SPAN, or SPAN@SECOND: so much was left at that second of time(2). What a launcher and MPI took since
- * then, minutes on many nodes, is over already. */
-static fx_status parse_time_limit(const char *text, double *seconds)
-{
-    const char *at = text ? strchr(text, '@') : NULL;
-    char span[64];
-    *seconds = INFINITY;
-    if (!text) return FX_OK;
-    const int length = at ? (int)(at - text) : (int)strlen(text);
-    const size_t digits = at ? strspn(at + 1, "0123456789") : 0;
-    const bool fits = length < (int)sizeof span && (!at || (digits > 0 && at[1 + digits] == '\0'));
-    if (fits) FX_TRY(fx_print(span, sizeof span, "%.*s", length, text));
-    FX_REQUIRE(fits && fx_parse_span(span, seconds) && *seconds > 0, FX_ECONFIG,
-               "--time-limit: \"%s\" is no [D-]HH:MM:SS, MM:SS or number of seconds, nor one of these "
-               "and @SECOND, of date +%%s",
-               text);
-    if (at) *seconds -= fmax(0, (double)time(NULL) - strtod(at + 1, NULL));
-    return FX_OK;
-}
-
 static fx_status run(fx_cli *cli)
 {
     fx_config config;
@@ -52,7 +29,7 @@ static fx_status run(fx_cli *cli)
     fx_run_options options = {.folder = cli->run, .command = cli->line};
     FX_REQUIRE(cli->run, FX_ECONFIG, "train: --run DIR: which folder do the results go to?");
     FX_TRY(parse_resume(cli->resume, &options));
-    FX_TRY(parse_time_limit(cli->time_limit, &options.time_limit));
+    FX_TRY(fx_cli_time_limit(cli->time_limit, &options.time_limit));
     FX_TRY(fx_cli_config(cli, &config));
     FX_TRY(fx_train(cli->comm, &config, &options, &early));
     if (early) cli->exit_code = REQUEUE_ME;

@@ -320,7 +320,7 @@ void findings_write(text *t, const fx_report *report)
         }
         task_findings_write(t, report, FX_SR, order[m]);
         task_findings_write(t, report, FX_FC, order[m]);
-        if (order[m] != FX_MARK_NOTE || report->scores > 0) continue;
+        if (order[m] != FX_MARK_NOTE || report->scores > 0 || report->tables > 0) continue;
         finding_open(t, FX_MARK_NOTE);
         fx_text_add(t, "Not evaluated: how good the model is, nobody has measured.</span></li>\n");
     }

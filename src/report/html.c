@@ -106,7 +106,10 @@ void charts_write(text *t, const fx_chart *chart, int charts)
 static void paragraphs_write(text *t, const fx_report *report)
 {
     if (report->paragraphs == 0) return;
-    fx_text_add(t, "<section><h2>What this model can and cannot show</h2>\n<div class=\"prose\">\n");
+    fx_text_add(t, "<section><h2>");
+    text_escaped(t, report->paragraphs_title ? report->paragraphs_title
+                                             : "What this model can and cannot show");
+    fx_text_add(t, "</h2>\n<div class=\"prose\">\n");
     for (int i = 0; i < report->paragraphs; i++) {
         fx_text_add(t, "<p>");
         text_escaped(t, report->paragraph[i]);
@@ -128,6 +131,7 @@ fx_status fx_report_write(const fx_report *report, const char *path)
     text page = {0};
     head_write(&page, report);
     score_tables_write(&page, report);
+    grids_write(&page, report);
     panels_write(&page, report);
     rollouts_write(&page, report);
     measures_write(&page, report);

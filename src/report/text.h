@@ -56,6 +56,7 @@ void cards_write(text *t, const fx_report *report);    /* findings.c */
 void score_tables_write(text *t, const fx_report *report); /* tables.c */
 void rollouts_write(text *t, const fx_report *report);     /* rollouts.c */
 void measures_write(text *t, const fx_report *report);     /* measures.c */
+void grids_write(text *t, const fx_report *report);        /* grids.c */
 void ranks_write(text *t, const fx_report *report);        /* ranks.c */
 const char *task_title(fx_task task);                      /* tables.c */
 const char *floor_name(fx_task task, int floor);           /* tables.c */

@@ -3,29 +3,53 @@
 
 #include <string.h>
 
+#include "flexhpc/checkpoint.h"
 #include "flexhpc/log.h"
+#include "flexhpc/train.h"
 
 bool fx_setting_is_free(const char *line)
 {
     static const char *const keys[] = {"run.",       "sample.",     "eval.",     "generate.",
                                        "pack.",      "bench.",      "data.path", "data.prefetch",
                                        "data.stage", "checkpoint.", "cuda.",     "train.shard",
-                                       "validate."};
+                                       "validate.",  "study."};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strncmp(line, keys[i], strlen(keys[i])) == 0) return true;
     return false;
 }
 
-fx_status fx_settings_check(const fx_config *then, const fx_config *now, const char *path)
+static fx_status check(const fx_config *then, const fx_config *now, const char *path, bool tell)
 {
     char text[8192], *rest = NULL;
     if (fx_config_diff(then, now, text, sizeof text) == 0) return FX_OK;
     for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         FX_REQUIRE(fx_setting_is_free(line), FX_ECONFIG, "%s was made with other settings: %s", path,
                    line);
-        fx_log(FX_INFO, "resume: %s", line);
+        if (tell) fx_log(FX_INFO, "resume: %s", line);
     }
     FX_REQUIRE(then->seed == now->seed, FX_ECONFIG, "%s was made with seed %lld, not %lld", path,
                (long long)then->seed, (long long)now->seed);
+    return FX_OK;
+}
+
+fx_status fx_settings_check(const fx_config *then, const fx_config *now, const char *path)
+{
+    return check(then, now, path, true);
+}
+
+fx_status fx_run_step(fx_comm *comm, const char *folder, const fx_config *config, int64_t *step)
+{
+    char path[FX_PATH_MAX], checkpoints[FX_PATH_MAX];
+    fx_progress progress;
+    fx_config now = *config;
+    *step = 0;
+    FX_TRY(fx_path(checkpoints, "%s/ckpt", folder));
+    FX_TRY(fx_checkpoint_find(comm, checkpoints, path));
+    if (!path[0]) return FX_OK;
+    FX_TRY(fx_checkpoint_peek(comm, path, &progress));
+    if (now.data_scale == 0) now.data_scale = progress.config.data_scale;
+    if (now.data_reynolds.count == 0) now.data_reynolds = progress.config.data_reynolds;
+    FX_TRY(check(&progress.config, &now, path, false));
+    *step = progress.step;
     return FX_OK;
 }

@@ -353,10 +353,11 @@ def check_spectra(rng):
         spectrum_free(s), spectrum_free(half)
 
 
-generator = np.random.default_rng(1)
-check_fields(generator)
-check_images(generator)
-check_ensembles(generator)
-check_summary(generator)
-check_spectra(generator)
-print("metrics, ensembles, bootstrap and spectra agree with NumPy")
+if __name__ == "__main__":
+    generator = np.random.default_rng(1)
+    check_fields(generator)
+    check_images(generator)
+    check_ensembles(generator)
+    check_summary(generator)
+    check_spectra(generator)
+    print("metrics, ensembles, bootstrap and spectra agree with NumPy")

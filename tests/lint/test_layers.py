@@ -2,8 +2,8 @@
 """Lint of the source tree: the order of the layers, and rules that a compiler doesn't know.
 
   layers       core -> comm -> io -> config -> tape -> ops -> model -> diffusion -> data, dns -> eval -> report -> train
-               -> api, cli: a file includes its own layer and those to its left; data and dns are neighbours, strangers
-               to each other, and so are api and cli. mpi/ and cuda/ implement interfaces of include/ and are included by nobody.
+               -> study -> api, cli: a file includes its own layer and those to its left; data and dns are neighbours,
+               strangers to each other, and so are api and cli. mpi/ and cuda/ implement interfaces of include/ and are included by nobody.
   oplist       an op is src/ops/NAME.c and a line FX_OP(NAME) in oplist.h, both or neither
   allocation   memory comes from src/core/mem.c alone
   determinism  no OpenMP sum over float or double: its order is not fixed
@@ -25,7 +25,7 @@ import tempfile
 
 # Rows of design order; a row holds layers that are strangers to each other.
 ORDER = [["core"], ["comm"], ["io"], ["config"], ["tape"], ["ops"], ["model"], ["diffusion"], ["data", "dns"], ["eval"],
-         ["report"], ["train"], ["api", "cli"]]
+         ["report"], ["train"], ["study"], ["api", "cli"]]
 RANK = {layer: row for row, layers in enumerate(ORDER) for layer in layers}
 
 # Layers of the public headers. A header that is not named here belongs to the layer of its own name, if there is one.
@@ -38,7 +38,7 @@ HEADERS = {
     "ops": "schedule.h taps.h",
     "model": "layers.h model.h",
     "data": "data.h tiles.h",
-    "eval": "eval.h ensemble.h eval_file.h signatures.h",
+    "eval": "eval.h ensemble.h eval_file.h signatures.h compare.h",
     "report": "report.h scaling.h",
     "train": "train.h trained.h field.h bench.h checkpoint.h interchange.h watch.h watchdog.h",
 }

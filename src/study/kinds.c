@@ -1,0 +1,41 @@
+/* kinds.c: what studies there are, and their arms. Arms of one name are the same runs in every study.
+ */
+#include "study.h"
+
+#include <string.h>
+
+static const study_arm FLEX[] = {{"flex", STUDY_FLEX, ""}, {0}};
+static const study_arm NETWORKS[] = {
+    {"flex", STUDY_FLEX, ""}, {"unet", STUDY_UNET, ""}, {"uvit", STUDY_UVIT, ""}, {0}};
+static const study_arm WEAK[] = {{"weak-0", STUDY_FLEX, "model.weak_levels=0"},
+                                 {"weak-1", STUDY_FLEX, "model.weak_levels=1"},
+                                 {"weak-2", STUDY_FLEX, "model.weak_levels=2"},
+                                 {"flex", STUDY_FLEX, "model.weak_levels=4"},
+                                 {0}};
+
+/* By the C names of FX_STUDIES. */
+#define ARMS_seeds       FLEX
+#define ARMS_baselines   NETWORKS
+#define ARMS_steps       FLEX
+#define ARMS_unseen      FLEX
+#define ARMS_weak_levels WEAK
+
+static const study_kind kinds[] = {
+#define ROW(id, name, question) {name, question, ARMS_##id, study_plan_##id, study_analyse_##id},
+    FX_STUDIES(ROW)
+#undef ROW
+};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+fx_status study_kind_find(const char *name, const study_kind **out)
+{
+    const char *names[KINDS];
+    for (int i = 0; i < KINDS; i++) {
+        names[i] = kinds[i].name;
+        *out = &kinds[i];
+        if (strcmp(name, names[i]) == 0) return FX_OK;
+    }
+    const char *nearest = fx_nearest(name, names, KINDS);
+    return nearest ? fx_fail(FX_ECONFIG, "%s: no such study; did you mean %s?", name, nearest)
+                   : fx_fail(FX_ECONFIG, "%s: no such study; flexhpc help study lists them", name);
+}

@@ -1,0 +1,201 @@
+/* pool.c: the runs of a study. They are run folders as `flexhpc train` makes them, in FOLDER/runs,
+ * where every study finds the arms that it shares with others. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flexhpc/io.h"
+#include "flexhpc/log.h"
+#include "flexhpc/train.h"
+#include "study.h"
+
+enum { WORDS = 64, SEED_TEXT = 32 };
+
+/* ---- Which runs. */
+
+static int arms_of(const study_kind *kind)
+{
+    int count = 0;
+    while (kind->arm[count].name)
+        count++;
+    return count;
+}
+
+static const char *network_keys(const fx_config *c, study_network network)
+{
+    return network == STUDY_UNET   ? c->study_unet
+           : network == STUDY_UVIT ? c->study_uvit
+                                   : c->study_flex;
+}
+
+/* Adds the words of `keys` to `list`, which keeps its NULL. */
+static fx_status add_words(study *s, const char *keys, const char **list, int *count)
+{
+    char *rest = NULL, *text = fx_pool_print(s->pool, "%s", keys);
+    if (!text) return FX_ENOMEM;
+    for (char *word = strtok_r(text, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
+        FX_REQUIRE(*count < WORDS, FX_ECONFIG, "more than %d keys", WORDS);
+        list[(*count)++] = word;
+    }
+    return FX_OK;
+}
+
+/* The configuration of a run: the call's, then the network's keys, the arm's, and the seed. */
+static fx_status configure(study *s, study_run *run)
+{
+    static const char *const keys[] = {"study.flex", "study.unet", "study.uvit"};
+    const char *list[2 * WORDS + 1] = {NULL};
+    char seed[SEED_TEXT];
+    int count = 0;
+    for (; s->call->overrides && s->call->overrides[count]; count++) {
+        FX_REQUIRE(count < WORDS, FX_ECONFIG, "more than %d --set", WORDS);
+        list[count] = s->call->overrides[count];
+    }
+    int all = 0;
+    const char **own = list + count;
+    FX_TRY(add_words(s, network_keys(&s->config, run->arm->network), own, &all));
+    FX_TRY(add_words(s, run->arm->set, own, &all));
+    FX_TRY(fx_print(seed, sizeof seed, "seed=%lld", (long long)run->seed));
+    own[all] = seed;
+    const fx_status status = fx_config_load(&run->config, s->call->config, list);
+    return status == FX_OK ? FX_OK
+                           : fx_context(status, "arm %s (%s)", run->arm->name, keys[run->arm->network]);
+}
+
+/* Whether study.arms, a list by commas, names the arm. */
+static bool is_listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; *at; at += *at == ',') {
+        const size_t length = strcspn(at, ",");
+        if (length == n && strncmp(at, name, n) == 0) return true;
+        at += length;
+    }
+    return list[0] == '\0';
+}
+
+static fx_status check_arms(const study *s)
+{
+    const char *names[STUDY_ARMS];
+    char copy[FX_TEXT_MAX], *rest = NULL;
+    const int arms = arms_of(s->kind);
+    for (int i = 0; i < arms; i++)
+        names[i] = s->kind->arm[i].name;
+    strcpy(copy, s->config.study_arms);
+    for (char *word = strtok_r(copy, ",", &rest); word; word = strtok_r(NULL, ",", &rest)) {
+        bool known = false;
+        for (int i = 0; i < arms; i++)
+            known = known || strcmp(word, names[i]) == 0;
+        const char *nearest = fx_nearest(word, names, arms);
+        FX_REQUIRE(known, FX_ECONFIG, "study.arms: the study %s has no arm %s%s%s%s", s->kind->name,
+                   word, nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    }
+    return FX_OK;
+}
+
+/* study.part: "2/4". */
+static fx_status read_part(const char *text, int *part, int *parts)
+{
+    char rest = 0;
+    FX_REQUIRE(sscanf(text, "%d/%d%c", part, parts, &rest) == 2 && *part >= 1 && *parts >= *part,
+               FX_ECONFIG, "study.part: \"%s\" is no I/N with 1 <= I <= N", text);
+    return FX_OK;
+}
+
+fx_status study_runs_make(study *s)
+{
+    const fx_config *c = &s->config;
+    const int arms = arms_of(s->kind), seeds = c->study_seeds.count;
+    int part = 0, parts = 0;
+    FX_REQUIRE(seeds > 0, FX_ECONFIG, "study.seeds: is empty");
+    FX_TRY(check_arms(s));
+    FX_TRY(read_part(c->study_part, &part, &parts));
+    FX_TRY(FX_ALLOC(s->run, arms * seeds));
+    for (int k = 0; k < seeds; k++) {
+        const double seed = c->study_seeds.value[k];
+        FX_REQUIRE(seed == floor(seed), FX_ECONFIG, "study.seeds: %g is no whole number", seed);
+        for (int i = 0; i < k; i++)
+            FX_REQUIRE(c->study_seeds.value[i] != seed, FX_ECONFIG,
+                       "study.seeds: %g stands there twice", seed);
+        for (int a = 0; a < arms; a++) {
+            study_run *run = &s->run[s->runs];
+            run->arm = &s->kind->arm[a];
+            run->seed = (int64_t)seed;
+            run->mine = is_listed(c->study_arms, run->arm->name) && s->runs % parts == part - 1;
+            FX_TRY(fx_print(run->name, sizeof run->name, "%s-s%lld", run->arm->name,
+                            (long long)run->seed));
+            FX_TRY(fx_path(run->folder, "%s/runs/%s", s->call->folder, run->name));
+            FX_TRY(configure(s, run));
+            s->runs++;
+        }
+    }
+    return FX_OK;
+}
+
+/* ---- How far they are. */
+
+bool study_run_finished(const study_run *run)
+{
+    return run->step == run->config.train_steps;
+}
+
+fx_status study_runs_look(study *s)
+{
+    for (study_run *run = s->run; run < s->run + s->runs; run++) {
+        FX_TRY(fx_run_step(s->comm, run->folder, &run->config, &run->step));
+        FX_REQUIRE(run->step <= run->config.train_steps, FX_ECONFIG,
+                   "%s: has %lld steps, more than train.steps, %lld", run->folder, (long long)run->step,
+                   (long long)run->config.train_steps);
+    }
+    return FX_OK;
+}
+
+fx_status study_is_over(study *s, double seconds, bool *over)
+{
+    int64_t stop = fx_signals_seen() || fx_now() + seconds > s->deadline;
+    FX_TRY(fx_comm_max_i64(s->comm, &stop));
+    *over = stop != 0;
+    return FX_OK;
+}
+
+fx_status study_run_lock(study *s, study_run *run, fx_lock **lock)
+{
+    int64_t busy = 0;
+    *lock = NULL;
+    if (s->comm->rank == 0 && fx_file_exists(run->folder) && fx_lock_take(run->folder, lock) != FX_OK) {
+        fx_log(FX_INFO, "%s is left alone: %s", run->name, fx_error_message());
+        fx_error_clear();
+        busy = 1;
+    }
+    FX_TRY(fx_comm_max_i64(s->comm, &busy));
+    run->busy = busy != 0;
+    return FX_OK;
+}
+
+static fx_status train(study *s, study_run *run, bool *early)
+{
+    const fx_run_options options = {
+        .folder = run->folder, .command = s->call->command, .time_limit = s->deadline - fx_now()};
+    fx_log(FX_INFO, "study %s: training %s from step %lld to %lld", s->kind->name, run->name,
+           (long long)run->step, (long long)run->config.train_steps);
+    FX_TRY_CTX(fx_train(s->comm, &run->config, &options, early), "run %s", run->name);
+    FX_TRY(fx_agree(s->comm, fx_log_open(NULL))); /* what follows is not the run's */
+    if (!*early) run->step = run->config.train_steps;
+    return FX_OK;
+}
+
+fx_status study_runs_train(study *s, bool *early)
+{
+    fx_lock *lock = NULL;
+    for (study_run *run = s->run; run < s->run + s->runs; run++) {
+        if (!run->mine || study_run_finished(run)) continue;
+        FX_TRY(study_is_over(s, 0, early));
+        if (*early) return FX_OK;
+        FX_TRY(study_run_lock(s, run, &lock));
+        fx_lock_release(&lock); /* fx_train takes it again */
+        if (run->busy) continue;
+        FX_TRY(train(s, run, early));
+        if (*early) return FX_OK;
+    }
+    return FX_OK;
+}

@@ -1,0 +1,86 @@
+"""check_tables.py STUDY NAME REFERENCE: the tables of a study, made again with NumPy from the evaluations in its pool. Used by
+test_study.sh."""
+import glob
+import json
+import os
+import sys
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "eval"))
+from compare_oracle import bootstrap, half, judge, noise  # noqa: E402
+
+study, name, reference = sys.argv[1:4]
+with open(f"{study}/{name}/table.json") as f:
+    found = json.load(f)
+checked = 0
+
+
+def close(what, got, want):
+    global checked
+    checked += 1
+    got, want = np.asarray(got, float), np.asarray(want, float)
+    assert np.allclose(got, want, rtol=1e-4, atol=1e-5), f"{what}: {got} instead of {want}"
+
+
+def load(run):
+    """{column: values} of the single-member evaluation of the held-out pack."""
+    with h5py.File(f"{study}/runs/{run}/eval-pack-heldout-n2-m1.h5") as f:
+        columns = f["samples"].attrs["columns"]
+        columns = [c.decode() if isinstance(c, bytes) else c for c in (columns.split() if hasattr(columns, "split") else columns)]
+        return dict(zip(columns, f["samples"][:].T))
+
+
+runs = {r["name"]: load(r["name"]) for r in found["runs"] if r["finished"]}
+arms = {}
+for r in found["runs"]:
+    arms.setdefault(r["arm"], []).append(runs[r["name"]])
+assert len(runs) == len(found["runs"]) == 2 * len(arms)
+
+
+def chosen(arm, task, reynolds, column):
+    """(values over seeds, blocks, means of the seeds)"""
+    masks = [(s["task"] == task) & (reynolds == "all" or s["reynolds"] == reynolds) for s in arms[arm]]
+    values = [s[column][m] for s, m in zip(arms[arm], masks)]
+    return np.mean(values, 0), arms[arm][0]["block"][masks[0]], [v.mean() for v in values]
+
+
+pooled = [noise([chosen(a, task, "all", "rfne")[2] for a in arms]) for task in (0, 1)]
+
+
+def with_seeds(interval, mean, task, seeds=2):
+    value, low, high = interval
+    h = half(*pooled[task], mean, seeds)
+    return [value, value - np.hypot(value - low, h), value + np.hypot(high - value, h)]
+
+
+for row in found["tables"]["arms"]:
+    task = ["SR", "FC"].index(row["task"])
+    x, block, means = chosen(row["arm"], task, row["Re"], "rfne")
+    y = chosen(row["arm"], task, row["Re"], "floor")[0]
+    one = np.ones_like(x)
+    label = f"{row['arm']} {row['task']} Re {row['Re']}"
+    close(label, [row["RFNE"][k] for k in ("value", "low", "high")],
+          with_seeds(bootstrap(x, one, block, 1), x.mean(), task))
+    ratio = bootstrap(x, y, block, 1)
+    close(label + " ratio", [row["RFNE / floor"][k] for k in ("value", "low", "high")], with_seeds(ratio, ratio[0], task))
+    close(label + " floor", row["floor"], y.mean())
+    close(label + " spread", row["spread over seeds, %"], 100 * noise([means])[0])
+for row in found["tables"].get("differences", []):
+    task = ["SR", "FC"].index(row["task"])
+    a, block, _ = chosen(row["a"], task, "all", "rfne")
+    b = chosen(row["b"], task, "all", "rfne")[0]
+    value, low, high = bootstrap(a - b, np.ones_like(a), block, 1)
+    low, high, verdict = judge(value, low, high, *(half(*pooled[task], m.mean(), 2) for m in (a, b)))
+    close(f"{row['a']} - {row['b']}", [row["RFNE a - RFNE b"][k] for k in ("value", "low", "high")], [value, low, high])
+    assert row["verdict"] == verdict, row
+if reference != "-":
+    assert any(reference in (r["a"], r["b"]) for r in found["tables"]["differences"])
+for path in ("table.md", "report.html", "chart-1.svg"):
+    with open(f"{study}/{name}/{path}") as f:
+        text = f.read()
+    assert path == "chart-1.svg" or all(s in text or path == "report.html" for s in found["readings"]), path
+    assert "nan" not in text.lower().replace("nano", ""), f"{path} says nan"
+    assert len(text) > 500
+print(f"{name}: {checked} values agree with NumPy")

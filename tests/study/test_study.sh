@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# test_study.sh: every study runs to its table at toy size, over one pool of runs; the table is what NumPy makes of the
+# evaluations; killed, stopped or shared between jobs it ends in the same table; what is wrong is refused by name.
+# Run: label full
+# Run: timeout 300
+# Run: cost 40
+# Planted errors, each caught: PLANTED
+# shellcheck source=tests/fault/tiny.sh
+. "$FX_TESTS_DIR/fault/tiny.sh"
+
+cat >study.yaml <<'YAML'
+run: {timeout: 60, probe: false, log_every: 1000}
+model: {dropout: 0}
+data: {path: pack, patch: 16, factor: 4}
+train: {steps: 6, global_batch: 2, learning_rate: 1e-3, optimizer: adamw}
+checkpoint: {every: 2}
+generate: {path: fields, reynolds: [100, 200], grid: 64, start: 0, interval: 0.25, snapshots: 12, seed: 1}
+pack: {source: fields, path: pack, patch: 16, strata: 4}
+eval: {patches: 8, batch: 4}
+study:
+  seeds: [1, 2]
+  heldout: pack-heldout
+  unseen: pack-unseen
+  steps: [1, 2, 4]
+  flex: model.preset=custom model.channels=32,32 model.blocks=1,1 model.depth=1 model.heads=2 model.mlp_ratio=1
+  unet: model.preset=custom model.arch=unet model.channels=32,32 model.blocks=1,1 model.heads=2
+  uvit: model.preset=custom model.arch=uvit model.embed_dim=32 model.patch=4 model.depth=1 model.heads=2 model.mlp_ratio=1
+YAML
+
+pack() { # NAME KEY=VALUE...
+    local name=$1 set=()
+    shift
+    for key in "$@"; do set+=(--set "$key"); done
+    expect 0 "$FLEXHPC" generate study.yaml --set generate.path="fields-$name" "${set[@]}"
+    expect 0 "$FLEXHPC" pack study.yaml --set pack.source="fields-$name" --set pack.path="$name"
+}
+
+# `./study NAME FOLDER OPTIONS...`
+cat >study <<'SH'
+#!/bin/sh
+name=$1 folder=$2
+shift 2
+exec "$FLEXHPC" study "$name" study.yaml --run "$folder" "$@"
+SH
+chmod +x study
+
+check() { # NAME REFERENCE
+    /usr/bin/python3 "$FX_TESTS_DIR/study/check_tables.py" pool "$1" "$2" >out 2>err || fail "table of $1"
+}
+
+pack pack
+pack pack-heldout generate.seed=2
+pack pack-unseen generate.seed=2 generate.reynolds=50,150
+
+# ---- Every study to its table. Later ones find the arms that earlier ones trained.
+expect 0 ./study baselines pool
+[ "$(grep -c ': training ' out)" -eq 6 ] || fail "six runs are trained"
+check baselines flex
+expect 0 ./study seeds pool
+says out 'two arms of 2 seeds each that differ by less than'
+! grep -qE ': (training|evaluating) ' out || fail "what is there is made again"
+check seeds -
+expect 0 ./study steps pool
+says pool/steps/table.md 'SR: 2 steps .* against 4: RFNE ratio [0-9.]+ \(at most 1.02: (holds|FAILS)\)'
+says pool/steps/table.md 'flat or rising is expected'
+expect 0 ./study unseen pool
+says pool/unseen/table.md 'SR, Re 50, outside the range trained on \(extrapolation\)'
+says pool/unseen/table.md 'FC, Re 150, never seen: .*(carries over|worse|better)'
+expect 0 ./study weak-levels pool
+[ "$(grep -c ': training ' out)" -eq 6 ] || fail "three new arms of two seeds are trained"
+check weak-levels flex
+
+# ---- Killed in the middle of a save, stopped by time, and shared by two jobs: the same runs and table.
+expect 137 env FX_STOP_AT=before_rename:flex-s2/ckpt/step-00000004 ./study seeds again
+expect 75 ./study seeds again --time-limit 1
+[ ! -e again/seeds ] || fail "a table of runs that are not done"
+expect 0 ./study seeds again
+says out 'training flex-s2 from step 3 to 6'
+cmp pool/seeds/table.json again/seeds/table.json || fail "another table after a kill"
+./study baselines shared --part 1/2 >first 2>&1 &
+expect 0 ./study baselines shared --part 2/2
+wait $! || fail "the other part: $(tail -1 first)"
+[ "$(cat first out | grep -c ': training ')" -eq 6 ] || fail "six runs by two jobs"
+expect 0 ./study baselines shared
+cmp pool/baselines/table.json shared/baselines/table.json || fail "another table from two jobs"
+
+# ---- What is left out is said, and what another job has is left alone.
+expect 0 ./study baselines part --arm flex --seed 1
+says out 'no table yet, 2 of 3 runs are not done: unet-s1, uvit-s1'
+expect 0 ./study baselines part --seed 1 --set study.train=false
+says part/baselines/table.md 'Not there yet, and not compared: unet-s1, uvit-s1'
+exec 9>>part/runs/flex-s1/run.lock
+flock 9
+expect 0 ./study unseen part --seed 1
+exec 9>&-
+says out 'flex-s1 is left alone: .*in use by'
+says out 'no table yet, 1 of 1 runs are not done: flex-s1'
+expect 0 ./study unseen part --seed 1
+says part/unseen/table.md 'Re 150, never seen'
+expect 0 ./study baselines part --seed 1
+says part/baselines/table.md 'unet against flex: .*: (not known from one seed|a tie)'
+
+# ---- Unhappy paths.
+refused 2 'flex-s1/ckpt/step-00000006.h5 was made with other settings: train.learning_rate: 0.001 -> 0.002' \
+    ./study seeds pool --set train.learning_rate=2e-3
+refused 2 'has 6 steps, more than train.steps, 4' ./study seeds pool --set train.steps=4
+refused 2 'study.arms: the study baselines has no arm unett; did you mean unet?' ./study baselines pool --arm unett
+refused 2 'study.part: "3/2" is no I/N' ./study seeds pool --part 3/2
+refused 2 'study.heldout: the study seeds needs this pack' ./study seeds pool --set study.heldout=
+refused 2 'study.seeds: 1 stands there twice' ./study seeds pool --seed 1,1
+refused 2 'study.seeds: the study seeds needs two or more' ./study seeds pool --seed 1
+refused 2 'study.steps: whole numbers that rise' ./study steps pool --set study.steps=5,2
+refused 2 'study.train is false, and none of 2 runs is there' ./study seeds none --set study.train=false
+refused 2 'arm flex (study.flex)' ./study seeds none --set study.flex=model.chanels=32
+refused 2 'study seed: no such command; did you mean study seeds?' "$FLEXHPC" study seed study.yaml --run pool
+refused 2 '--run DIR' "$FLEXHPC" study seeds study.yaml
+[ ! -e none ] || fail "a refused study leaves a folder"
