@@ -103,7 +103,7 @@ says part/baselines/table.md 'unet against flex: .*: (not known from one seed|a 
 # ---- Unhappy paths.
 refused 2 'flex-s1/ckpt/step-00000006.h5 was made with other settings: train.learning_rate: 0.001 -> 0.002' \
     ./study seeds pool --set train.learning_rate=2e-3
-refused 2 'has 6 steps, more than train.steps, 4' ./study seeds pool --set train.steps=4
+refused 2 'made with other settings: train.steps: 6 -> 4' ./study seeds pool --set train.steps=4
 refused 2 'study.arms: the study baselines has no arm unett; did you mean unet?' ./study baselines pool --arm unett
 refused 2 'study.part: "3/2" is no I/N' ./study seeds pool --part 3/2
 refused 2 'study.heldout: the study seeds needs this pack' ./study seeds pool --set study.heldout=
