@@ -15,12 +15,11 @@ typedef struct fx_interval {
     double value, low, high;
 } fx_interval;
 
-/* (sum of x) / (sum of y) over `count` samples, with the percentile interval of a block bootstrap
- * (Kuensch 1989; Efron and Tibshirani 1993, chapter 13): whole blocks are drawn with replacement, as
- * many as there are, 2000 times; samples of equal block[i] are one block. y NULL: ones, so a mean.
- * Block draw i of resample r is Philox word i % 4 of counter {i / 4, r, crc32("bootstrap"), 0} under
- * the key `seed`: equal seeds resample alike. The interval is NaN with fewer than two blocks. Local. */
-fx_status fx_block_bootstrap(const double *x, const double *y, const int64_t *block, int64_t count,
+/* Mean of x over mean of y, over `count` samples, with the percentile interval of a block bootstrap
+ * (src/eval/bootstrap.c): whole blocks of samples, those of equal block[i], are drawn with replacement.
+ * y NULL: ones, so a mean. Equal seeds resample alike. The interval is NaN with fewer than two blocks.
+ * NaN samples are left out of their mean. Local. */
+fx_status fx_bootstrap_ratio(const double *x, const double *y, const int64_t *block, int64_t count,
                              uint64_t seed, fx_interval *out);
 
 /* The 97.5 % quantile of Student's t; infinite for 0 degrees of freedom. Local. */

@@ -1,100 +1,34 @@
-/* compare.c: block bootstrap of sums, noise of training seeds, and the verdict on a difference. */
+/* compare.c: intervals of ratios, noise of training seeds, and the verdict on a difference. */
 #include "flexhpc/compare.h"
 
 #include <math.h>
-#include <stdlib.h>
 
+#include "bootstrap.h"
 #include "flexhpc/mem.h"
-#include "flexhpc/rng.h"
-#include "flexhpc/str.h"
 
-enum { RESAMPLES = 2000 };
-static const double TAIL = 0.025; /* on either side of the interval */
+enum { X, Y, WIDTH };
 
-/* Sums over the samples of one block. */
-typedef struct block_sum {
-    int64_t block, place;
-    double x, y;
-} block_sum;
-
-static int by_block_and_place(const void *left, const void *right)
+static void ratio_of_means(const void *context, const double *mean, double *out)
 {
-    const block_sum *a = left, *b = right;
-    if (a->block != b->block) return a->block < b->block ? -1 : 1;
-    return (a->place > b->place) - (a->place < b->place);
+    (void)context;
+    out[0] = mean[X] / mean[Y];
 }
 
-/* One sum a block, the first ones of `sums`; the number of blocks. A block's samples are added in their
- * order. */
-static int64_t add_blocks(block_sum *sums, int64_t count)
-{
-    int64_t blocks = 0;
-    qsort(sums, (size_t)count, sizeof *sums, by_block_and_place);
-    for (int64_t i = 0; i < count; i++) {
-        if (blocks == 0 || sums[blocks - 1].block != sums[i].block) {
-            sums[blocks++] = sums[i];
-            continue;
-        }
-        sums[blocks - 1].x += sums[i].x;
-        sums[blocks - 1].y += sums[i].y;
-    }
-    return blocks;
-}
-
-static double resample(const block_sum *sums, int64_t blocks, uint64_t seed, uint32_t r)
-{
-    const uint32_t stream = fx_crc32("bootstrap");
-    double x = 0, y = 0;
-    fx_philox random = {{0}};
-    for (int64_t i = 0; i < blocks; i++) {
-        if (i % 4 == 0)
-            random = fx_philox4x32(seed, (const uint32_t[4]){(uint32_t)(i / 4), r, stream, 0});
-        const block_sum *drawn = &sums[(uint64_t)random.word[i % 4] * (uint64_t)blocks >> 32];
-        x += drawn->x;
-        y += drawn->y;
-    }
-    return x / y;
-}
-
-static int by_value(const void *left, const void *right)
-{
-    const double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
-/* The quantile of sorted values, linear between them. */
-static double quantile(const double *sorted, int count, double q)
-{
-    const double at = q * (count - 1);
-    const int below = (int)at, above = below + 1 < count ? below + 1 : below;
-    return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
-}
-
-fx_status fx_block_bootstrap(const double *x, const double *y, const int64_t *block, int64_t count,
+fx_status fx_bootstrap_ratio(const double *x, const double *y, const int64_t *block, int64_t count,
                              uint64_t seed, fx_interval *out)
 {
-    fx_status status = FX_OK;
-    block_sum *sums = NULL;
-    double *values = NULL, sum_x = 0, sum_y = 0;
-    *out = (fx_interval){NAN, NAN, NAN};
-    FX_TRY_DONE(FX_ALLOC(sums, count));
-    FX_TRY_DONE(FX_ALLOC(values, RESAMPLES));
+    static const fx_question question = {.answer = ratio_of_means, .outs = 1};
+    double *cell = NULL;
+    int64_t blocks = 0;
+    FX_TRY(FX_ALLOC(cell, WIDTH * count));
     for (int64_t i = 0; i < count; i++) {
-        sums[i] = (block_sum){block[i], i, x[i], y ? y[i] : 1};
-        sum_x += sums[i].x;
-        sum_y += sums[i].y;
+        cell[WIDTH * i + X] = x[i];
+        cell[WIDTH * i + Y] = y ? y[i] : 1;
     }
-    out->value = sum_x / sum_y;
-    const int64_t blocks = add_blocks(sums, count);
-    if (blocks < 2) goto done;
-    for (uint32_t r = 0; r < RESAMPLES; r++)
-        values[r] = resample(sums, blocks, seed, r);
-    qsort(values, RESAMPLES, sizeof *values, by_value);
-    out->low = quantile(values, RESAMPLES, TAIL);
-    out->high = quantile(values, RESAMPLES, 1 - TAIL);
-done:
-    fx_free(sums);
-    fx_free(values);
+    const fx_columns table = {.cell = cell, .block = block, .count = count, .width = WIDTH};
+    const fx_status status =
+        fx_block_bootstrap(&table, seed, &question, &out->value, &out->low, &out->high, &blocks);
+    fx_free(cell);
     return status;
 }
 

@@ -7,7 +7,7 @@
 #include "flexhpc/train.h"
 #include "study.h"
 
-static fx_status add(study *s, const char *key, const char *pack, int64_t steps, int64_t members)
+fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps, int64_t members)
 {
     FX_REQUIRE(pack[0], FX_ECONFIG, "%s: the study %s needs this pack", key, s->kind->name);
     FX_REQUIRE(s->evaluations < STUDY_EVALUATIONS, FX_ECONFIG, "more than %d evaluations a run",
@@ -15,33 +15,6 @@ static fx_status add(study *s, const char *key, const char *pack, int64_t steps,
     study_evaluation *e = &s->evaluation[s->evaluations++];
     *e = (study_evaluation){.key = key, .pack = pack, .steps = steps, .members = members};
     return fx_print(e->name, sizeof e->name, "n%lld-m%lld", (long long)steps, (long long)members);
-}
-
-fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps, bool ensemble)
-{
-    FX_REQUIRE(s->config.study_members == 1, FX_ECONFIG,
-               "study.members: evaluations have one member, not %lld",
-               (long long)s->config.study_members);
-    FX_TRY(add(s, key, pack, steps, 1));
-    return ensemble && s->config.study_members > 1 ? add(s, key, pack, steps, s->config.study_members)
-                                                   : FX_OK;
-}
-
-int study_ensemble(const study *s, int evaluation)
-{
-    const study_evaluation *e = &s->evaluation[evaluation];
-    return s->config.study_members > 1
-               ? study_evaluation_find(s, e->key, e->steps, s->config.study_members)
-               : -1;
-}
-
-int study_evaluation_find(const study *s, const char *key, int64_t steps, int64_t members)
-{
-    for (int i = 0; i < s->evaluations; i++) {
-        const study_evaluation *e = &s->evaluation[i];
-        if (strcmp(e->key, key) == 0 && e->steps == steps && e->members == members) return i;
-    }
-    return -1;
 }
 
 /* Whether a file is what the evaluation would give again. */
@@ -84,6 +57,7 @@ static fx_status evaluate(study *s, study_run *run, const study_evaluation *e)
     fx_config c = s->config;
     fx_lock *lock = NULL;
     c.sample_steps = e->steps;
+    c.eval_members = e->members;
     FX_TRY(fx_print(c.data_path, sizeof c.data_path, "%s", e->pack));
     FX_TRY(fx_print(c.eval_name, sizeof c.eval_name, "%s", e->name));
     FX_TRY(study_run_lock(s, run, &lock));

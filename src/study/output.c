@@ -271,6 +271,9 @@ static fx_status write_html(study *s, const char *folder)
 fx_status study_write(study *s)
 {
     char folder[FX_PATH_MAX], path[FX_PATH_MAX];
+    for (const study_table *t = s->out.table; t < s->out.table + s->out.tables; t++)
+        FX_REQUIRE(t->cells % t->columns == 0, FX_EARG, "table %s: %d cells in %d columns", t->name,
+                   t->cells, t->columns);
     FX_TRY(fx_path(folder, "%s/%s", s->call->folder, s->kind->name));
     FX_TRY(fx_make_dirs(folder));
     for (int i = 0; i < s->out.charts; i++) {

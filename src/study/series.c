@@ -22,14 +22,38 @@ double study_second_floor(const fx_sample_score *sample)
 
 double study_spread(const fx_sample_score *sample)
 {
-    (void)sample;
-    return NAN;
+    return sqrt(sample->value[FX_METRIC_DEVIATION] / sample->value[FX_METRIC_SQUARE]);
+}
+
+double study_mean_rfne(const fx_sample_score *sample)
+{
+    return sample->value[FX_METRIC_MEAN_RFNE];
+}
+
+/* The root of the ratio of two metrics' sums over all samples of the arm's runs. */
+static double root_ratio(const study *s, const study_arm *arm, int evaluation, fx_task task,
+                         fx_metric above, fx_metric below)
+{
+    double a = 0, b = 0;
+    for (const study_run *run = s->run; run < s->run + s->runs; run++) {
+        const fx_scores *scores = &run->evaluation[evaluation].samples;
+        for (int64_t i = 0; run->arm == arm && run->have[evaluation] && i < scores->count; i++) {
+            if (scores->row[i].task != task) continue;
+            a += scores->row[i].value[above];
+            b += scores->row[i].value[below];
+        }
+    }
+    return sqrt(a / b);
 }
 
 double study_spread_skill(const study *s, const study_arm *arm, int evaluation, fx_task task)
 {
-    (void)s, (void)arm, (void)evaluation, (void)task;
-    return NAN;
+    return root_ratio(s, arm, evaluation, task, FX_METRIC_SPREAD, FX_METRIC_MEAN_ERROR);
+}
+
+double study_diversity(const study *s, const study_arm *arm, int evaluation, fx_task task)
+{
+    return root_ratio(s, arm, evaluation, task, FX_METRIC_DEVIATION, FX_METRIC_RESIDUAL);
 }
 
 double study_band(const study *s, const study_arm *arm, int evaluation, fx_task task)
@@ -141,7 +165,7 @@ fx_status study_mean(study *s, const study_series *a, const fx_seed_noise *noise
 {
     *out = (fx_interval){NAN, NAN, NAN};
     if (a->seeds == 0) return FX_OK;
-    FX_TRY(fx_block_bootstrap(a->value, NULL, a->block, a->count, (uint64_t)s->config.seed, out));
+    FX_TRY(fx_bootstrap_ratio(a->value, NULL, a->block, a->count, (uint64_t)s->config.seed, out));
     widen(out, fx_seed_noise_half(noise, out->value, a->seeds));
     return FX_OK;
 }
@@ -162,7 +186,7 @@ fx_status study_ratio(study *s, const study_series *a, const study_series *b,
     *out = (fx_interval){NAN, NAN, NAN};
     if (a->seeds == 0 || b->seeds == 0) return FX_OK;
     FX_TRY(check_pair(a, b));
-    FX_TRY(fx_block_bootstrap(a->value, b->value, a->block, a->count, (uint64_t)s->config.seed, out));
+    FX_TRY(fx_bootstrap_ratio(a->value, b->value, a->block, a->count, (uint64_t)s->config.seed, out));
     if (noise) widen(out, fx_seed_noise_half(noise, out->value, a->seeds));
     return FX_OK;
 }
@@ -181,7 +205,7 @@ fx_status study_difference(study *s, const study_series *a, const study_series *
     for (int64_t i = 0; i < a->count; i++)
         difference[i] = a->value[i] - b->value[i];
     FX_TRY(
-        fx_block_bootstrap(difference, NULL, a->block, a->count, (uint64_t)s->config.seed, &samples));
+        fx_bootstrap_ratio(difference, NULL, a->block, a->count, (uint64_t)s->config.seed, &samples));
     *verdict = fx_judge(&samples, fx_seed_noise_half(noise, a->mean, a->seeds),
                         fx_seed_noise_half(noise, b->mean, b->seeds), out);
     return FX_OK;

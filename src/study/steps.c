@@ -14,7 +14,7 @@ enum { FEW = 2 };
 typedef struct point {
     int64_t steps;
     study_series rfne;
-    fx_interval mean;
+    fx_interval mean, ensemble; /* RFNE of members, and of their mean */
     double decibel; /* energy of single members above the input's Nyquist number, over the truth's */
     double spread;  /* spread-skill ratio */
 } point;
@@ -29,7 +29,7 @@ fx_status study_plan_steps(study *s)
         FX_REQUIRE(n == floor(n) && (i == 0 || n > c->study_steps.value[i - 1]), FX_ECONFIG,
                    "study.steps: whole numbers that rise are needed, not %g", n);
         few = few || (int)n == FEW;
-        FX_TRY(study_evaluate_on(s, "study.heldout", c->study_heldout, (int64_t)n, true));
+        FX_TRY(study_evaluate_on(s, "study.heldout", c->study_heldout, (int64_t)n, c->study_members));
     }
     FX_REQUIRE(few && c->study_steps.value[c->study_steps.count - 1] > FEW, FX_ECONFIG,
                "study.steps: %d, and a larger number to compare it with, are needed", FEW);
@@ -40,13 +40,15 @@ static fx_status read_points(study *s, fx_task task, const fx_seed_noise *noise,
 {
     const study_arm *arm = s->kind->arm;
     for (int i = 0; i < s->config.study_steps.count; i++) {
+        study_series ensemble;
         point *p = &out[i];
         *p = (point){.steps = (int64_t)s->config.study_steps.value[i]};
-        const int e = study_evaluation_find(s, "study.heldout", p->steps, 1);
-        FX_TRY(study_series_of(s, arm, e, task, 0, study_rfne, &p->rfne));
+        FX_TRY(study_series_of(s, arm, i, task, 0, study_rfne, &p->rfne));
         FX_TRY(study_mean(s, &p->rfne, noise, &p->mean));
-        p->decibel = study_band(s, arm, e, task);
-        p->spread = study_spread_skill(s, arm, study_ensemble(s, e), task);
+        FX_TRY(study_series_of(s, arm, i, task, 0, study_mean_rfne, &ensemble));
+        FX_TRY(study_mean(s, &ensemble, noise, &p->ensemble));
+        p->decibel = study_band(s, arm, i, task);
+        p->spread = study_spread_skill(s, arm, i, task);
     }
     return FX_OK;
 }
@@ -60,6 +62,7 @@ static fx_status put_points(study *s, study_table *t, fx_task task, const point 
         FX_TRY(study_put(s, t, (double)p[i].steps, "%.0f"));
         FX_TRY(study_put_interval(s, t, &p[i].mean, 4));
         FX_TRY(study_put_interval(s, t, &ratio, 3));
+        FX_TRY(study_put_interval(s, t, &p[i].ensemble, 4));
         FX_TRY(study_put(s, t, p[i].decibel, "%+.2f"));
         FX_TRY(study_put(s, t, p[i].spread, "%.3f"));
     }
@@ -146,13 +149,15 @@ fx_status study_analyse_steps(study *s)
                                           "DDIM steps",
                                           "RFNE",
                                           "over that of the most steps",
+                                          "RFNE of the ensemble's mean",
                                           "finest scales, dB",
                                           "spread-skill ratio",
                                           NULL};
     point p[2][FX_LIST_MAX];
     study_table *t = study_table_begin(s, "steps", "Numbers of DDIM steps", columns);
     FX_REQUIRE(t, FX_EARG, "more than %d tables", STUDY_TABLES);
-    t->note = "RFNE of single members. Finest scales: energy above the wave numbers that the input "
+    t->note = "RFNE of single members, a mean over them. Finest scales: energy above the wave numbers "
+              "that the input "
               "resolves, over the truth's: 0 dB is right, below is blur, above is noise. Spread-skill "
               "ratio of ensembles: 1 is calibrated. Means over seeds and Reynolds numbers.";
     FX_TRY(study_say_noise(s, 0));

@@ -130,13 +130,9 @@ fx_status study_is_over(study *s, double seconds, bool *over);
 
 /* ---- evaluations.c */
 
-/* Adds an evaluation of single members to the study, and with `ensemble` one of study.members members;
- * FX_ECONFIG when the key names no pack. Local. */
-fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps, bool ensemble);
-
-/* An evaluation's index; and that of the ensembles beside it. -1: there is none. Local. */
-int study_evaluation_find(const study *s, const char *key, int64_t steps, int64_t members);
-int study_ensemble(const study *s, int evaluation);
+/* Adds an evaluation to the study; FX_ECONFIG when the key names no pack. Local. */
+fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps,
+                            int64_t members);
 
 /* Makes those of this job's runs that are missing. Collective. */
 fx_status study_evaluations_make(study *s, bool *early);
@@ -164,7 +160,8 @@ typedef double (*study_value)(const fx_sample_score *sample);
 double study_rfne(const fx_sample_score *sample);
 double study_floor(const fx_sample_score *sample);
 double study_second_floor(const fx_sample_score *sample);
-double study_spread(const fx_sample_score *sample); /* of an ensemble, over the truth's norm */
+double study_spread(const fx_sample_score *sample);    /* of an ensemble, over the truth's norm */
+double study_mean_rfne(const fx_sample_score *sample); /* of an ensemble's mean */
 
 /* seeds 0: the arm has no such evaluation, or none with such samples. FX_EVALUE where two seeds were
  * evaluated on different samples. Local. */
@@ -181,10 +178,12 @@ fx_status study_ratio(study *s, const study_series *a, const study_series *b,
 fx_status study_difference(study *s, const study_series *a, const study_series *b,
                            const fx_seed_noise *noise, fx_interval *out, fx_verdict *verdict);
 
-/* Over all samples of an arm's runs in an evaluation with ensembles: the spread-skill ratio. Energy of
- * the estimates above the wave numbers that the input resolves, over the truth's, in decibel. NaN: not
- * measured. Local. */
+/* Over all samples of an arm's runs in an evaluation: the spread-skill ratio of ensembles (1 where they
+ * are calibrated); their standard deviation over the residual's root mean square; energy of the
+ * estimates above the wave numbers that the input resolves over the truth's, in decibel, a mean over
+ * runs and Reynolds numbers. NaN: not measured. Local. */
 double study_spread_skill(const study *s, const study_arm *arm, int evaluation, fx_task task);
+double study_diversity(const study *s, const study_arm *arm, int evaluation, fx_task task);
 double study_band(const study *s, const study_arm *arm, int evaluation, fx_task task);
 
 const char *study_task_name(fx_task task);

@@ -12,8 +12,8 @@ enum { HELDOUT, UNSEEN, MOST = 64 };
 fx_status study_plan_unseen(study *s)
 {
     const fx_config *c = &s->config;
-    FX_TRY(study_evaluate_on(s, "study.heldout", c->study_heldout, c->sample_steps, false));
-    return study_evaluate_on(s, "study.unseen", c->study_unseen, c->sample_steps, false);
+    FX_TRY(study_evaluate_on(s, "study.heldout", c->study_heldout, c->sample_steps, 1));
+    return study_evaluate_on(s, "study.unseen", c->study_unseen, c->sample_steps, 1);
 }
 
 typedef struct point {

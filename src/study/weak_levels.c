@@ -6,11 +6,10 @@
 
 #include "study.h"
 
-enum { SINGLE };
-
 fx_status study_plan_weak_levels(study *s)
 {
-    return study_evaluate_on(s, "study.heldout", s->config.study_heldout, s->config.sample_steps, true);
+    return study_evaluate_on(s, "study.heldout", s->config.study_heldout, s->config.sample_steps,
+                             s->config.study_members);
 }
 
 /* One arm: error and spread, with the noise of the arms' seeds. */
@@ -18,7 +17,7 @@ typedef struct point {
     const study_arm *arm;
     double levels;
     fx_interval rfne, spread;
-    double ratio; /* spread-skill */
+    double ratio, diversity; /* spread-skill; standard deviation over the residual's */
 } point;
 
 static fx_status read_point(study *s, const study_arm *arm, fx_task task, const fx_seed_noise *noise,
@@ -28,11 +27,12 @@ static fx_status read_point(study *s, const study_arm *arm, fx_task task, const 
     *out = (point){.arm = arm};
     for (const study_run *run = s->run; run < s->run + s->runs; run++)
         if (run->arm == arm) out->levels = (double)run->config.model_weak_levels;
-    FX_TRY(study_series_of(s, arm, SINGLE, task, 0, study_rfne, &rfne));
-    FX_TRY(study_series_of(s, arm, study_ensemble(s, SINGLE), task, 0, study_spread, &spread));
+    FX_TRY(study_series_of(s, arm, 0, task, 0, study_rfne, &rfne));
+    FX_TRY(study_series_of(s, arm, 0, task, 0, study_spread, &spread));
     FX_TRY(study_mean(s, &rfne, noise, &out->rfne));
     FX_TRY(study_mean(s, &spread, spread_noise, &out->spread));
-    out->ratio = study_spread_skill(s, arm, study_ensemble(s, SINGLE), task);
+    out->ratio = study_spread_skill(s, arm, 0, task);
+    out->diversity = study_diversity(s, arm, 0, task);
     return FX_OK;
 }
 
@@ -41,7 +41,7 @@ static fx_status noise_of_spread(study *s, fx_task task, fx_seed_noise *out)
     *out = (fx_seed_noise){.relative = NAN};
     for (const study_arm *arm = s->kind->arm; arm->name; arm++) {
         study_series a;
-        FX_TRY(study_series_of(s, arm, study_ensemble(s, SINGLE), task, 0, study_spread, &a));
+        FX_TRY(study_series_of(s, arm, 0, task, 0, study_spread, &a));
         if (a.seeds > 1) fx_seed_noise_add(out, a.seed_mean, a.seeds);
     }
     return FX_OK;
@@ -54,10 +54,10 @@ static fx_status say(study *s, fx_task task, const fx_seed_noise *noise)
     fx_interval difference;
     fx_verdict verdict;
     const study_arm *arm = s->kind->arm;
-    FX_TRY(study_series_of(s, &arm[0], study_ensemble(s, SINGLE), task, 0, study_spread, &none));
+    FX_TRY(study_series_of(s, &arm[0], 0, task, 0, study_spread, &none));
     while (arm[1].name)
         arm++;
-    FX_TRY(study_series_of(s, arm, study_ensemble(s, SINGLE), task, 0, study_spread, &most));
+    FX_TRY(study_series_of(s, arm, 0, task, 0, study_spread, &most));
     if (none.seeds == 0 || most.seeds == 0 || isnan(most.mean)) return FX_OK;
     FX_TRY(study_difference(s, &most, &none, noise, &difference, &verdict));
     return study_say(
@@ -76,7 +76,7 @@ static fx_status put_task(study *s, study_table *t, fx_task task, study_curve *r
     fx_interval *y = fx_pool_calloc(s->pool, 2 * (size_t)STUDY_ARMS, sizeof *y);
     int count = 0;
     if (!x || !y) return FX_ENOMEM;
-    FX_TRY(study_noise(s, SINGLE, task, &noise));
+    FX_TRY(study_noise(s, 0, task, &noise));
     FX_TRY(noise_of_spread(s, task, &spread_noise));
     for (const study_arm *arm = s->kind->arm; arm->name; arm++) {
         point p;
@@ -86,6 +86,7 @@ static fx_status put_task(study *s, study_table *t, fx_task task, study_curve *r
         FX_TRY(study_put(s, t, p.levels, "%.0f"));
         FX_TRY(study_put_interval(s, t, &p.rfne, 4));
         FX_TRY(study_put_interval(s, t, &p.spread, 4));
+        FX_TRY(study_put(s, t, p.diversity, "%.3f"));
         FX_TRY(study_put(s, t, p.ratio, "%.3f"));
         x[count] = p.levels;
         y[count] = p.rfne;
@@ -98,19 +99,20 @@ static fx_status put_task(study *s, study_table *t, fx_task task, study_curve *r
 
 fx_status study_analyse_weak_levels(study *s)
 {
-    static const char *const columns[] = {"task", "levels", "RFNE", "spread", "spread-skill ratio",
-                                          NULL};
+    static const char *const columns[] = {
+        "task", "levels", "RFNE", "spread", "spread over residual", "spread-skill ratio", NULL};
     study_curve rfne[2], spread[2];
     study_table *t = study_table_begin(s, "levels", "Levels of weak conditioning", columns);
     FX_REQUIRE(t, FX_EARG, "more than %d tables", STUDY_TABLES);
-    t->note = "RFNE of single members. Spread: standard deviation over an ensemble's members over the "
+    t->note = "RFNE of single members, a mean over them. Spread: standard deviation over an ensemble's "
+              "members over the "
               "truth's norm, a sample. Spread-skill ratio: 1 is calibrated.";
     for (fx_task task = FX_SR; task <= FX_FC; task++)
         FX_TRY(put_task(s, t, task, &rfne[task], &spread[task]));
-    FX_TRY(study_difference_table(s, SINGLE, "flex"));
-    FX_TRY(study_arm_table(s, SINGLE));
-    FX_TRY(study_say_noise(s, SINGLE));
-    FX_TRY(study_say_floors(s, SINGLE));
+    FX_TRY(study_difference_table(s, 0, "flex"));
+    FX_TRY(study_arm_table(s, 0));
+    FX_TRY(study_say_noise(s, 0));
+    FX_TRY(study_say_floors(s, 0));
     FX_TRY(study_chart(s, "RFNE by levels of weak conditioning", "levels", "RFNE", false, rfne, 2));
     return study_chart(s, "Spread of ensembles by levels of weak conditioning", "levels",
                        "spread / truth", false, spread, 2);

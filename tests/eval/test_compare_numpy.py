@@ -23,7 +23,7 @@ class Noise(ctypes.Structure):
     _fields_ = [("relative", f64), ("freedom", ctypes.c_int)]
 
 
-block_bootstrap = function("fx_block_bootstrap", ctypes.c_int, *[ctypes.POINTER(f64)] * 2, ctypes.POINTER(i64), i64,
+block_bootstrap = function("fx_bootstrap_ratio", ctypes.c_int, *[ctypes.POINTER(f64)] * 2, ctypes.POINTER(i64), i64,
                            ctypes.c_uint64, ctypes.POINTER(Interval))
 student = function("fx_student_quantile", f64, ctypes.c_int)
 noise_add = function("fx_seed_noise_add", None, ctypes.POINTER(Noise), ctypes.POINTER(f64), ctypes.c_int)

@@ -1,4 +1,4 @@
-"""check_tables.py STUDY NAME REFERENCE: the tables of a study, made again with NumPy from the evaluations in its pool. Used by
+"""check_tables.py STUDY NAME REFERENCE MEMBERS: the tables of a study, made again with NumPy from the evaluations in its pool. Used by
 test_study.sh."""
 import glob
 import json
@@ -11,7 +11,7 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "eval"))
 from compare_oracle import bootstrap, half, judge, noise  # noqa: E402
 
-study, name, reference = sys.argv[1:4]
+study, name, reference, members = sys.argv[1:5]
 with open(f"{study}/{name}/table.json") as f:
     found = json.load(f)
 checked = 0
@@ -25,8 +25,8 @@ def close(what, got, want):
 
 
 def load(run):
-    """{column: values} of the single-member evaluation of the held-out pack."""
-    with h5py.File(f"{study}/runs/{run}/eval-pack-heldout-n2-m1.h5") as f:
+    """{column: values} of the evaluation of the held-out pack."""
+    with h5py.File(f"{study}/runs/{run}/eval-pack-heldout-n2-m{members}.h5") as f:
         columns = f["samples"].attrs["columns"]
         columns = [c.decode() if isinstance(c, bytes) else c for c in (columns.split() if hasattr(columns, "split") else columns)]
         return dict(zip(columns, f["samples"][:].T))
@@ -75,6 +75,14 @@ for row in found["tables"].get("differences", []):
     low, high, verdict = judge(value, low, high, *(half(*pooled[task], m.mean(), 2) for m in (a, b)))
     close(f"{row['a']} - {row['b']}", [row["RFNE a - RFNE b"][k] for k in ("value", "low", "high")], [value, low, high])
     assert row["verdict"] == verdict, row
+for row in found["tables"].get("levels", []):
+    task = ["SR", "FC"].index(row["task"])
+    arm = "flex" if row["levels"] == 4 else f"weak-{row['levels']:.0f}"
+    spread = np.sqrt(np.concatenate([(s["deviation"] / s["truth_square"])[s["task"] == task] for s in arms[arm]])).mean()
+    sums = {c: sum(s[c][s["task"] == task].sum() for s in arms[arm]) for c in ("spread", "mean_error", "deviation", "residual")}
+    close(f"spread of {arm}", row["spread"]["value"], spread)
+    close(f"spread-skill of {arm}", row["spread-skill ratio"], np.sqrt(sums["spread"] / sums["mean_error"]))
+    close(f"diversity of {arm}", row["spread over residual"], np.sqrt(sums["deviation"] / sums["residual"]))
 if reference != "-":
     assert any(reference in (r["a"], r["b"]) for r in found["tables"]["differences"])
 for path in ("table.md", "report.html", "chart-1.svg"):

@@ -22,6 +22,7 @@ study:
   heldout: pack-heldout
   unseen: pack-unseen
   steps: [1, 2, 4]
+  members: 4
   flex: model.preset=custom model.channels=32,32 model.blocks=1,1 model.depth=1 model.heads=2 model.mlp_ratio=1
   unet: model.preset=custom model.arch=unet model.channels=32,32 model.blocks=1,1 model.heads=2
   uvit: model.preset=custom model.arch=uvit model.embed_dim=32 model.patch=4 model.depth=1 model.heads=2 model.mlp_ratio=1
@@ -44,8 +45,8 @@ exec "$FLEXHPC" study "$name" study.yaml --run "$folder" "$@"
 SH
 chmod +x study
 
-check() { # NAME REFERENCE
-    /usr/bin/python3 "$FX_TESTS_DIR/study/check_tables.py" pool "$1" "$2" >out 2>err || fail "table of $1"
+check() { # NAME REFERENCE MEMBERS
+    /usr/bin/python3 "$FX_TESTS_DIR/study/check_tables.py" pool "$@" >out 2>err || fail "table of $1"
 }
 
 pack pack
@@ -55,11 +56,11 @@ pack pack-unseen generate.seed=2 generate.reynolds=50,150
 # ---- Every study to its table. Later ones find the arms that earlier ones trained.
 expect 0 ./study baselines pool
 [ "$(grep -c ': training ' out)" -eq 6 ] || fail "six runs are trained"
-check baselines flex
+check baselines flex 1
 expect 0 ./study seeds pool
 says out 'two arms of 2 seeds each that differ by less than'
 ! grep -qE ': (training|evaluating) ' out || fail "what is there is made again"
-check seeds -
+check seeds - 1
 expect 0 ./study steps pool
 says pool/steps/table.md 'SR: 2 steps .* against 4: RFNE ratio [0-9.]+ \(at most 1.02: (holds|FAILS)\)'
 says pool/steps/table.md 'flat or rising is expected'
@@ -68,7 +69,7 @@ says pool/unseen/table.md 'SR, Re 50, outside the range trained on \(extrapolati
 says pool/unseen/table.md 'FC, Re 150, never seen: .*(carries over|worse|better)'
 expect 0 ./study weak-levels pool
 [ "$(grep -c ': training ' out)" -eq 6 ] || fail "three new arms of two seeds are trained"
-check weak-levels flex
+check weak-levels flex 4
 
 # ---- Killed in the middle of a save, stopped by time, and shared by two jobs: the same runs and table.
 expect 137 env FX_STOP_AT=before_rename:flex-s2/ckpt/step-00000004 ./study seeds again
