@@ -4,13 +4,15 @@
  *   samples  (samples, columns) float64, a row a sample; attribute `columns` names the columns
  *   scores   (rows, columns) float64, a row a task and Reynolds number; attribute `columns`
  *   statistics (rows, statistics, 3) float64: value and the ends of its interval; attribute `columns`
+ *   signs    (signs, columns) float64: failure signatures that fired; attributes `columns`,
+ *   `signatures` (names by number)
  *   spectrum/K/{k,model,truth,error} (shells) float64, K the row of scores
  *   values/K/{w,model,truth} (bins), ranks/K/share (members + 1) float64
  *   panel/K/{input,model,truth} (side, side) float32, an example; attributes title, input_label
  *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed, and
  * `periodic`, 1 or 0 for y and x: whether the domains of all of the pack's sources are (not in older
  * files). `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured. Includes
- * eval.h, str.h. */
+ * eval.h, signatures.h, str.h. */
 #ifndef FLEXHPC_EVAL_FILE_H
 #define FLEXHPC_EVAL_FILE_H
 
@@ -18,6 +20,7 @@
 #include <stdint.h>
 
 #include "flexhpc/eval.h"
+#include "flexhpc/signatures.h"
 #include "flexhpc/str.h"
 
 #ifdef __cplusplus
@@ -44,7 +47,7 @@ typedef struct fx_eval_row {
     const char *title, *input_label;
 } fx_eval_row;
 
-enum { FX_EVALUATION_ROWS = 64 };
+enum { FX_EVALUATION_ROWS = 64, FX_SIGNS_MAX = FX_EVALUATION_ROWS * FX_SIGNATURES };
 
 typedef struct fx_eval_file {
     char pack[FX_NAME_MAX + 1]; /* the last part of data.path */
@@ -56,6 +59,8 @@ typedef struct fx_eval_file {
     fx_scores samples; /* as fx_scores_merge leaves them */
     fx_eval_row row[FX_EVALUATION_ROWS]; /* as fx_scores_summarise leaves them */
     int rows;
+    fx_sign sign[FX_SIGNS_MAX]; /* failure signatures that fired, row by row */
+    int signs;
     struct fx_pool *pool; /* what the rows of a file that was read point to; NULL: the caller's */
 } fx_eval_file;
 

@@ -1,7 +1,7 @@
 /* report.h: what a run was and how good it is, as one HTML file: no network, no scripts, pictures
  * inside, readable on a phone, in light and dark. The caller fills plain structs and keeps what they
  * point to; every text is escaped, so names may come from anywhere. Whatever is NULL or 0 is left out,
- * so a run that failed early has a report too. Includes eval.h. */
+ * so a run that failed early has a report too. Includes eval.h, signatures.h. */
 #ifndef FLEXHPC_REPORT_H
 #define FLEXHPC_REPORT_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "flexhpc/eval.h"
+#include "flexhpc/signatures.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -113,6 +114,8 @@ typedef struct fx_report {
     double goal; /* the ratio of RFNE to the floor's that the run was to reach; 0: none */
     const fx_report_score *score; /* sorted as fx_scores_summarise gives them */
     int scores;
+    const fx_sign *sign; /* failure signatures that fired */
+    int signs;
     const fx_report_table *table;
     int tables;
     const fx_panel *panel;

@@ -158,57 +158,6 @@ static fx_status read_arrays(fx_eval_file *file, fx_h5 *f, int k, fx_eval_row *r
     return read_text(file, f, path, "input_label", &r->input_label);
 }
 
-/* ---- Statistics: (rows, FX_STATISTICS, 3), the value and the ends of its interval. */
-
-static fx_status write_statistics(fx_h5 *f, const fx_eval_file *file)
-{
-    double *cell = NULL;
-    fx_status status = FX_OK;
-    FX_TRY(FX_ALLOC(cell, 3 * FX_STATISTICS * file->rows + 1));
-    for (int k = 0; k < file->rows; k++)
-        for (int s = 0; s < FX_STATISTICS; s++) {
-            const fx_score *score = &file->row[k].score;
-            double *at = cell + 3 * (k * FX_STATISTICS + s);
-            at[0] = score->value[s], at[1] = score->low[s], at[2] = score->high[s];
-        }
-    FX_TRY_DONE(fx_h5_dataset(f, "statistics",
-                              (fx_h5_shape){3, {file->rows, FX_STATISTICS, 3}, FX_H5_F64}, NULL));
-    FX_TRY_DONE(fx_h5_write(f, "statistics", NULL, NULL, FX_H5_F64, cell));
-    FX_TRY_DONE(fx_h5_set_names(f, "statistics", "columns", fx_statistic_names, FX_STATISTICS));
-done:
-    fx_free(cell);
-    return status;
-}
-
-/* The statistics that the file has, by name; the others are NaN. */
-static fx_status read_statistics(fx_h5 *f, fx_eval_file *file)
-{
-    fx_h5_name name[FX_H5_NAMES];
-    fx_h5_shape shape;
-    double *cell = NULL;
-    int named = 0;
-    for (int k = 0; k < file->rows; k++)
-        for (int s = 0; s < FX_STATISTICS; s++)
-            file->row[k].score.value[s] = file->row[k].score.low[s] = file->row[k].score.high[s] = NAN;
-    if (!fx_h5_exists(f, "statistics")) return FX_OK;
-    FX_TRY(fx_h5_describe(f, "statistics", &shape));
-    FX_TRY(fx_h5_get_names(f, "statistics", "columns", name, &named));
-    FX_REQUIRE(shape.rank == 3 && shape.dim[0] == file->rows && shape.dim[1] == named &&
-                   shape.dim[2] == 3,
-               FX_EVALUE, "statistics: of another shape");
-    FX_TRY(FX_ALLOC(cell, 3 * named * file->rows + 1));
-    const fx_status status = fx_h5_read(f, "statistics", NULL, NULL, FX_H5_F64, cell);
-    for (int c = 0; c < named && status == FX_OK; c++)
-        for (int s = 0; s < FX_STATISTICS; s++)
-            for (int k = 0; k < file->rows && strcmp(name[c].text, fx_statistic_names[s]) == 0; k++) {
-                fx_score *score = &file->row[k].score;
-                const double *at = cell + 3 * (k * named + c);
-                score->value[s] = at[0], score->low[s] = at[1], score->high[s] = at[2];
-            }
-    fx_free(cell);
-    return status;
-}
-
 /* ---- The file. */
 
 #define AT(member) offsetof(fx_eval_file, member)
@@ -300,7 +249,7 @@ fx_status fx_eval_file_write(const fx_eval_file *file, const char *path)
         fx_eval_row row = file->row[k];
         FX_TRY_DONE(write_arrays(f, k, &row));
     }
-    FX_TRY_DONE(write_statistics(f, file));
+    FX_TRY_DONE(fx_eval_write_results(f, file));
     FX_TRY_DONE(fx_table_write(f, &samples_layout, file->samples.row, file->samples.count));
     FX_TRY_DONE(fx_table_write(f, &rows_layout, file->row, file->rows));
     FX_TRY_DONE(fx_h5_close(&f));
@@ -320,7 +269,7 @@ static fx_status read_all(fx_h5 *f, fx_eval_file *out)
     const fx_status status = fx_table_read(f, &samples_layout, MOST_SAMPLES, &samples, &count);
     out->samples = (fx_scores){.row = samples, .count = count, .capacity = (size_t)count + 1};
     FX_TRY(status);
-    FX_TRY(read_statistics(f, out));
+    FX_TRY(fx_eval_read_results(f, out));
     for (int k = 0; k < out->rows; k++)
         FX_TRY(read_arrays(out, f, k, &out->row[k]));
     return FX_OK;

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "flexhpc/eval_file.h"
 #include "flexhpc/io.h"
 
 typedef enum fx_column_kind { FX_REAL, FX_INTEGER, FX_TASK, FX_TRUTH } fx_column_kind;
@@ -32,5 +33,9 @@ fx_status fx_table_write(fx_h5 *f, const fx_layout *layout, const void *records,
  * columns have no names. Local. */
 fx_status fx_table_read(fx_h5 *f, const fx_layout *layout, int64_t most, void **records,
                         int64_t *count);
+
+/* The statistics and signs of a file whose rows are known (eval_results.c). Local. */
+fx_status fx_eval_write_results(fx_h5 *f, const fx_eval_file *file);
+fx_status fx_eval_read_results(fx_h5 *f, fx_eval_file *file);
 
 #endif

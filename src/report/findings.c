@@ -1,12 +1,12 @@
 /* findings.c: the verdict, from the scores: a card a task with the error relative to its floor, and
- * sentences on what is good and what is wrong. The limits are those of the field's practice: blur below
- * half of the truth's energy, noise above twice, generalisation when the ratio to the floor lies within
- * 10 % of the range that the neighbours seen in training span. */
+ * sentences on what is good and what is wrong; failure signatures are signs.c's. A model generalises
+ * where the ratio to the floor lies within 10 % of the range that the neighbours seen in training span.
+ */
 #include "text.h"
 
 #include <math.h>
 
-static const double BLUR = 0.5, NOISE = 2, SLACK = 0.1;
+static const double SLACK = 0.1;
 enum { FEW_BLOCKS = 5 };
 
 static bool loses(const fx_report *report, const fx_report_score *row)
@@ -29,18 +29,6 @@ static bool second_floor_wins(const fx_report *report, const fx_report_score *ro
 {
     (void)report;
     return row->score.floor[1] <= row->score.rfne;
-}
-
-static bool is_blurred(const fx_report *report, const fx_report_score *row)
-{
-    (void)report;
-    return row->fine_scales < BLUR;
-}
-
-static bool is_noisy(const fx_report *report, const fx_report_score *row)
-{
-    (void)report;
-    return row->fine_scales > NOISE;
 }
 
 static bool has_few_blocks(const fx_report *report, const fx_report_score *row)
@@ -66,16 +54,6 @@ static void goal_said(text *t, const fx_report *report, const fx_report_score *r
     fx_text_add(t, "ratio %.2f, goal %.2f", row->score.ratio, report->goal);
 }
 
-static void energy_said(text *t, const fx_report *report, const fx_report_score *row)
-{
-    (void)report;
-    fx_text_add(t,
-                "%.0f\xe2\x80\xaf%% of the truth\xe2\x80\x99s energy in the fine scales (%s than "
-                "%.0f\xe2\x80\xaf%%)",
-                100 * row->fine_scales, row->fine_scales < 1 ? "less" : "more",
-                100 * (row->fine_scales < 1 ? BLUR : NOISE));
-}
-
 static void interval_said(text *t, const fx_report *report, const fx_report_score *row)
 {
     (void)report;
@@ -96,11 +74,6 @@ static double worst_ratio(const fx_report_score *row)
 static double worst_against_second(const fx_report_score *row)
 {
     return row->score.rfne / row->score.floor[1];
-}
-
-static double worst_energy(const fx_report_score *row)
-{
-    return row->fine_scales < 1 ? -row->fine_scales : row->fine_scales;
 }
 
 static double worst_interval(const fx_report_score *row)
@@ -128,8 +101,6 @@ static const rule rules[] = {
     {loses, worst_ratio, ratio_said, FX_MARK_BAD, 0, "no better than "},
     {second_floor_wins, worst_against_second, both_said, FX_MARK_BAD, 1, "not better than "},
     {misses_goal, worst_ratio, goal_said, FX_MARK_BAD, -1, "misses the goal"},
-    {is_blurred, worst_energy, energy_said, FX_MARK_BAD, -1, "blurred"},
-    {is_noisy, worst_energy, energy_said, FX_MARK_BAD, -1, "noisy"},
     {is_unsure, worst_interval, interval_said, FX_MARK_NOTE, 0, "may be no better than "},
     {has_few_blocks, worst_blocks, blocks_said, FX_MARK_NOTE, -1, "rough intervals"},
 };
@@ -300,6 +271,7 @@ static void task_findings_write(text *t, const fx_report *report, fx_task task, 
 {
     for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++)
         if (rules[r].mark == mark) rule_write(t, report, task, &rules[r]);
+    if (mark == FX_MARK_BAD) signs_write(t, report, task);
     for (int i = 0; mark == FX_MARK_BAD && i < report->scores; i++)
         if (report->score[i].score.task == task && is_lost(report, &report->score[i]))
             lost_write(t, report, &report->score[i].score);

@@ -52,14 +52,15 @@ void charts_write(text *t, const fx_chart *chart, int charts); /* html.c */
 void panel_write(text *t, const fx_panel *panel, int id);      /* fields.c */
 void fx_colour_of(double value, uint8_t rgb[3]);       /* fields.c: value -1 to 1, 0 is nearly white */
 void findings_write(text *t, const fx_report *report); /* findings.c */
-void cards_write(text *t, const fx_report *report);    /* findings.c */
-void score_tables_write(text *t, const fx_report *report); /* tables.c */
-void rollouts_write(text *t, const fx_report *report);     /* rollouts.c */
-void measures_write(text *t, const fx_report *report);     /* measures.c */
-void grids_write(text *t, const fx_report *report);        /* grids.c */
-void ranks_write(text *t, const fx_report *report);        /* ranks.c */
-const char *task_title(fx_task task);                      /* tables.c */
-const char *floor_name(fx_task task, int floor);           /* tables.c */
-extern const char *const report_style[];                   /* style.c: rules, ended by NULL */
+void signs_write(text *t, const fx_report *report, fx_task task); /* signs.c */
+void cards_write(text *t, const fx_report *report);               /* findings.c */
+void score_tables_write(text *t, const fx_report *report);        /* tables.c */
+void rollouts_write(text *t, const fx_report *report);            /* rollouts.c */
+void measures_write(text *t, const fx_report *report);            /* measures.c */
+void grids_write(text *t, const fx_report *report);               /* grids.c */
+void ranks_write(text *t, const fx_report *report);               /* ranks.c */
+const char *task_title(fx_task task);                             /* tables.c */
+const char *floor_name(fx_task task, int floor);                  /* tables.c */
+extern const char *const report_style[];                          /* style.c: rules, ended by NULL */
 
 #endif

@@ -6,8 +6,6 @@
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 
-static const double TWO_PI = 6.283185307179586;
-
 static bool is_listed(const fx_list *list, double value)
 {
     for (int i = 0; i < list->count; i++)
@@ -70,21 +68,16 @@ static bool is_periodic(const fx_manifest *m)
 static fx_status measure_all(fx_evaluation *e)
 {
     const fx_manifest *m = fx_pack_manifest(e->pack);
-    const double length = TWO_PI * (double)m->patch / (double)m->source[0].width,
-                 nyquist = (double)m->source[0].width / 2;
+    const fx_step_options *o = &e->trained->options;
     for (int k = 0; k < 2 * e->reynolds; k++)
         e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
                                     m->reynolds[k % e->reynolds].reynolds);
-    FX_TRY(fx_spectrum_create(&e->spectrum, m->patch, length, is_periodic(m) ? FX_PERIODIC : FX_HANN));
-    FX_TRY(FX_ALLOC(e->energy, 2 * fx_spectrum_shells(e->spectrum)));
-    FX_TRY(FX_ALLOC(e->natural, e->trained->batch));
-    e->scores.details = (fx_details){.shells = fx_spectrum_whole_shells(e->spectrum),
-                                     .dk = TWO_PI / length,
-                                     .nyquist = nyquist,
-                                     .lowres_nyquist = nyquist / (double)e->trained->options.factor,
-                                     .values = true,
-                                     .members = e->members};
-    return FX_OK;
+    FX_TRY(fx_measure_create(&e->measure, m->patch, m->source[0].width, o->factor,
+                             is_periodic(m) ? FX_PERIODIC : FX_HANN, e->members,
+                             (uint64_t)e->config->seed));
+    if (o->coarse) e->measure->factor = 0; /* the input is made from all pixels, or not from them */
+    e->scores.details = e->measure->details;
+    return FX_ALLOC(e->natural, e->trained->batch);
 }
 
 bool fx_evaluates(const fx_evaluation *e, int r)
@@ -118,8 +111,7 @@ void fx_evaluation_close(fx_evaluation **evaluation)
         fx_free(e->rows[k].estimate);
         fx_free(e->rows[k].target);
     }
-    fx_spectrum_free(&e->spectrum);
-    fx_free(e->energy);
+    fx_measure_free(&e->measure);
     fx_free(e->natural);
     fx_free(e->ensemble);
     fx_free(e->scale);

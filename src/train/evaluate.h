@@ -5,6 +5,7 @@
 
 #include "flexhpc/data.h"
 #include "flexhpc/eval_file.h"
+#include "flexhpc/measure.h"
 #include "flexhpc/trained.h"
 
 /* One task at one Reynolds number. */
@@ -24,15 +25,13 @@ typedef struct fx_evaluation {
     double *scale;                              /* (sources) that their fields are divided by */
     double condition; /* that the model is told instead of the pack's; NaN: the pack's */
     int reynolds;
-    int members;     /* of the ensemble; 1 in training */
-    float *future;   /* (B, S, S): what the forecast is compared with */
-    float *ensemble; /* (members, B, S, S) */
-    /* Everything beyond RFNE, correlation and loss; not in training. NULL: not measured. */
-    fx_spectrum *spectrum; /* of a patch */
-    double *energy;        /* scratch, twice the spectrum's shells */
-    double *natural;       /* (B): FX_METRIC_NATURAL of the batch */
-    fx_probe probe[2];     /* by task: losses; of fx_evaluation_of alone */
-    float *losses;         /* (B), of the present task; NULL: not asked for */
+    int members;         /* of the ensemble; 1 in training */
+    float *future;       /* (B, S, S): what the forecast is compared with */
+    float *ensemble;     /* (members, B, S, S) */
+    fx_measure *measure; /* of everything beyond RFNE, correlation and loss; NULL: in training */
+    double *natural;     /* (B): FX_METRIC_NATURAL of the batch */
+    fx_probe probe[2];   /* by task: losses; of fx_evaluation_of alone */
+    float *losses;       /* (B), of the present task; NULL: not asked for */
     /* Gets every sample beside its score: physical fields divided by the scale, (S, S). NULL: nobody.
      */
     fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,
@@ -68,19 +67,11 @@ fx_status fx_evaluation_run(fx_evaluation *evaluation);
  * repeats its last sample, and scores it once. Local. */
 fx_status fx_evaluation_batch(fx_evaluation *evaluation, int r, int64_t first);
 
-/* FX_METRIC_NATURAL of two fields one time unit apart. Local. */
-fx_status fx_evaluation_natural(fx_evaluation *evaluation, const float *truth, const float *apart,
-                                double reynolds, double *out);
+/* The failure signatures of a score. How many. Local. */
+int fx_evaluation_signs(fx_evaluation *evaluation, const fx_score *score, fx_sign out[FX_SIGNATURES]);
 
-/* Fills the metrics, but for those of the batch, and the details (zeros) of a sample of the r-th
- * Reynolds number whose task, index and Reynolds number are set; member k is at members + k * stride.
- * Local. */
-fx_status fx_evaluation_measure(fx_evaluation *evaluation, int r, const float *members, int64_t stride,
-                                const float *base, const float *truth, fx_sample_score *sample,
-                                double *details);
-
-/* Logs the tables of scores. */
-void fx_evaluation_print(const fx_evaluation *evaluation, const fx_score *scores, int count);
+/* Logs the tables of scores, and the failure signatures. */
+void fx_evaluation_print(fx_evaluation *evaluation, const fx_score *scores, int count);
 
 /* Writes the evaluation as a file (eval_file.h): samples, and `count` rows of scores with their spectra
  * and example fields. Local, on one rank. */

@@ -52,7 +52,18 @@ static void print_ensembles(const fx_score *s, int count, int members)
     }
 }
 
-void fx_evaluation_print(const fx_evaluation *e, const fx_score *scores, int count)
+static void print_signs(fx_evaluation *e, const fx_score *score)
+{
+    fx_sign sign[FX_SIGNATURES];
+    const int count = fx_evaluation_signs(e, score, sign);
+    for (int i = 0; i < count; i++) {
+        const fx_signature_row *row = &fx_signature_table[sign[i].signature];
+        fx_log(FX_INFO, "%s Re %g: %s: %s %.3g, limit %.3g; try %s", TASKS[score->task],
+               score->reynolds, row->says, row->number, sign[i].number, sign[i].limit, row->advice);
+    }
+}
+
+void fx_evaluation_print(fx_evaluation *e, const fx_score *scores, int count)
 {
     bool periodic[2];
     fx_manifest_periodic(fx_pack_manifest(e->pack), periodic);
@@ -62,4 +73,6 @@ void fx_evaluation_print(const fx_evaluation *e, const fx_score *scores, int cou
     print_scores(scores, count);
     print_metrics(scores, count);
     if (e->members > 1) print_ensembles(scores, count, e->members);
+    for (int i = 0; i < count; i++)
+        print_signs(e, &scores[i]);
 }

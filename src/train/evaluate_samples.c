@@ -42,7 +42,7 @@ static fx_status find_natural(fx_evaluation *e, const place *p, const float *new
     if (unit < 1 || other < 0) return FX_OK;
     FX_TRY(FX_ALLOC(apart, e->trained->pixels));
     fx_status status = fx_pack_read(e->pack, p->patch, other, 1, apart);
-    if (status == FX_OK) status = fx_evaluation_natural(e, newest, apart, reynolds, out);
+    if (status == FX_OK) status = fx_measure_natural(e->measure, newest, apart, reynolds, out);
     fx_free(apart);
     return status;
 }
@@ -63,7 +63,7 @@ static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, in
     fx_status status = FX_OK;
     FX_TRY(FX_ALLOC(window, (cond + ahead) * n));
     FX_TRY_DONE(fx_pack_read(e->pack, p.patch, p.snapshot - cond + 1, cond + ahead, window));
-    if (e->spectrum)
+    if (e->measure)
         FX_TRY_DONE(find_natural(e, &p, window + (cond - 1) * n, r->reynolds, &e->natural[b]));
     const float scale = (float)(1.0 / scale_of(e, p.patch));
     for (int64_t k = 0; k < n; k++) {
@@ -131,11 +131,14 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
     FX_TRY(fx_scores_add(&e->scores, &s));
     e->unit = scale_of(e, place_of(e, reynolds, i).patch);
     if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, members, target));
-    if (!e->spectrum) return FX_OK;
+    if (!e->measure) return FX_OK;
     fx_sample_score *row = &e->scores.row[e->scores.count - 1];
     row->value[FX_METRIC_NATURAL] = e->natural[b];
-    FX_TRY(fx_evaluation_measure(e, r, members, stride, base, target, row,
-                                 fx_scores_details(&e->scores, row)));
+    const fx_stats *stats = &reynolds->stats;
+    const fx_values values = {stats->mean / e->unit, fx_stats_std(stats) / e->unit,
+                              (stats->largest - stats->least) / e->unit};
+    FX_TRY(fx_measure_sample(e->measure, members, stride, base, target, &values, row,
+                             fx_scores_details(&e->scores, row)));
     return i == 0 ? keep_example(e, &e->rows[(int)task * e->reynolds + r], base, members, target)
                   : FX_OK;
 }

@@ -66,6 +66,19 @@ static fx_status fill_example(fx_pool *pool, const fx_evaluation *e, const fx_ev
     return out->title && out->input_label ? FX_OK : FX_ENOMEM;
 }
 
+int fx_evaluation_signs(fx_evaluation *e, const fx_score *score, fx_sign out[FX_SIGNATURES])
+{
+    const bool trained = row_of(e, score)->seen &&
+                         strcmp(e->config->data_path, e->trained->progress.config.data_path) == 0;
+    const fx_symptoms symptoms = fx_symptoms_of(score, e->members, trained);
+    const int count = fx_signatures_find(&symptoms, out);
+    for (int i = 0; i < count; i++) {
+        out[i].task = score->task;
+        out[i].reynolds = score->reynolds;
+    }
+    return count;
+}
+
 static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_file *out)
 {
     const char *slash = strrchr(e->config->data_path, '/');
@@ -88,6 +101,7 @@ static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_fi
             .score = s[k], .seen = w->seen, .fine_scales = s[k].value[FX_STATISTIC_BAND_ENERGY]};
         FX_TRY(fill_details(out->pool, e, r));
         FX_TRY(fill_example(out->pool, e, w, r));
+        out->signs += fx_evaluation_signs(e, &s[k], out->sign + out->signs);
     }
     return FX_OK;
 }

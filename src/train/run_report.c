@@ -17,6 +17,8 @@ typedef struct page {
     fx_run_words words;
     fx_run_rollouts rollouts;
     fx_report_score score[FX_RECORD_ROWS];
+    fx_sign sign[FX_RECORD_ROWS * FX_SIGNATURES];
+    int signs;
     fx_panel panel[FX_RECORD_ROWS];
     int panels, lead;
     fx_curve losses[3], errors[4], single[FX_RECORD_COLUMNS], curve[CURVES];
@@ -247,11 +249,22 @@ static void add_scores(page *p)
     }
 }
 
+/* Those of the evaluations whose rows are shown. */
+static void add_signs(page *p)
+{
+    const fx_run_record *r = p->run;
+    for (int i = 0; i < r->evaluations; i++)
+        for (int k = 0; k < r->evaluation[i].signs && !r->evaluation[i].name[0]; k++)
+            if (p->signs < FX_RECORD_ROWS * FX_SIGNATURES)
+                p->sign[p->signs++] = r->evaluation[i].sign[k];
+}
+
 static fx_status write(page *p)
 {
     fx_run_record *r = p->run;
     char path[FX_PATH_MAX];
     add_scores(p);
+    add_signs(p);
     FX_TRY(add_charts(p));
     FX_TRY(fx_run_rollouts_read(r->folder, r->pool, &p->rollouts));
     for (int i = 0; i < p->rollouts.charts; i++)
@@ -262,6 +275,8 @@ static fx_status write(page *p)
                         .facts = p->words.facts,
                         .finding = p->words.finding,
                         .findings = p->words.findings,
+                        .sign = p->sign,
+                        .signs = p->signs,
                         .score = p->score,
                         .scores = r->rows,
                         .panel = p->panel,

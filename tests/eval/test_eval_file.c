@@ -34,7 +34,10 @@ static fx_eval_file made(void)
                       .members = 16,
                       .patches = SAMPLES,
                       .seed = (int64_t)1 << 40,
-                      .rows = 2};
+                      .rows = 2,
+                      .sign = {{FX_SIGNATURE_BLUR, FX_SR, 700, 0.4, 0.5},
+                               {FX_SIGNATURE_LOWRES, FX_FC, 900, 0.3, 0.1}},
+                      .signs = 2};
     for (int k = 0; k < 4; k++)
         for (int i = 0; i < SHELLS; i++)
             energy[k][i] = 1 + i + SHELLS * k;
@@ -133,6 +136,12 @@ static void round_trip(void **state)
     assert_memory_equal(g.row[1].input, field[0], sizeof field[0]);
     assert_memory_equal(g.row[1].estimate, field[1], sizeof field[0]);
     assert_memory_equal(g.row[1].target, field[2], sizeof field[0]);
+    assert_int_equal(g.signs, 2);
+    for (int i = 0; i < 2; i++) {
+        const fx_sign *a = &f.sign[i], *b = &g.sign[i];
+        assert_true(a->signature == b->signature && a->task == b->task && a->reynolds == b->reynolds);
+        assert_true(a->number == b->number && a->limit == b->limit);
+    }
     assert_string_equal(g.row[1].title, "Re 700, forecast");
     assert_string_equal(g.row[1].input_label, "last snapshot");
     fx_eval_file_free(&g);

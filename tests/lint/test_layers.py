@@ -38,7 +38,7 @@ HEADERS = {
     "ops": "schedule.h taps.h",
     "model": "layers.h model.h",
     "data": "data.h tiles.h",
-    "eval": "eval.h ensemble.h eval_file.h signatures.h compare.h",
+    "eval": "eval.h ensemble.h eval_file.h measure.h signatures.h compare.h",
     "report": "report.h scaling.h",
     "train": "train.h trained.h field.h bench.h checkpoint.h interchange.h watch.h watchdog.h",
 }

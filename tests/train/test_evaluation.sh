@@ -23,6 +23,7 @@ ensemble=(--set eval.members=3 --set eval.reynolds=200 --set eval.name=ensemble)
 expect 0 "$FLEXHPC" eval "${few[@]}" "${ensemble[@]}"
 says out '^SR +200 .* \['
 says out '^3 members '
+says out '^SR Re 200: contradicts its low-resolution input: RFNE at the pixels given over RFNE [0-9.]+, limit 0.1; try '
 mv run/eval-pack-ensemble.h5 ensemble.h5
 expect 0 mpiexec -n 2 "$FLEXHPC" eval "${few[@]}" "${ensemble[@]}"
 refused 2 "eval.name: a/b" "$FLEXHPC" eval "${few[@]}" --set eval.name=a/b
@@ -82,6 +83,9 @@ for k in range(2):
     assert np.abs(many["mean_rfne"][own] ** 2 * many["truth_square"][own] / many["mean_error"][own] - 1).max() < 1e-5
     assert (many["crps"][own] > 0).all() and (many["mean_rfne"][own] < many["rfne"][own]).all()
 assert np.isnan(many["lowres_rfne"][many["task"] == 1]).all() and (many["lowres_rfne"][many["task"] == 0] > 0).all()
+signs = table(ensemble, "signs")
+named = [ensemble["signs"].attrs["signatures"][int(i)] for i in signs["signature"]]
+assert "lowres" in named and (signs["number"][named.index("lowres")] > 0.1) and signs["limit"][named.index("lowres")] == 0.1
 assert np.isnan(first["crps"]).all() and not np.isnan(many["ssim"]).any()
 one, two = (table(file, "samples") for file in files)
 assert (one["floor"] == two["floor"]).all() and (one["rfne"] != two["rfne"]).all()

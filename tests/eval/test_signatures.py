@@ -1,0 +1,285 @@
+"""Failure signatures: each fires on fields made to have exactly that fault, and none on sound ones, 20 seeds each. Fields go
+through the library from the pixels on: measured, merged, summarised, detected.
+
+A truth is what its low-resolution grid says (base), a part that can be known from it, and one that can't: u = a k + b r,
+a^2 + b^2 = 1, with nothing at the pixels given. A sound member has the same base and k and its own r, so truth and members are
+draws of one distribution; each fault changes one thing of that. No limit is of this test: they are those of the table.
+
+Run: label full
+Planted errors, each caught: (M + 1) / M left out of the spread with 16 members is 3 % and within the limits, so it is
+test_metrics_numpy's; the band up to the grid's Nyquist number (noise is blur's opposite), error energy of the mean for that of
+members (mean predictor), k_d of 4 sqrt(Re) (roll-off, noise), jumps of rows alone (seams).
+"""
+import ctypes
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+library = os.path.join(os.environ["FX_BINARY_DIR"], "libflexhpc.so")
+if "libasan" in subprocess.run(["ldd", library], capture_output=True, text=True).stdout:
+    print("a library under AddressSanitizer does not load into Python")
+    sys.exit(77)
+fx = ctypes.CDLL(library)
+
+f32p, f64, i64 = ctypes.POINTER(ctypes.c_float), ctypes.c_double, ctypes.c_int64
+FLOORS, METRICS, STATISTICS = 2, 19, 22
+N, FACTOR, RE, M, SAMPLES, SEEDS = 64, 4, 196.0, 16, 4, 20  # k_d = 28, k_LR = 8
+KNOWN = 0.85  # share of the variance beyond the base that can be known
+
+
+class SampleScore(ctypes.Structure):
+    _fields_ = [("index", i64), ("block", i64), ("reynolds", f64), ("rfne", f64), ("floor", f64 * FLOORS), ("correlation", f64),
+                ("loss", f64), ("task", ctypes.c_int), ("value", f64 * METRICS), ("place", i64)]
+
+
+class Details(ctypes.Structure):
+    _fields_ = [("shells", i64), ("dk", f64), ("nyquist", f64), ("lowres_nyquist", f64), ("values", ctypes.c_bool),
+                ("members", ctypes.c_int)]
+
+
+class Scores(ctypes.Structure):
+    _fields_ = [("row", ctypes.POINTER(SampleScore)), ("count", i64), ("capacity", ctypes.c_size_t), ("details", Details),
+                ("numbers", ctypes.c_void_p), ("details_capacity", ctypes.c_size_t)]
+
+
+class Score(ctypes.Structure):
+    _fields_ = [("task", ctypes.c_int), ("reynolds", f64), ("count", i64), ("blocks", i64), ("rfne", f64), ("rfne_error", f64),
+                ("rfne_low", f64), ("rfne_high", f64), ("floor", f64 * FLOORS), ("ratio", f64), ("ratio_low", f64),
+                ("ratio_high", f64), ("correlation", f64), ("loss", f64), ("value", f64 * STATISTICS), ("low", f64 * STATISTICS),
+                ("high", f64 * STATISTICS), ("published", f64), ("natural95", f64)]
+
+
+class Measure(ctypes.Structure):
+    _fields_ = [("side", i64), ("factor", i64), ("members", ctypes.c_int), ("seed", ctypes.c_uint64), ("details", Details)]
+
+
+class Values(ctypes.Structure):
+    _fields_ = [(name, f64) for name in ("mean", "std", "range")]
+
+
+class Row(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_char_p) for name in ("name", "says", "number", "advice")] + [("low", f64), ("high", f64)]
+
+
+class Symptoms(ctypes.Structure):
+    _fields_ = [("members", ctypes.c_int)] + [(name, f64) for name in (
+        "spread_skill diversity band_energy band_sum trained_ratio seam seam_truth seam_error comb cutoff decibel natural tail "
+        "energy_drift enstrophy_drift energy_gain lowres").split()]
+
+
+class Sign(ctypes.Structure):
+    _fields_ = [("signature", i64), ("task", ctypes.c_int), ("reynolds", f64), ("number", f64), ("limit", f64)]
+
+
+class Seams(ctypes.Structure):
+    _fields_ = [(name, f64) for name in ("jump", "error", "comb")]
+
+
+SIGNATURES = 15
+TABLE = [r.name.decode() for r in (Row * SIGNATURES).in_dll(fx, "fx_signature_table")]
+fx.fx_symptoms_none.restype = fx.fx_symptoms_of.restype = Symptoms
+fx.fx_symptoms_of.argtypes = ctypes.POINTER(Score), ctypes.c_int, ctypes.c_bool
+fx.fx_signatures_find.argtypes = ctypes.POINTER(Symptoms), ctypes.POINTER(Sign)
+fx.fx_measure_create.argtypes = ctypes.POINTER(ctypes.POINTER(Measure)), i64, i64, i64, ctypes.c_int, ctypes.c_int, ctypes.c_uint64
+fx.fx_measure_natural.argtypes = ctypes.POINTER(Measure), f32p, f32p, f64, ctypes.POINTER(f64)
+fx.fx_measure_sample.argtypes = (ctypes.POINTER(Measure), f32p, i64, f32p, f32p, ctypes.POINTER(Values),
+                                 ctypes.POINTER(SampleScore), ctypes.c_void_p)
+fx.fx_scores_add.argtypes = ctypes.POINTER(Scores), ctypes.POINTER(SampleScore)
+fx.fx_scores_details.argtypes = ctypes.POINTER(Scores), ctypes.POINTER(SampleScore)
+fx.fx_scores_details.restype = ctypes.c_void_p
+fx.fx_comm_self.restype = ctypes.c_void_p
+fx.fx_scores_merge.argtypes = ctypes.POINTER(Scores), ctypes.c_void_p
+fx.fx_scores_summarise.argtypes = (ctypes.POINTER(Scores), ctypes.c_uint64, ctypes.POINTER(Score), ctypes.c_int,
+                                   ctypes.POINTER(ctypes.c_int))
+fx.fx_seams_measure.argtypes = f32p, i64, i64, ctypes.c_bool, ctypes.POINTER(Seams)
+
+wave = np.hypot(*np.meshgrid(np.fft.fftfreq(N, 1 / N), np.fft.fftfreq(N, 1 / N)))
+
+
+def f32(a):
+    return np.ascontiguousarray(a, np.float32)
+
+
+def at(a):
+    return a.ctypes.data_as(f32p)
+
+
+def turbulence(rng, n=N, kd=28.0, above=0.0):
+    """Random phases; the energy falls as k^-3 and faster near dissipation. Nothing up to the wave number `above`."""
+    k = np.hypot(*np.meshgrid(np.fft.fftfreq(n, 1 / n), np.fft.fftfreq(n, 1 / n)))
+    amplitude = np.where(k > above, np.maximum(k, 1) ** -1.0 * np.exp(-(k / kd * 1.3) ** 2), 0)
+    w = np.fft.ifft2(amplitude * np.fft.fft2(rng.standard_normal((n, n)))).real
+    return w / np.sqrt((amplitude ** 2).sum()) * n
+
+
+def filtered(w, gain):
+    return np.fft.ifft2(gain(wave) * np.fft.fft2(w)).real
+
+
+def from_lowres(w):
+    """The smoothest field through every 4th pixel: Fourier's."""
+    low = np.fft.fft2(w[::FACTOR, ::FACTOR])
+    low[N // FACTOR // 2, :] = low[:, N // FACTOR // 2] = 0
+    full, index = np.zeros((N, N), complex), np.fft.fftfreq(N // FACTOR, FACTOR / N).astype(int)
+    full[np.ix_(index, index)] = low * FACTOR ** 2
+    return np.fft.ifft2(full).real
+
+
+# Vanishes at the pixels given, without a corner there.
+VEIL = 1 - np.outer(*[0.5 * (1 + np.cos(2 * np.pi * np.arange(N) / FACTOR))] * 2)
+
+
+def part(rng):
+    return VEIL * 0.3 * turbulence(rng, above=N / 2 / FACTOR)
+
+
+def world(rng, known=KNOWN, members=M):
+    """One sample: truth, members, base, what can be known beyond it."""
+    base, k = from_lowres(turbulence(rng)), np.sqrt(known) * part(rng)
+    fields = np.array([base + k + np.sqrt(1 - known) * part(rng) for _ in range(1 + members)])
+    return fields[0], fields[1:], base, k
+
+
+def sound(rng, truth, members, base, known):
+    return members
+
+
+def collapse(rng, truth, members, base, known):
+    return members[0] + 1e-3 * (members - members[0])
+
+
+def uncalibrated(rng, truth, members, base, known):
+    return members[0] + 0.6 * (members - members[0])
+
+
+def blur(rng, truth, members, base, known):
+    return np.array([filtered(w, lambda k: np.where(k > 8, 0.6, 1)) for w in members])
+
+
+def mean_predictor(rng, truth, members, base, known):
+    return base + known + 1e-3 * (members - members[0])
+
+
+def rolloff(rng, truth, members, base, known):
+    return np.array([filtered(w, lambda k: k <= 19) for w in members])
+
+
+def spectrum(rng, truth, members, base, known):
+    return np.array([filtered(w, lambda k: np.where(np.round(k) % 2 == 0, 1.45, 0.75)) for w in members])
+
+
+def noise(rng, truth, members, base, known):
+    white = rng.standard_normal(members.shape)
+    return members + 0.1 * np.array([filtered(w, lambda k: k > 28) for w in white])
+
+
+def lowres(rng, truth, members, base, known):
+    return members + 0.05 * np.array([filtered(turbulence(rng), lambda k: k < 6) for _ in members])
+
+
+def worlds(seed, known=KNOWN):
+    rng = np.random.default_rng(1000 + seed)
+    return [(world(rng, known), f32(world(rng, known, 0)[0])) for _ in range(SAMPLES)]
+
+
+def signs_of(fault, seed, samples):
+    rng = np.random.default_rng(2000 + seed)
+    measure, scores, out, rows = ctypes.POINTER(Measure)(), Scores(), (Score * 1)(), ctypes.c_int()
+    assert fx.fx_measure_create(measure, N, N, FACTOR, 0, M, seed) == 0
+    scores.details = measure.contents.details
+    for i, ((truth, members, base, part), apart) in enumerate(samples):
+        members = f32(fault(rng, truth, members, base, part))
+        truth, base = f32(truth), f32(base)
+        rfne = np.mean([np.linalg.norm(w - truth) for w in members]) / np.linalg.norm(truth)
+        s = SampleScore(i, i, RE, rfne, (f64 * 2)(np.linalg.norm(base - truth) / np.linalg.norm(truth), np.nan), 1, np.nan, 0)
+        for k in range(METRICS):
+            s.value[k] = np.nan
+        s.value[0], natural = float((truth.astype(float) ** 2).mean()), f64()
+        assert fx.fx_measure_natural(measure, at(truth), at(apart), RE, natural) == 0
+        s.value[11] = natural.value
+        assert fx.fx_scores_add(scores, s) == 0
+        row = scores.row[scores.count - 1]
+        assert fx.fx_measure_sample(measure, at(members), N * N, at(base), at(truth), Values(0, 1, 8), row,
+                                    fx.fx_scores_details(scores, row)) == 0
+    assert fx.fx_scores_merge(scores, fx.fx_comm_self()) == 0
+    assert fx.fx_scores_summarise(scores, 1, out, 1, rows) == 0
+    fx.fx_scores_free(ctypes.byref(scores))
+    fx.fx_measure_free(ctypes.byref(measure))
+    return found(fx.fx_symptoms_of(out[0], M, True)), out[0]
+
+
+def found(symptoms):
+    signs = (Sign * SIGNATURES)()
+    return {TABLE[signs[k].signature]: (signs[k].number, signs[k].limit) for k in range(fx.fx_signatures_find(symptoms, signs))}
+
+
+def underfit(rng, truth, members, base, known):
+    return members  # of a world where little is known
+
+
+# What must fire, and what else may, as it follows from the fault.
+FAULTS = {
+    sound: ((), ()),
+    collapse: (("collapse", "no_diversity"), ()),
+    uncalibrated: (("uncalibrated",), ()),
+    blur: (("blur",), ("rolloff", "spectrum", "uncalibrated", "lowres", "underfit")),
+    mean_predictor: (("collapse", "no_diversity", "mean_predictor"), ("spectrum",)),
+    underfit: (("underfit",), ()),
+    rolloff: (("rolloff",), ("spectrum", "lowres", "uncalibrated")),
+    spectrum: (("spectrum",), ("lowres", "uncalibrated", "noise", "underfit")),
+    noise: (("noise",), ("spectrum", "lowres", "uncalibrated")),
+    lowres: (("lowres",), ("uncalibrated",)),
+}
+
+
+def seams_of(w, pitch=32):
+    out, w = Seams(), f32(w)
+    assert fx.fx_seams_measure(at(w), w.shape[0], pitch, True, out) == 0
+    return out
+
+
+def check_seams(wrong):
+    """Sound: the truth and an error of a third of its size. Faults: a constant of its own added to every tile; the same ramp
+    added to every tile. The comb is the duller of the two: the weak ramp's jumps are seen, its comb is not."""
+    fires = {"sound tiles": set(), "offsets": {"seams"}, "weak ramps": {"seams"}, "ramps": {"seams", "comb"}}
+    seen = {name: [] for name in fires}
+    for seed in range(SEEDS):
+        rng = np.random.default_rng(seed)
+        truth = turbulence(rng, 128, 56.0)
+        field = np.sqrt(0.95) * truth + np.sqrt(0.05) * turbulence(rng, 128, 56.0)
+        step = np.abs(np.diff(field, axis=0)).mean()
+        offsets = np.kron(rng.choice([-1, 1], (4, 4)), np.ones((32, 32)))
+        ramp = np.tile(np.add.outer(np.arange(32), np.arange(32)) / 31 - 1, (4, 4))
+        for name, w in zip(seen, (field, field + 0.7 * step * offsets, field + step * ramp, field + 3 * step * ramp)):
+            symptoms, of, other = fx.fx_symptoms_none(), seams_of(w), seams_of(truth)
+            symptoms.seam, symptoms.seam_truth, symptoms.seam_error, symptoms.comb = of.jump, other.jump, of.error, of.comb
+            fired = set(found(symptoms))
+            seen[name].append((of.jump - other.jump, of.error, of.comb))
+            if fired != fires[name]:
+                wrong.append((name, seed, fired, seen[name][-1]))
+    for name, rows in seen.items():
+        jumps, errors, combs = zip(*rows)
+        print(f"{name:15s} jumps {min(jumps):.3f} to {max(jumps):.3f}, standard error {min(errors):.3f} to {max(errors):.3f}, "
+              f"comb {min(combs):.2f} to {max(combs):.2f}")
+
+
+def main():
+    wrong = []
+    normal, hard = ([worlds(seed, known) for seed in range(SEEDS)] for known in (KNOWN, 0.4))
+    for fault, (must, may) in FAULTS.items():
+        seen = {}
+        for seed in range(SEEDS):
+            signs, _ = signs_of(fault, seed, (hard if fault is underfit else normal)[seed])
+            for name, pair in signs.items():
+                seen.setdefault(name, []).append(pair[0])
+            if not set(must) <= set(signs) or set(signs) - set(must) - set(may):
+                wrong.append((fault.__name__, seed, signs))
+        print(f"{fault.__name__:15s}", {k: f"{len(v)} of {SEEDS}, {min(v):.3g} to {max(v):.3g}" for k, v in seen.items()})
+    check_seams(wrong)
+    assert not wrong, "\n".join(map(str, wrong[:12]))
+
+
+main()
+print("signatures fire on their faults and are silent on sound fields")
