@@ -169,10 +169,10 @@ fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 /* Packs the file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch
  * pixels without overlap, rows and columns beyond the last whole tile left out. The bytes do not depend
  * on the number of ranks, nor on pack.memory. A shard is written as `.part` and renamed; run again, the
- * call keeps finished shards that are newer than their source, of the same layout and whole, and writes
- * the others. A rank holds pack.memory, a chunk of the source where that is filtered, and what does not
- * depend on the sources' sizes but for 8 bytes a snapshot of the patches that it writes (at most 16
- * shards). Collective. */
+ * call keeps finished shards that are newer than their source, of its values, of the same layout and
+ * whole, and writes the others. A rank holds pack.memory, a chunk of the source where that is filtered,
+ * and what does not depend on the sources' sizes but for 8 bytes a snapshot of the patches that it
+ * writes (at most 16 shards). Collective. */
 fx_status fx_pack(fx_comm *comm, const fx_config *config);
 fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count);
 

@@ -92,16 +92,56 @@ static bool note_agrees(const fx_packing *job, int shard)
     return agrees;
 }
 
-/* Is the shard there, newer than its source, of this layout, and as its note says? Whatever is wrong
- * only means: no. */
+/* Whether the first and the last snapshot of a shard's first patch are the source's: two files in two
+ * folders may have one name. */
+static fx_status compare_values(const fx_packing *job, int shard, bool *same)
+{
+    char path[FX_PATH_MAX];
+    fx_status status = FX_OK;
+    fx_shard *file = NULL;
+    fx_source *source = NULL;
+    float *mine = NULL, *theirs = NULL;
+    const fx_shard_layout layout = layout_of(job, shard);
+    const fx_source_file *from = &job->file[job->manifest.shard[shard].source];
+    const int64_t side = layout.side, across = from->source.width / side,
+                  last = from->source.snapshots - 1;
+    *same = true;
+    FX_TRY_DONE(fx_pack_shard_path(job, shard, path));
+    FX_TRY_DONE(fx_shard_open(path, &layout, &file));
+    FX_TRY_DONE(fx_source_open(from->path, job->config, &source));
+    FX_TRY_DONE(FX_ALLOC(mine, side * side));
+    FX_TRY_DONE(FX_ALLOC(theirs, side * side));
+    for (int i = 0; i < 2; i++) {
+        const fx_source_box box = {.run = from->source.run,
+                                   .t = i * last,
+                                   .times = 1,
+                                   .row = layout.tile / across * side,
+                                   .rows = side,
+                                   .column = layout.tile % across * side,
+                                   .columns = side};
+        FX_TRY_DONE(fx_shard_read(file, 0, box.t, 1, mine));
+        FX_TRY_DONE(fx_source_read(source, &box, theirs));
+        *same = *same && memcmp(mine, theirs, (size_t)(side * side) * sizeof *mine) == 0;
+    }
+done:
+    fx_shard_close(&file);
+    fx_source_close(&source);
+    fx_free(mine);
+    fx_free(theirs);
+    return status;
+}
+
+/* Is the shard there, newer than its source, of this layout, as its note says, and of these values?
+ * Whatever is wrong only means: no. */
 static bool finished(const fx_packing *job, int shard)
 {
     char path[FX_PATH_MAX];
     struct stat mine, source;
+    bool same = false;
     const bool whole = fx_pack_shard_path(job, shard, path) == FX_OK && stat(path, &mine) == 0 &&
                        stat(job->file[job->manifest.shard[shard].source].path, &source) == 0 &&
                        newer(&mine, &source) && inspect_shard(job, shard) == FX_OK &&
-                       note_agrees(job, shard);
+                       note_agrees(job, shard) && compare_values(job, shard, &same) == FX_OK && same;
     fx_error_clear();
     return whole;
 }
@@ -150,20 +190,21 @@ static fx_status take_kept(const fx_packing *job, int shard)
     char path[FX_PATH_MAX];
     fx_shard *file = NULL;
     struct stat mine, source;
+    bool same = false;
     const char *from = job->file[job->manifest.shard[shard].source].path;
     const fx_shard_layout layout = layout_of(job, shard);
     const fx_pack_shard *old = &job->old.shard[job->kept[shard] - 1];
     job->result[shard] = (fx_shard_result){.bytes = old->bytes, .checksum = old->checksum};
     FX_TRY(fx_pack_shard_path(job, shard, path));
     FX_TRY(fx_shard_open(path, &layout, &file));
-    const bool changed =
-        from[0] && stat(path, &mine) == 0 && stat(from, &source) == 0 && !newer(&mine, &source);
-    fx_status status = fx_shard_stats(file, &job->result[shard].stats);
-    if (changed)
-        status =
-            fx_fail(FX_ECONFIG, "pack.add: %s is in the pack already, and has changed since", from);
+    const fx_status status = fx_shard_stats(file, &job->result[shard].stats);
     fx_shard_close(&file);
-    return status;
+    FX_TRY(status);
+    if (!from[0]) return FX_OK;
+    FX_TRY(compare_values(job, shard, &same));
+    FX_REQUIRE(same && stat(path, &mine) == 0 && stat(from, &source) == 0 && newer(&mine, &source),
+               FX_ECONFIG, "pack.add: %s is in the pack already, older or with other values", from);
+    return FX_OK;
 }
 
 /* The next shards of this rank from `*at` that share a source, written or kept. */

@@ -1,6 +1,6 @@
 /* test_pack_add.c: a source that is added to a pack. Planted in the code, caught here, removed: the old
  * manifest gone before the new one comes; new shards numbered from 0; the scale of all values; no lock;
- * no look at the source's age; shards of a broken-off addition left. */
+ * values not compared; no look at the source's age; shards of a broken-off addition left. */
 #include "data_test.h"
 
 #include "flexhpc/log.h"
@@ -19,6 +19,46 @@ static int tear_down(void **state)
     (void)state;
     remove_scratch(folder);
     return 0;
+}
+
+/* Another file of the same name, in a folder of its own and older than any shard. */
+static void write_namesake(char path[FX_PATH_MAX], double values)
+{
+    const struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    OK(fx_path(path, "%s/other", folder));
+    assert_true(mkdir(path, 0777) == 0 || errno == EEXIST);
+    OK(fx_path(path, "%s/other/1000_8_8_seed_1.h5", folder));
+    write_source(path, values, 4, 8, 8, (source_kind){0});
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+}
+
+/* What a shard's name and age don't tell, its values do. */
+static void a_namesake_is_not_taken_for_it(void **state)
+{
+    (void)state;
+    char path[FX_PATH_MAX], other[FX_PATH_MAX];
+    float x[64];
+    fx_config c = test_config();
+    fx_pack_reader *pack = NULL;
+    fx_comm *self = fx_comm_self();
+    OK(fx_print(c.pack_path, sizeof c.pack_path, "%s/namesake", folder));
+    OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
+    write_source(path, 1000, 4, 8, 8, (source_kind){0});
+    const char *const first[] = {path}, *const second[] = {other};
+    OK(fx_pack_files(self, &c, first, 1));
+    write_namesake(other, 1000);
+    OK(fx_pack_files(self, &c, second, 1)); /* the same in another place */
+    c.pack_add = true;
+    OK(fx_pack_files(self, &c, second, 1));
+    write_namesake(other, 3000);
+    REFUSES(FX_ECONFIG, "other/1000_8_8_seed_1.h5 is in the pack already, older or with other values",
+            fx_pack_files(self, &c, second, 1));
+    c.pack_add = false;
+    OK(fx_pack_files(self, &c, second, 1));
+    OK(fx_pack_open(c.pack_path, &pack));
+    OK(fx_pack_read(pack, 0, 3, 1, x));
+    assert_true(x[13] == value_at(3000, 3, 1, 5));
+    fx_pack_close(&pack);
 }
 
 /* Re 500 comes before the Re 1000 that is there; its shards are new, the old one stays as it is. */
@@ -88,7 +128,7 @@ static void a_source_is_added(void **state)
     REFUSES(FX_ECONFIG, "500_24_19_seed_2.h5 is in the pack already, with another",
             fx_pack_files(self, &c, second, 1));
     write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true});
-    REFUSES(FX_ECONFIG, "500_24_19_seed_2.h5 is in the pack already, and has changed",
+    REFUSES(FX_ECONFIG, "500_24_19_seed_2.h5 is in the pack already, older",
             fx_pack_files(self, &c, second, 1));
     OK(fx_pack_verify(c.pack_path));
 }
@@ -97,6 +137,7 @@ int main(void)
 {
     fx_io_setup();
     fx_log_setup(0, 1, FX_WARN);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_source_is_added)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_source_is_added),
+                                       cmocka_unit_test(a_namesake_is_not_taken_for_it)};
     return cmocka_run_group_tests_name("pack add", tests, set_up, tear_down);
 }

@@ -6,7 +6,9 @@ The same for a file whose x comes before its y (room to turn 16 MiB), and one of
 Planted in the code, caught here, removed: twice the snapshots that the budget holds; all rows of tiles whatever it holds; whole
 slabs turned at once.
 Run: label full
-Run: cost 4"""
+Run: cost 4
+Run: timeout 300
+"""
 import os
 import subprocess
 import sys

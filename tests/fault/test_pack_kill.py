@@ -10,8 +10,10 @@ chance, is killed and the launcher kills the other. Otherwise a few that matter,
 Planted in the code, caught here, removed: the old manifest gone before the new one comes; finished shards packed again; a source
 that is in the pack refused, so that a kill after the new manifest ends for good; notes left when the manifest is there.
 Run: label full
-Run: cost 12
-Run: long FX_INSTANTS=20"""
+Run: cost 6
+Run: timeout 300
+Run: long FX_INSTANTS=20
+"""
 import filecmp
 import json
 import os
