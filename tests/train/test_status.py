@@ -116,6 +116,9 @@ def check_lines():
     text, run = status("long")
     assert abs(run["seconds"] - 0.5) < 1e-9 and (run["validated"], run["rfne_sr"], run["step"]) == (10, 0.2, 4000), run
     assert run["alarms"] == ["forecast: RFNE 0.500 at step 10, no better than persistence (0.500)"] and "SR 0.50, FC 1.00 at 10" in text
+    # The tail begins within a line, which is no line.
+    make("tail", lines=[line(s, pad="x" * 200) for s in range(1, 4001)], saved=[4000])
+    assert status("tail")[1]["alarms"] == []
     # What else is wrong: slow reading, a slow rank, a loss that is none, silence, STOP.
     bad = [line(s, data_wait=0.2, own_median=0.2, own_most=0.3) for s in range(1, 6)] + [line(6, loss=None, own_median=0.2, own_most=0.3)]
     make("bad", lines=bad, saved=[6])
