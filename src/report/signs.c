@@ -2,6 +2,7 @@
  * signature, with the Reynolds numbers where it fired and the worst of its numbers. */
 #include "text.h"
 
+#include <ctype.h>
 #include <math.h>
 
 static bool is_of(const fx_sign *s, fx_task task, int64_t signature)
@@ -32,8 +33,9 @@ static void sign_write(text *t, const fx_report *report, fx_task task, int64_t s
                     report->sign[i].reynolds);
         written++;
     }
-    fx_text_add(t, "%s%s %.3g, limit %.3g; try %s.</span></li>\n", count > 1 ? ", at worst " : ": ",
-                row->number, worst->number, worst->limit, row->advice);
+    fx_text_add(t, ". <small>%c%s: %s%.3g, limit %.3g; try %s.</small></span></li>\n",
+                toupper((unsigned char)row->number[0]), row->number + 1, count > 1 ? "at worst " : "",
+                worst->number, worst->limit, row->advice);
 }
 
 void signs_write(text *t, const fx_report *report, fx_task task)

@@ -45,6 +45,7 @@ const char *const report_style[] = {
     ".cards:empty+.findings{margin-top:0}",
     ".findings li{display:flex;gap:9px;font-size:15px;color:var(--ink);overflow-wrap:anywhere}",
     ".findings li>span:last-child{min-width:0}",
+    ".findings small{font-size:13px}",
     ".mark{font-weight:700;flex:none;width:1em;text-align:center}",
     (".lead{display:block;background:var(--card);border:1px solid var(--line);border-radius:8px;"
      "padding:10px 16px 12px;margin:0 0 16px;color:inherit;text-decoration:none}"),

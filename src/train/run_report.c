@@ -1,6 +1,7 @@
 /* run_report.c: the report of one run, made from its record. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "flexhpc/io.h"
@@ -249,7 +250,13 @@ static void add_scores(page *p)
     }
 }
 
-/* Those of the evaluations whose rows are shown. */
+static int by_reynolds(const void *a, const void *b)
+{
+    const fx_sign *x = a, *y = b;
+    return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
+}
+
+/* Those of the evaluations whose rows are shown, in the order of these. */
 static void add_signs(page *p)
 {
     const fx_run_record *r = p->run;
@@ -257,6 +264,7 @@ static void add_signs(page *p)
         for (int k = 0; k < r->evaluation[i].signs && !r->evaluation[i].name[0]; k++)
             if (p->signs < FX_RECORD_ROWS * FX_SIGNATURES)
                 p->sign[p->signs++] = r->evaluation[i].sign[k];
+    qsort(p->sign, (size_t)p->signs, sizeof *p->sign, by_reynolds);
 }
 
 static fx_status write(page *p)

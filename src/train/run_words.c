@@ -166,21 +166,21 @@ static const char *place_text(writer *w)
                       : PRINT(w, "%d ranks, the first on %s", ranks, host);
 }
 
-/* "EMA weights of step 384 on pack-heldout, pack-unseen, 2 DDIM steps" */
+/* "EMA weights; pack-heldout: step 384, 2 DDIM steps; pack-unseen: step 384, 2 DDIM steps, 8 members"
+ */
 static const char *evaluations_text(writer *w)
 {
     const fx_run_record *r = w->run;
-    const fx_eval_file *of = NULL;
-    const char *packs = "";
-    for (int i = 0; i < r->evaluations && packs; i++) {
-        if (r->evaluation[i].name[0]) continue;
-        of = &r->evaluation[i];
-        packs = PRINT(w, "%s%s%s", packs, packs[0] ? ", " : "", of->pack);
+    const char *text = NULL;
+    for (int i = 0; i < r->evaluations; i++) {
+        const fx_eval_file *of = &r->evaluation[i];
+        if (of->name[0]) continue;
+        const char *members = of->members > 1 ? PRINT(w, ", %lld members", (long long)of->members) : "";
+        text = PRINT(w, "%s; %s: step %lld, %lld DDIM step%s%s", text ? text : "EMA weights", of->pack,
+                     (long long)of->step, (long long)of->sample_steps, of->sample_steps == 1 ? "" : "s",
+                     members ? members : "");
     }
-    if (!of || !packs) return NULL;
-    const char *members = of->members > 1 ? PRINT(w, "%lld members of ", (long long)of->members) : "";
-    return PRINT(w, "EMA weights of step %lld on %s, %s%lld DDIM step%s", (long long)of->step, packs,
-                 members, (long long)of->sample_steps, of->sample_steps == 1 ? "" : "s");
+    return text;
 }
 
 static int64_t newest_step(const fx_run_record *r)
