@@ -97,6 +97,29 @@ flexhpc_status flexhpc_forecast(flexhpc_model *model, const flexhpc_draw *draw, 
                                 int64_t snapshots, int64_t rows, int64_t columns, const float *past,
                                 float *next);
 
+/* A field of any size, which is sampled in tiles of S x S that overlap and are blended, options.batch
+ * at once, and wrap where it is periodic. */
+typedef struct flexhpc_grid {
+    int64_t rows, columns;      /* of the sharp field: S at least; of super-resolution multiples of f */
+    int periodic_y, periodic_x; /* 1: along rows, along columns */
+    double overlap; /* of neighbouring tiles: share of S, up to 1/2; 0: a quarter; below 0: none */
+} flexhpc_grid;
+
+/* One coarse field (rows / f, columns / f) to a sharp one (rows, columns). draw.member numbers members
+ * of an ensemble; their noise belongs to the grid's points, and is not that of the calls above. The
+ * bits are those of `flexhpc sample` with sample.source for snapshot 0. Errors as flexhpc_superres;
+ * FLEXHPC_ECONFIG: a grid that can't be tiled. */
+flexhpc_status flexhpc_superres_field(flexhpc_model *model, const flexhpc_draw *draw,
+                                      const flexhpc_grid *grid, const float *coarse, float *fine);
+
+/* `leads` forecasts one after the other, each from those before: past (flexhpc_info.past, rows,
+ * columns), the newest last; next (leads, rows, columns). More than one needs forecast_step 1, or a
+ * model that looks at one snapshot. The bits are those of `flexhpc sample` with sample.feedback=member.
+ * Errors as flexhpc_superres_field. */
+flexhpc_status flexhpc_forecast_field(flexhpc_model *model, const flexhpc_draw *draw,
+                                      const flexhpc_grid *grid, int64_t leads, const float *past,
+                                      float *next);
+
 /* Frees the model; *model becomes NULL. NULL is nothing to close. */
 void flexhpc_close(flexhpc_model **model);
 

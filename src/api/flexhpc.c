@@ -1,6 +1,6 @@
 /* flexhpc.c: the C API of flexhpc.h on the program's own sampling: what it adds is the caller's units
  * and shapes, and that a solver's process is left as it was. */
-#include "flexhpc.h"
+#include "api.h"
 
 #include <assert.h>
 #include <math.h>
@@ -8,7 +8,6 @@
 #include <pthread.h>
 
 #include "flexhpc/mem.h"
-#include "flexhpc/trained.h"
 #include "version.h"
 
 static_assert((int)FLEXHPC_EARG == (int)FX_EARG && (int)FLEXHPC_ECONFIG == (int)FX_ECONFIG &&
@@ -16,29 +15,27 @@ static_assert((int)FLEXHPC_EARG == (int)FX_EARG && (int)FLEXHPC_ECONFIG == (int)
                   (int)FLEXHPC_EDEVICE == (int)FX_EDEVICE && (int)FLEXHPC_EVALUE == (int)FX_EVALUE,
               "the API's statuses are the library's");
 
-struct flexhpc_model {
-    fx_trained *trained;
-};
-
-/* The calling thread's OpenMP settings, and the right to be inside. */
-typedef struct visit {
-    int threads, dynamic;
-} visit;
-
 static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER;
 
-static visit enter(void)
+fx_visit fx_api_enter(void)
 {
     pthread_mutex_lock(&door);
-    return (visit){omp_get_max_threads(), omp_get_dynamic()};
+    return (fx_visit){omp_get_max_threads(), omp_get_dynamic()};
 }
 
-static flexhpc_status leave(visit v, fx_status status)
+flexhpc_status fx_api_leave(fx_visit v, fx_status status)
 {
     omp_set_num_threads(v.threads);
     omp_set_dynamic(v.dynamic);
     pthread_mutex_unlock(&door);
     return (flexhpc_status)status;
+}
+
+/* Threads decide the order of sums: they are the model's in every thread. */
+void fx_api_threads(const fx_trained *m)
+{
+    omp_set_dynamic(0);
+    omp_set_num_threads(m->exec->options.threads);
 }
 
 /* ---- Opening. */
@@ -101,15 +98,15 @@ static fx_status open_model(const char *path, const flexhpc_options *options, fl
 
 flexhpc_status flexhpc_open(const char *path, const flexhpc_options *options, flexhpc_model **model)
 {
-    const visit v = enter();
-    return leave(v, open_model(path, options, model));
+    const fx_visit v = fx_api_enter();
+    return fx_api_leave(v, open_model(path, options, model));
 }
 
 void flexhpc_close(flexhpc_model **model)
 {
-    const visit v = enter();
+    const fx_visit v = fx_api_enter();
     if (model) close_model(model);
-    leave(v, FX_OK);
+    fx_api_leave(v, FX_OK);
 }
 
 /* ---- Sampling. */
@@ -124,17 +121,30 @@ typedef struct request {
     float *out;
 } request;
 
-static fx_status check_draw(const request *r, const fx_trained *m)
+fx_status fx_api_check_draw(const char *name, const fx_trained *m, const flexhpc_draw *d, int64_t count)
 {
-    const flexhpc_draw *d = r->draw;
-    FX_REQUIRE(r->count > 0 && r->count <= INT32_MAX, FX_EARG, "%s: count is %lld", r->name,
-               (long long)r->count);
+    FX_REQUIRE(count > 0 && count <= INT32_MAX, FX_EARG, "%s: count is %lld", name, (long long)count);
     FX_REQUIRE(d->reynolds >= 0 && d->reynolds <= 1e9, FX_EARG,
-               "%s: Reynolds number %g is not between 0 and 1e9", r->name, d->reynolds);
+               "%s: Reynolds number %g is not between 0 and 1e9", name, d->reynolds);
     FX_REQUIRE(d->reynolds > 0 || fx_trained_with_zero(m), FX_EARG,
-               "%s: Reynolds number 0: %s was not trained with it", r->name, m->path);
-    FX_REQUIRE(d->member + r->count - 1 <= INT32_MAX, FX_EARG, "%s: member %lld is above 2^31 - 1",
-               r->name, (long long)(d->member + r->count - 1));
+               "%s: Reynolds number 0: %s was not trained with it", name, m->path);
+    FX_REQUIRE(d->member + count - 1 <= INT32_MAX, FX_EARG, "%s: member %lld is above 2^31 - 1", name,
+               (long long)(d->member + count - 1));
+    return FX_OK;
+}
+
+fx_status fx_api_check_task(const char *name, const fx_trained *m, fx_task task)
+{
+    FX_REQUIRE(fx_trained_has(m, task), FX_EARG, "%s: %s is not trained for it (model.tasks)", name,
+               m->path);
+    return FX_OK;
+}
+
+fx_status fx_api_check_finite(const char *name, const float *values, int64_t count, int64_t field)
+{
+    for (int64_t i = 0; i < count; i++)
+        FX_REQUIRE(isfinite(values[i]), FX_EVALUE, "%s: input: value %lld of field %lld is not finite",
+                   name, (long long)(i % field), (long long)(i / field));
     return FX_OK;
 }
 
@@ -142,17 +152,12 @@ static fx_status check_shape(const request *r, const fx_trained *m)
 {
     const int64_t S = m->options.model.image, side = r->task == FX_SR ? S / m->options.factor : S,
                   past = r->task == FX_SR ? 1 : m->options.model.cond;
-    FX_REQUIRE(fx_trained_has(m, r->task), FX_EARG, "%s: %s is not trained for it (model.tasks)",
-               r->name, m->path);
+    FX_TRY(fx_api_check_task(r->name, m, r->task));
     FX_REQUIRE(r->snapshots == past && r->rows == side && r->columns == side, FX_EARG,
                "%s: a field is (%lld, %lld, %lld), %s takes (%lld, %lld, %lld)", r->name,
                (long long)r->snapshots, (long long)r->rows, (long long)r->columns, m->path,
                (long long)past, (long long)side, (long long)side);
-    const int64_t field = past * side * side;
-    for (int64_t i = 0; i < r->count * field; i++)
-        FX_REQUIRE(isfinite(r->in[i]), FX_EVALUE, "%s: input: value %lld of field %lld is not finite",
-                   r->name, (long long)(i % field), (long long)(i / field));
-    return FX_OK;
+    return fx_api_check_finite(r->name, r->in, r->count * past * side * side, past * side * side);
 }
 
 /* Field k of the input as row b. Where the model has no input for coarse fields, their values stand
@@ -210,10 +215,9 @@ static fx_status sample(const request *r, const flexhpc_model *model)
                : !r->in   ? "the input"
                           : "the output");
     fx_trained *m = model->trained;
-    FX_TRY(check_draw(r, m));
+    FX_TRY(fx_api_check_draw(r->name, m, r->draw, r->count));
     FX_TRY(check_shape(r, m));
-    omp_set_dynamic(0); /* threads decide the order of sums: they are the model's in every thread */
-    omp_set_num_threads(m->exec->options.threads);
+    fx_api_threads(m);
     FX_TRY(fx_trained_prepare(m, r->task));
     for (int64_t first = 0; first < r->count; first += m->batch)
         FX_TRY(run_batch(r, m, first));
@@ -223,18 +227,18 @@ static fx_status sample(const request *r, const flexhpc_model *model)
 flexhpc_status flexhpc_superres(flexhpc_model *model, const flexhpc_draw *draw, int64_t count,
                                 int64_t rows, int64_t columns, const float *coarse, float *fine)
 {
-    const visit v = enter();
+    const fx_visit v = fx_api_enter();
     const request r = {"flexhpc_superres", FX_SR, draw, count, 1, rows, columns, coarse, fine};
-    return leave(v, sample(&r, model));
+    return fx_api_leave(v, sample(&r, model));
 }
 
 flexhpc_status flexhpc_forecast(flexhpc_model *model, const flexhpc_draw *draw, int64_t count,
                                 int64_t snapshots, int64_t rows, int64_t columns, const float *past,
                                 float *next)
 {
-    const visit v = enter();
+    const fx_visit v = fx_api_enter();
     const request r = {"flexhpc_forecast", FX_FC, draw, count, snapshots, rows, columns, past, next};
-    return leave(v, sample(&r, model));
+    return fx_api_leave(v, sample(&r, model));
 }
 
 /* ---- What there is. */

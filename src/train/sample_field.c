@@ -58,10 +58,11 @@ static fx_status check_source(job *j)
     const fx_config *c = j->config;
     FX_REQUIRE(c->sample_run < info->runs, FX_ECONFIG, "sample.run: %lld, but %s has %lld",
                (long long)c->sample_run, c->sample_source, (long long)info->runs);
-    FX_REQUIRE(fx_source_run_of(j->source, c->sample_run).condition > 0 || c->source_condition[0],
+    FX_REQUIRE(fx_source_run_of(j->source, c->sample_run).condition > 0 ||
+                   fx_trained_with_zero(j->model),
                FX_ECONFIG,
-               "source.condition: %s does not say its Reynolds number: give it, or 0 where the model "
-               "was trained without",
+               "source.condition: %s does not say its Reynolds number, and the model was not trained "
+               "without one",
                c->sample_source);
     j->coarse = j->task == FX_SR && c->sample_input == FX_INPUT_COARSE;
     j->factor = j->task == FX_SR ? j->model->options.factor : 1;

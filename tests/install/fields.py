@@ -1,6 +1,8 @@
 """fields.py: the arrays that a solver has, and those that `flexhpc sample` made of the same ones.
 fields.py inputs SAMPLES RE: finds each sample's tile in fields/, writes coarse-K.f32 (S/4, S/4) and past.f32 (count, 2, S, S)
 fields.py equal SAMPLES DATASET RE FILE FIRST COUNT: FILE holds samples FIRST and on of the Reynolds number, to the bit
+fields.py whole FIELDS TASK: writes TASK_input of a file of whole fields to TASK_input.f32
+fields.py member FIELDS TASK MEMBER FILE: FILE holds this member of TASK_model, to the bit
 fields.py differ FILE OTHER: by more than rounding
 fields.py broken CHECKPOINT: writes reshaped.h5, lacking.h5 and flipped.h5, each spoiled in one tensor"""
 import glob
@@ -47,6 +49,18 @@ def equal(path, dataset, reynolds, name, first, count):
     assert got.tobytes() == wanted.tobytes(), f"{name}: differs by {np.abs(got - wanted).max()}"
 
 
+def whole(path, task):
+    with h5py.File(path) as file:
+        file[f"{task}_input"][:].tofile(f"{task}_input.f32")
+
+
+def member(path, task, k, name):
+    with h5py.File(path) as file:
+        wanted = file[f"{task}_model"][k]
+    got = np.fromfile(name, np.float32).reshape(wanted.shape)
+    assert np.array_equal(got, wanted), f"{name}: {np.abs(got - wanted).max()} from member {k} of {path}"
+
+
 def differ(name, other):
     a, b = np.fromfile(name, np.float32), np.fromfile(other, np.float32)
     assert np.abs(a - b).max() > 1e-4 * np.abs(a).max(), f"{name} and {other} are equal"
@@ -71,6 +85,10 @@ if sys.argv[1] == "inputs":
     inputs(sys.argv[2], float(sys.argv[3]))
 elif sys.argv[1] == "equal":
     equal(sys.argv[2], sys.argv[3], float(sys.argv[4]), sys.argv[5], int(sys.argv[6]), int(sys.argv[7]))
+elif sys.argv[1] == "whole":
+    whole(sys.argv[2], sys.argv[3])
+elif sys.argv[1] == "member":
+    member(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
 elif sys.argv[1] == "differ":
     differ(sys.argv[2], sys.argv[3])
 else:

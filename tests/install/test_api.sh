@@ -3,7 +3,7 @@
 # pkg-config alone, open a run that was trained a few steps here and give the bits of `flexhpc sample` for the same seed; another
 # seed and another member give another sample. unhappy.c: calls that can't be, and the caller's process afterwards.
 # Planted and caught: the seed ignored; results in units of the network; a coarse field one pixel to the right, or in the place of the
-# oldest snapshot; a function hidden by the version script; -lflexhpc left out of flexhpc.pc; the caller's number of OpenMP threads
+# oldest snapshot; a whole field's second lead from the first one's snapshots; a function hidden by the version script; -lflexhpc left out of flexhpc.pc; the caller's number of OpenMP threads
 # not given back; no include folder in flexhpcConfig.cmake after a first configuration.
 # Run: label full
 # Run: timeout 300
@@ -56,6 +56,16 @@ for other in "200 8 2" "200 7 3" "4000 7 2"; do
     read -ra draw <<<"$other"
     by-cmake/superres run "${draw[@]}" <coarse-2.f32 >other.f32
     fields differ fine.f32 other.f32
+done
+
+# ---- Whole fields: those of `flexhpc sample`, here on 2 ranks.
+for task in sr fc; do
+    leads=$([ $task = sr ] && echo 0 || echo 2)
+    expect 0 mpiexec -n 2 "$FLEXHPC" sample tiny.yaml --run run --out whole.h5 --set sample.source=fields/200_64_64_seed_2150.h5 \
+        --set seed=7 --set sample.task=$task --set sample.members=2 --set sample.horizon=2 --set eval.batch=1
+    fields whole whole.h5 $task
+    by-cmake/field run 200 7 1 64 64 "$leads" <${task}_input.f32 >field.f32 2>err || fail "field $task"
+    fields member whole.h5 $task 1 field.f32
 done
 
 # ---- What can't be, and a process that is left as it was.

@@ -103,6 +103,30 @@ static void check_calls(flexhpc_model *model)
           "the description");
 }
 
+static void check_fields(flexhpc_model *model)
+{
+    enum { ROWS = 24, COLUMNS = 20 };
+    float in[PAST * ROWS * COLUMNS] = {0}, out[2 * ROWS * COLUMNS];
+    const flexhpc_draw draw = {.reynolds = 100};
+    const flexhpc_grid grid = {ROWS, COLUMNS, 0, 1, 0};
+#define SUPERRES(...) flexhpc_superres_field(model, &draw, &(flexhpc_grid){__VA_ARGS__}, in, out)
+    refused("small", SUPERRES(12, 64, 1, 1, 0), FLEXHPC_ECONFIG, "smaller than the model's patch");
+    refused("odd", SUPERRES(22, 20, 1, 1, 0), FLEXHPC_ECONFIG, "multiples of the factor 4");
+    refused("negative", SUPERRES(-4, 20, 1, 1, 0), FLEXHPC_EARG, "a grid of -4 x 20");
+    refused("overlap", SUPERRES(24, 20, 1, 1, 0.6), FLEXHPC_EARG, "overlap 0.6");
+    refused("no grid", flexhpc_superres_field(model, &draw, NULL, in, out), FLEXHPC_EARG,
+            "the grid is");
+    refused("no leads", flexhpc_forecast_field(model, &draw, &grid, 0, in, out), FLEXHPC_EARG,
+            "leads is 0");
+    in[ROWS * COLUMNS + 3] = NAN;
+    refused("nan", flexhpc_forecast_field(model, &draw, &grid, 2, in, out), FLEXHPC_EVALUE,
+            "flexhpc_forecast_field: input: value 3 of field 1 is not finite");
+    in[ROWS * COLUMNS + 3] = 0;
+    check(flexhpc_forecast_field(model, &draw, &grid, 2, in, out) == FLEXHPC_OK &&
+              isfinite(out[2 * ROWS * COLUMNS - 1]),
+          "a field between walls along y");
+}
+
 static void check_one_task(void)
 {
     float past[PAST * SIDE * SIDE] = {0}, out[SIDE * SIDE];
@@ -180,6 +204,7 @@ int main(void)
     check_opening();
     check(flexhpc_open("run", NULL, &model) == FLEXHPC_OK, "run");
     check_calls(model);
+    check_fields(model);
     flexhpc_close(&model);
     check_one_task();
     check_threads();
