@@ -13,15 +13,22 @@
 extern "C" {
 #endif
 
+enum { FX_DATASETS_TEXT = 1024 };
+
 /* Beside the tensors. */
 typedef struct fx_progress {
-    int64_t step;                           /* updates done */
-    int64_t ranks;                          /* that wrote it */
-    double data_scale;                      /* fields are divided by it */
+    int64_t step;      /* updates done */
+    int64_t ranks;     /* that wrote it */
+    double data_scale; /* fields are divided by it, but for those of data sets with a scale of their
+                          own: */
+    char data_sets[FX_DATASETS_TEXT];       /* "NAME=SCALE,NAME=SCALE,"; "": none */
     double loss;                            /* of the last step */
     double condition_least, condition_mean; /* over the samples trained on; NaN: an older version's */
     fx_config config;
 } fx_progress;
+
+/* The scale that a data set of the training had of its own; false: it has none. Local. */
+bool fx_progress_scale(const fx_progress *progress, const char *dataset, double *scale);
 
 /* Writes values, EMA and moments with a checksum a tensor, reads them back, and only then gives the
  * file its name and `latest` its line; keeps the newest progress->config.checkpoint_keep checkpoints

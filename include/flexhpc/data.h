@@ -17,6 +17,8 @@
 extern "C" {
 #endif
 
+enum { FX_DATASET_MAX = 32 };
+
 /* The largest that files may ask us to believe. */
 enum { FX_MOST_SIDE = 1 << 20, FX_MOST_SNAPSHOTS = 10000000, FX_MOST_SHARDS = 1000000 };
 
@@ -117,6 +119,8 @@ fx_status fx_nskt_write(fx_source *source, const char *folder);
 typedef struct fx_pack_source {
     char name[FX_NAME_MAX + 1];
     char field[FX_NAME_MAX + 1];      /* as in fx_source_info */
+    char dataset[FX_DATASET_MAX];     /* pack.dataset; "": none */
+    double scale;                     /* root mean square of its data set; the pack's without one */
     double reynolds, start, interval; /* reynolds: the run's condition */
     int64_t run, seed, snapshots, height, width;
     bool periodic[2]; /* along y and x; a patch never is */
@@ -307,8 +311,11 @@ fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **o
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread
  * comes out here. Local; makes no MPI call, nor does the thread. */
 fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_loader_batch *out);
-double fx_loader_wait(const fx_loader *loader);   /* seconds that fx_loader_next has waited so far */
-double fx_loader_scale(const fx_loader *loader);  /* what fields are divided by */
+double fx_loader_wait(const fx_loader *loader); /* seconds that fx_loader_next has waited so far */
+/* What fields are divided by: 0 in data.scale and data sets of their own in the pack (pack.dataset) let
+ * each have its own scale, and this one is that of sources without. */
+double fx_loader_scale(const fx_loader *loader);
+const fx_manifest *fx_loader_manifest(const fx_loader *loader); /* of data.path */
 int64_t fx_loader_epoch(const fx_loader *loader); /* different samples there are to draw from */
 /* Of the conditions of these, unscaled. */
 void fx_loader_conditions(const fx_loader *loader, double *least, double *mean);

@@ -31,7 +31,7 @@ struct fx_loader {
     uint64_t seed;
     int64_t epoch; /* different samples of the order */
     int64_t samples, slot0, accumulate, side, coarse_pixels, cond, forecast_step;
-    float scale;
+    double scale; /* data.scale; 0: each source's own */
     double condition_scale, wait;
     fx_span *spans; /* (2 samples) of the batch that is being read */
     buffer *buffers;
@@ -75,6 +75,13 @@ static void interleave(float *restrict x, const float *restrict w, int64_t pixel
                 x[p * count + c] = w[c * pixels + p] / scale;
 }
 
+static float scale_of(const fx_loader *loader, int64_t patch)
+{
+    const fx_manifest *m = fx_pack_manifest(loader->pack);
+    return (float)(loader->scale > 0 ? loader->scale
+                                     : m->source[fx_manifest_patch(m, patch).source].scale);
+}
+
 typedef struct filling {
     const fx_loader *loader;
     buffer *into;
@@ -86,12 +93,12 @@ static fx_status take(void *self, const fx_span *span, const float *snapshots)
     const filling *f = self;
     const fx_loader *loader = f->loader;
     const int64_t cond = loader->cond, pixels = loader->side * loader->side;
+    const float scale = scale_of(loader, span->patch);
     if (span->plane == 0)
-        interleave(f->into->snapshots + span->row * pixels * cond, snapshots, pixels, cond,
-                   loader->scale);
+        interleave(f->into->snapshots + span->row * pixels * cond, snapshots, pixels, cond, scale);
     if (span->plane + span->count > cond)
         interleave(f->into->future + span->row * pixels, snapshots + (cond - span->plane) * pixels,
-                   pixels, 1, loader->scale);
+                   pixels, 1, scale);
     return FX_OK;
 }
 
@@ -122,7 +129,7 @@ static fx_status make_coarse(fx_loader *loader, place at, const buffer *into)
         const fx_sample sample = fx_order_sample(loader->order, at.step, slot);
         const fx_coarse_sample coarse = {.patch = sample.patch,
                                          .snapshot = sample.snapshot,
-                                         .scale = (double)loader->scale,
+                                         .scale = (double)scale_of(loader, sample.patch),
                                          .seed = loader->seed,
                                          .slot = (uint32_t)slot,
                                          .step = (uint32_t)at.step};
@@ -232,7 +239,7 @@ static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config 
     loader->side = m->patch;
     loader->cond = c->model_cond;
     loader->forecast_step = c->data_forecast_step;
-    loader->scale = (float)(c->data_scale > 0 ? c->data_scale : m->scale);
+    loader->scale = c->data_scale;
     loader->condition_scale = c->data_condition_scale;
     loader->depth = c->data_prefetch;
     loader->next_made = loader->next_taken = NOWHERE;
@@ -328,7 +335,13 @@ double fx_loader_wait(const fx_loader *loader)
 
 double fx_loader_scale(const fx_loader *loader)
 {
-    return loader->scale;
+    return loader->scale > 0 ? (double)(float)loader->scale
+                             : (double)(float)fx_pack_manifest(loader->pack)->scale;
+}
+
+const fx_manifest *fx_loader_manifest(const fx_loader *loader)
+{
+    return fx_pack_manifest(loader->pack);
 }
 
 int64_t fx_loader_epoch(const fx_loader *loader)

@@ -70,13 +70,18 @@ static fx_status get_array(part p, const char *key, int most, const json_t **out
     return FX_OK;
 }
 
-/* What is written only where it isn't as in published NSKT files: the run, the field, and the axes
- * along which the domain is periodic. */
+/* What is written only where it isn't as in published NSKT files: the run, the field, the axes along
+ * which the domain is periodic, and a data set of its own with its scale. */
 static fx_status read_optional(part p, bool periodic, fx_pack_source *s)
 {
     const json_t *axes = json_object_get(p.object, "periodic");
     s->periodic[0] = s->periodic[1] = periodic;
     FX_TRY(fx_print(s->field, sizeof s->field, "w"));
+    if (json_object_get(p.object, "dataset")) {
+        FX_TRY(get_name(p, "dataset", s->dataset, sizeof s->dataset));
+        FX_TRY(get_real(p, "scale", &s->scale));
+        FX_REQUIRE(s->scale > 0, FX_EVALUE, "%s.scale: not positive", p.name);
+    }
     if (json_object_get(p.object, "run")) FX_TRY(get_int(p, "run", 0, MOST_SOURCES, &s->run));
     if (json_object_get(p.object, "field")) FX_TRY(get_text(p, "field", s->field, sizeof s->field));
     if (!axes) return FX_OK;
@@ -99,6 +104,7 @@ static fx_status read_sources(part top, fx_manifest *m)
         fx_pack_source *s = &m->source[i];
         FX_TRY(fx_print(name, sizeof name, "sources[%d]", i));
         const part p = {json_array_get(list, (size_t)i), name};
+        s->scale = m->scale;
         FX_TRY(get_name(p, "name", s->name, sizeof s->name));
         FX_TRY(get_real(p, "reynolds", &s->reynolds));
         FX_REQUIRE(i == 0 || s->reynolds >= m->source[i - 1].reynolds, FX_EVALUE,
@@ -220,6 +226,10 @@ fx_status fx_manifest_read(const char *folder, fx_manifest *out)
 static int add_optional(json_t *source, const fx_pack_source *s, bool periodic)
 {
     int bad = source ? 0 : -1;
+    if (s->dataset[0]) {
+        bad |= json_object_set_new(source, "dataset", json_string(s->dataset));
+        bad |= json_object_set_new(source, "scale", json_real(s->scale));
+    }
     if (s->run > 0) bad |= json_object_set_new(source, "run", json_integer(s->run));
     if (strcmp(s->field, "w") != 0) bad |= json_object_set_new(source, "field", json_string(s->field));
     if (!periodic)

@@ -142,13 +142,16 @@ static fx_status gather_results(fx_packing *job)
         while (s >= (int)((int64_t)m->shards * (owner + 1) / comm->size))
             owner++;
         const fx_shard_result *r = &all[(size_t)owner * shards + (size_t)s];
-        const double reynolds = m->source[m->shard[s].source].reynolds;
+        const fx_pack_source *source = &m->source[m->shard[s].source];
+        const double reynolds = source->reynolds;
         m->shard[s].bytes = r->bytes;
         m->shard[s].checksum = r->checksum;
         finished += r->finished;
         if (m->reynolds_count == 0 || m->reynolds[m->reynolds_count - 1].reynolds != reynolds)
             m->reynolds[m->reynolds_count++].reynolds = reynolds;
         fx_stats_merge(&m->reynolds[m->reynolds_count - 1].stats, &r->stats);
+        if (strcmp(source->dataset, job->config->pack_dataset) == 0)
+            fx_stats_merge(&job->dataset, &r->stats);
     }
     fx_free(all);
     if (finished > 0)
@@ -164,6 +167,26 @@ static double said_by_all(const fx_packing *job)
     return job->file[0].scale;
 }
 
+/* The scale of pack.dataset: what it was before files were added to it, what its files say, or their
+ * root mean square. */
+static fx_status set_dataset_scale(fx_packing *job)
+{
+    fx_manifest *m = &job->manifest;
+    const char *name = job->config->pack_dataset;
+    double scale = fx_stats_rms(&job->dataset);
+    if (!name[0]) return FX_OK;
+    for (int i = 0; i < m->sources; i++)
+        if (strcmp(m->source[i].dataset, name) == 0 && job->file[i].scale > 0)
+            scale = job->file[i].scale;
+    for (int i = 0; i < job->old.sources; i++)
+        if (strcmp(job->old.source[i].dataset, name) == 0) scale = job->old.source[i].scale;
+    FX_REQUIRE(scale > 0, FX_EVALUE, "pack.dataset: %s: all values are 0", name);
+    for (int i = 0; i < m->sources; i++)
+        if (strcmp(m->source[i].dataset, name) == 0) m->source[i].scale = scale;
+    fx_log(FX_INFO, "pack: data set %s: scale %.6g", name, scale);
+    return FX_OK;
+}
+
 static fx_status write_manifest(fx_packing *job)
 {
     fx_manifest *m = &job->manifest;
@@ -174,6 +197,7 @@ static fx_status write_manifest(fx_packing *job)
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.source: all values are 0");
     if (said_by_all(job) > 0) m->scale = said_by_all(job);
     if (job->config->pack_add) m->scale = job->old.scale;
+    FX_TRY(set_dataset_scale(job));
     FX_TRY(fx_manifest_write(job->config->pack_path, m));
     FX_TRY(fx_pack_sweep(job));
     fx_log(FX_INFO,

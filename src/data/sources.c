@@ -65,6 +65,7 @@ static fx_status add_runs(const fx_config *config, const fx_source *source, cons
         FX_TRY(fx_path(out->path, "%s", path));
         memcpy(out->source.name, info->name, sizeof info->name);
         memcpy(out->source.field, info->field, sizeof info->field);
+        FX_TRY(fx_print(out->source.dataset, sizeof out->source.dataset, "%s", config->pack_dataset));
         to->count++;
     }
     return FX_OK;
@@ -75,6 +76,11 @@ fx_status fx_sources_list(const fx_config *config, const char *const *files, int
 {
     list all = {0};
     fx_status status = FX_OK;
+    FX_REQUIRE(!config->pack_dataset[0] || (fx_is_plain_name(config->pack_dataset) &&
+                                            strlen(config->pack_dataset) < FX_DATASET_MAX),
+               FX_ECONFIG,
+               "pack.dataset: \"%s\" is not a name of letters, digits, dot, - and _, below %d",
+               config->pack_dataset, FX_DATASET_MAX);
     for (int i = 0; i < count && status == FX_OK; i++) {
         fx_source *source = NULL;
         bool known = true;

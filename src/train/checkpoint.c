@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -62,12 +63,26 @@ static fx_status largest_tensor(fx_params *params, float **buffer)
 
 /* ---- Progress: root attributes. */
 
+bool fx_progress_scale(const fx_progress *p, const char *dataset, double *scale)
+{
+    const size_t length = strlen(dataset);
+    for (const char *at = p->data_sets; *at; at += strcspn(at, ",") + 1) {
+        if (strncmp(at, dataset, length) == 0 && at[length] == '=') {
+            *scale = strtod(at + length + 1, NULL);
+            return true;
+        }
+        if (!strchr(at, ',')) return false;
+    }
+    return false;
+}
+
 static int64_t progress_hash(const fx_progress *p, const char *config)
 {
-    char line[320];
+    char line[320 + FX_DATASETS_TEXT];
     size_t used;
     used = (size_t)snprintf(line, sizeof line, "%lld %lld %a %a ", (long long)p->step,
                             (long long)p->ranks, p->data_scale, p->loss);
+    if (p->data_sets[0]) used += (size_t)snprintf(line + used, sizeof line - used, "%s ", p->data_sets);
     if (!isnan(p->condition_mean)) /* it came later */
         snprintf(line + used, sizeof line - used, "%a %a ", p->condition_least, p->condition_mean);
     return (int64_t)XXH64(config, strlen(config), XXH64(line, strlen(line), 0));
@@ -84,6 +99,7 @@ static fx_status write_progress(fx_h5 *f, const fx_progress *p)
     FX_TRY_DONE(fx_h5_set_int(f, "/", "ranks", p->ranks));
     FX_TRY_DONE(fx_h5_set_real(f, "/", "data_scale", p->data_scale));
     FX_TRY_DONE(fx_h5_set_real(f, "/", "loss", p->loss));
+    if (p->data_sets[0]) FX_TRY_DONE(fx_h5_set_text(f, "/", "data_sets", p->data_sets));
     if (!isnan(p->condition_mean)) {
         FX_TRY_DONE(fx_h5_set_real(f, "/", "condition_least", p->condition_least));
         FX_TRY_DONE(fx_h5_set_real(f, "/", "condition_mean", p->condition_mean));
@@ -108,6 +124,9 @@ static fx_status read_progress(fx_h5 *f, const char *path, fx_progress *p)
     FX_TRY_DONE(fx_h5_get_real(f, "/", "data_scale", &p->data_scale));
     FX_TRY_DONE(fx_h5_get_real(f, "/", "loss", &p->loss));
     p->condition_least = p->condition_mean = NAN;
+    p->data_sets[0] = '\0';
+    if (fx_h5_has_attribute(f, "/", "data_sets"))
+        FX_TRY_DONE(fx_h5_get_text(f, "/", "data_sets", p->data_sets, sizeof p->data_sets));
     if (fx_h5_has_attribute(f, "/", "condition_mean")) {
         FX_TRY_DONE(fx_h5_get_real(f, "/", "condition_least", &p->condition_least));
         FX_TRY_DONE(fx_h5_get_real(f, "/", "condition_mean", &p->condition_mean));

@@ -10,15 +10,22 @@
 static fx_status find_scales(fx_evaluation *e)
 {
     const fx_manifest *m = fx_pack_manifest(e->pack);
+    const fx_progress *p = &e->trained->progress;
     const char *word = e->config->eval_scale;
-    const bool pack = strcmp(word, "pack") == 0;
-    double number = e->trained->progress.data_scale;
-    FX_REQUIRE(!word[0] || pack || strcmp(word, "checkpoint") == 0 ||
-                   (fx_is_number(word, &number) && number > 0 && isfinite(number)),
+    const bool pack = strcmp(word, "pack") == 0, trained = !word[0] || strcmp(word, "checkpoint") == 0;
+    double number = p->data_scale;
+    FX_REQUIRE(pack || trained || (fx_is_number(word, &number) && number > 0 && isfinite(number)),
                FX_ECONFIG, "eval.scale: \"%s\" is none of checkpoint, pack, a number above 0", word);
     FX_TRY(FX_ALLOC(e->scale, m->sources));
-    for (int s = 0; s < m->sources; s++)
-        e->scale[s] = pack ? m->scale : number;
+    for (int s = 0; s < m->sources; s++) {
+        const fx_pack_source *source = &m->source[s];
+        e->scale[s] = pack ? source->scale : number;
+        if (!trained || !source->dataset[0] || p->config.data_scale > 0) continue;
+        FX_REQUIRE(
+            fx_progress_scale(p, source->dataset, &e->scale[s]), FX_ECONFIG,
+            "eval.scale: checkpoint: %s was not trained on the data set %s of %s: pack, or a number",
+            e->trained->path, source->dataset, e->config->data_path);
+    }
     return FX_OK;
 }
 

@@ -120,6 +120,23 @@ static fx_status describe(trainer *t)
                                   t->config->run_probe ? &rates : NULL);
 }
 
+/* The scales of data sets that have their own, for the checkpoint. */
+static fx_status name_scales(const fx_manifest *m, const fx_config *config, fx_progress *out)
+{
+    size_t used = 0;
+    out->data_sets[0] = '\0';
+    for (int i = 0; config->data_scale == 0 && i < m->sources; i++) {
+        const fx_pack_source *s = &m->source[i];
+        double known;
+        if (!s->dataset[0] || fx_progress_scale(out, s->dataset, &known)) continue;
+        FX_TRY_CTX(fx_print(out->data_sets + used, sizeof out->data_sets - used, "%s=%.17g,",
+                            s->dataset, s->scale),
+                   "data.path: too many data sets (pack.dataset)");
+        used = strlen(out->data_sets);
+    }
+    return FX_OK;
+}
+
 static fx_status set_up(trainer *t)
 {
     fx_step_options options;
@@ -135,6 +152,7 @@ static fx_status set_up(trainer *t)
     t->progress.config = *t->config;
     t->progress.ranks = t->comm->size;
     t->progress.data_scale = fx_loader_scale(t->loader);
+    FX_TRY(fx_agree(t->comm, name_scales(fx_loader_manifest(t->loader), t->config, &t->progress)));
     fx_loader_conditions(t->loader, &t->progress.condition_least, &t->progress.condition_mean);
     if (t->config->validate_every > 0)
         FX_TRY(fx_validation_open(t->comm, t->config, t->trainee, &t->progress, &t->validation));
@@ -352,7 +370,10 @@ static fx_status resolve(const fx_config *config, fx_config *out)
     *out = *config;
     FX_REQUIRE(config->data_path[0], FX_ECONFIG, "data.path: which pack is the model trained on?");
     FX_TRY(fx_manifest_read(config->data_path, &manifest));
-    if (out->data_scale == 0) out->data_scale = manifest.scale;
+    bool alike = true;
+    for (int i = 0; i < manifest.sources; i++)
+        alike = alike && !manifest.source[i].dataset[0];
+    if (out->data_scale == 0 && alike) out->data_scale = manifest.scale;
     if (out->data_reynolds.count == 0 && manifest.reynolds_count <= FX_LIST_MAX) {
         out->data_reynolds.count = manifest.reynolds_count;
         for (int i = 0; i < manifest.reynolds_count; i++)

@@ -5,6 +5,7 @@ properties of the model that its checkpoint keeps, in training, evaluation and s
 
 Planted and caught: data.upsampling left out of step_options.c.
 Run: label full
+Run: timeout 300
 Run: cost 12"""
 import json
 import os

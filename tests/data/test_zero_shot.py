@@ -3,15 +3,16 @@
 its training, condition 0 in the C API, noise of conditions that are no whole numbers, spectra of whole periodic domains.
 
 Run: label full
-Run: cost 8"""
-import os
+Run: timeout 300
+Run: cost 10"""
+import json
 
 import numpy as np
 import h5py
 
 import formats
 from formats import run, sets
-from models import Draw, sampled, smooth, superres, train
+from models import Draw, losses, sampled, smooth, superres, train
 
 
 def write(path, fields):
@@ -83,6 +84,45 @@ square = n[:, None] ** 2 + n**2
 shell = np.rint(np.sqrt(square)).astype(int)
 want = [np.sum((0.5 * np.abs(w) ** 2 / np.maximum(square, 1))[(shell == j) & (square > 0)]) for j in range(9)]
 assert np.allclose(k, np.arange(9)) and np.allclose(truth, want, rtol=1e-5), (truth, want)
+
+# ---- A pack of two data sets, the second one in two units: its own scale makes one training of both.
+def add(path, name, out):
+    run("pack", path, "--out", out, "--patch", 16, *sets({"pack__add": "true", "pack__dataset": name}))
+    with open(f"{out}/manifest.json") as text:
+        return json.load(text)
+
+
+def of_unit(unit, out):
+    write("200_32_32_seed_1.h5", first)
+    formats.pack("200_32_32_seed_1.h5", out=out)
+    write("400_32_32_seed_1.h5", unit * second)
+    return add("400_32_32_seed_1.h5", "other", out)
+
+
+first, second = smooth(6, 32, 32), 3 * smooth(6, 32, 32)
+mixed = {name: of_unit(unit, name) for name, unit in (("plain", 1), ("scaled", UNIT))}
+for name, unit in ("plain", 1), ("scaled", UNIT):
+    source = mixed[name]["sources"][1]
+    assert source["dataset"] == "other" and "dataset" not in mixed[name]["sources"][0]
+    assert abs(source["scale"] / (unit * np.sqrt(np.mean(second.astype(float) ** 2))) - 1) < 1e-6
+    assert abs(mixed[name]["scale"] / np.sqrt(np.mean(first.astype(float) ** 2)) - 1) < 1e-6
+    train(f"of-{name}", data__path=name)
+assert np.allclose(losses("of-plain"), losses("of-scaled"), rtol=1e-5)
+train("of-one", data__path="scaled", data__scale=1)
+assert not np.allclose(losses("of-one"), losses("of-scaled"), rtol=1e-3)
+with h5py.File("of-scaled/ckpt/step-00000002.h5") as f:
+    text = f.attrs["data_sets"]
+    assert text.decode() == f"other={mixed['scaled']['sources'][1]['scale']:.17g},", text
+for reynolds, unit in (200, 1), (400, UNIT):
+    a, b = (sampled(f"of-{name}", data__path=name, eval__reynolds=reynolds)[1] for name in ("plain", "scaled"))
+    assert near(b, unit * a, 1e-4), reynolds
+both = sampled("of-scaled", data__path="scaled", eval__scale="pack")[1]
+assert near(both, sampled("of-scaled", data__path="scaled")[1])  # the pack's scale is in double, training's in single precision
+run("train", "tiny.yaml", "--run", "of-scaled", *sets({"data__path": "scaled", "train__steps": 2, "checkpoint__every": 2}))
+write("500_32_32_seed_1.h5", second)
+add("500_32_32_seed_1.h5", "third", "scaled")
+refused("was not trained on the data set third of scaled", "eval", "tiny.yaml", "--run", "of-scaled", data__path="scaled")
+refused('pack.dataset: "a b" is not a name', "pack", "500_32_32_seed_1.h5", "--out", "no", "--patch", 16, pack__dataset="a b")
 
 # ---- Condition 0: where the model was trained with it.
 coarse = one[2, ::4, ::4]
