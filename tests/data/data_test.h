@@ -117,6 +117,23 @@ static inline unsigned char *slurp(const char *path, size_t *size)
     return bytes;
 }
 
+/* Whether a file is the same in two folders, byte for byte. */
+static inline bool same_file(const char *folder, const char *other, const char *name)
+{
+    char path[FX_PATH_MAX];
+    unsigned char *bytes[2];
+    size_t size[2];
+    const char *const folders[] = {folder, other};
+    for (int i = 0; i < 2; i++) {
+        OK(fx_path(path, "%s/%s", folders[i], name));
+        bytes[i] = slurp(path, &size[i]);
+    }
+    const bool same = size[0] == size[1] && memcmp(bytes[0], bytes[1], size[0]) == 0;
+    for (int i = 0; i < 2; i++)
+        fx_free(bytes[i]);
+    return same;
+}
+
 /* Inverts one byte of a file. */
 static inline void flip(const char *path, int64_t offset)
 {

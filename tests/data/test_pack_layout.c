@@ -71,17 +71,9 @@ static void holds(const char *name, int64_t window, int compress)
 static bool same_bytes(const char *a, const char *b, const char *name)
 {
     char path[2][FX_PATH_MAX];
-    unsigned char *bytes[2];
-    size_t size[2];
-    const char *const folders[] = {a, b};
-    for (int i = 0; i < 2; i++) {
-        OK(fx_path(path[i], "%s/%s/%s", folder, folders[i], name));
-        bytes[i] = slurp(path[i], &size[i]);
-    }
-    const bool same = size[0] == size[1] && memcmp(bytes[0], bytes[1], size[0]) == 0;
-    for (int i = 0; i < 2; i++)
-        fx_free(bytes[i]);
-    return same;
+    OK(fx_path(path[0], "%s/%s", folder, a));
+    OK(fx_path(path[1], "%s/%s", folder, b));
+    return same_file(path[0], path[1], name);
 }
 
 /* A chunk never has more than the 5 snapshots that there are. */
