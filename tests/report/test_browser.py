@@ -4,8 +4,8 @@ screen, every chart has its curves, no text lies over another or out of its pict
 colours of the page follow the reader's. Skipped where there is no Chromium.
 
 Planted and caught: a data URI cut short, one of a picture without a colour, a picture outside its view box, a chart without
-curves, the legend over the plot, tick labels over each other, a heading over its table, the dark colours left out, a table that
-widens a phone's page.
+curves, labels of either axis over each other, a heading over its table, the dark colours left out, a table that widens a
+phone's page, two columns on a phone.
 
 Run: label full
 Run: timeout 400

@@ -4,7 +4,9 @@ pictures decoded by hand.
 Run: label quick
 Planted errors, each caught: a tag left open, a section left out, quotes not escaped, a script let through, a URL in the page,
 Base64 without padding, the picture of the error without its minus, an id used twice, NaN in a coordinate, thinning that loses
-a spike, the colours of the bar or of the pictures reversed, all ranks shown, a rank against the mean of its row.
+a spike, the colours of the bar or of the pictures reversed, all ranks shown, a rank against the mean of its row, what is right
+before what is wrong, the least number for the worst, a name of a compared run not escaped, the picture at the top of another
+panel, bars that don't stand on 0, an interval's end for the value.
 """
 import html.parser
 import os

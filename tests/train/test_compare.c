@@ -2,11 +2,9 @@
  * can't be paired, what differs in their configurations, whose curve is whose, names, and what is
  * refused.
  *
- * Planted and caught: the ratio turned over, that of the means of different samples, a pairing of
- * samples with other floors, of fewer samples, the second run's seed of resampling left out (no
- * interval), a tie called better, a value of the first run where another has its own, a run without a
- * loss that gives its colour to the next, evaluations with a name counted, names alike, names not
- * escaped, a page of one run. */
+ * Planted and caught: the ratio turned over, a pairing of samples with other floors, of fewer samples,
+ * a tie called better, a value of one run where the first has its own, evaluations with a name counted,
+ * names alike, a page of one run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -2,9 +2,8 @@
 """Forecasts of many snapshots in a report: files sample-*.h5 of the run folder, made here with h5py: which leads are shown, pictures
 by hand, what is not known, what is no forecast, and what is broken.
 
-Planted and caught: leads other than the evenly spaced ones; truth for model; the error without its truth; a scale of every picture
-by itself; the mean of a square of pixels over by + 1 of them; persistence from the first input; a truth that is not known drawn;
-a broken file that ends nothing.
+Planted and caught: leads other than the evenly spaced ones; model for truth; the error without its truth; one pixel for the mean of
+a square of them; persistence from the first input; a truth that is not known drawn.
 
 Run: label quick
 """

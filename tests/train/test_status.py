@@ -3,10 +3,10 @@
 stopped, finished, failed with and without last words; torn and foreign lines, control characters, a folder of runs, no run at
 all; and watch to the end of a run that goes on meanwhile.
 
-Planted and caught: the lock not looked at; a look that keeps the lock; a torn last line counted; the part of a line at the
+Planted and caught: the lock not looked at; a torn last line counted; the part of a line at the
 head of the tail counted; means over all steps; validation looked for in the tail alone; a checkpoint behind the record called
-a stop; an error of an older start told; control bytes of names and logs let through; watch that goes on after the end, or ends
-with 0; no run told as an empty table.
+a stop; an error of an older start told; control bytes of names and logs let through; watch that goes on after the end, ends with 0,
+or draws lines wider than the terminal; no run told as an empty table.
 
 Run: label quick
 """

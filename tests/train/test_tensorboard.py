@@ -5,7 +5,7 @@ file hides what the older one says of later steps.
 
 Planted and caught: CRC-32 instead of CRC-32C; checksums not masked; big-endian numbers; the value's key for the tag; the
 session's start at the checkpoint's step; no start at all; a scalar left out; step and wall time exchanged; a session's start in
-the pictures' file, which hides the curves; width for height; the length of a summary without its value's head; the error's
+the pictures' file, which hides the curves; a wrong height; the length of a summary without its value's head; the error's
 picture without its minus.
 
 Run: label full

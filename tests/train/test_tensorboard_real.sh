@@ -2,7 +2,7 @@
 # The event files of a run, read by TensorBoard itself (its reader, from PyPI): every curve with the numbers of metrics.jsonl, no
 # step twice after a stop and a resume, and the pictures of an evaluation. FX_TENSORBOARD names a Python that has it; skipped
 # where neither that nor the system's does.
-# Planted and caught: curves without their last step; pictures in a file that hides the curves; no pictures; a broken length.
+# Nothing was planted here: test_tensorboard.py, which reads the same files by the format's rules, names what it caught.
 # Run: label full
 python=${FX_TENSORBOARD:-/usr/bin/python3}
 if ! "$python" -c 'import tensorboard' 2>/dev/null; then
