@@ -3,7 +3,9 @@ FFT instead of the real one, shells by a histogram, Philox in arrays, quantiles 
 
 Run: label quick
 Planted errors, each caught: error over the norm of the estimate, the mean not subtracted in the correlation, lead ignored in
-the extrapolation, resample and draw exchanged in the counter, the window of n - 1 points, a percentile off by one place.
+the extrapolation, resample and draw exchanged in the counter, the window of n - 1 points, a percentile off by one place, CRPS
+over M^2 pairs, spread without (M + 1) / M, ties that never fill the last rank, a Gaussian of 1.6, distributions that cross within
+a bin, NaN counted in a mean, batches of 33.
 """
 import ctypes
 import os

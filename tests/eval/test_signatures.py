@@ -6,9 +6,8 @@ a^2 + b^2 = 1, with nothing at the pixels given. A sound member has the same bas
 draws of one distribution; each fault changes one thing of that. No limit is of this test: they are those of the table.
 
 Run: label full
-Planted errors, each caught: (M + 1) / M left out of the spread with 16 members is 3 % and within the limits, so it is
-test_metrics_numpy's; the band up to the grid's Nyquist number (noise is blur's opposite), error energy of the mean for that of
-members (mean predictor), k_d of 4 sqrt(Re) (roll-off, noise), jumps of rows alone (seams).
+Planted errors, each caught: the band and the tail up to the grid's Nyquist number, the error's spectrum without the truth taken
+off, k_d of 1.3 sqrt(Re), borders one pixel off, the comb one wave number off, a collapse that is called uncalibrated as well.
 """
 import ctypes
 import os

@@ -3,7 +3,8 @@
 # of one pack with other settings stand beside each other by eval.name.
 # Run: label full
 # Run: cost 5
-# Planted and caught: one sample's row left out; rows in the order of arrival; the file named without eval.name.
+# Planted and caught: one sample's row left out; rows in the order of arrival; the file named without eval.name; the details
+# of a sample left where its rank had them; every member with the noise of the first.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
