@@ -28,6 +28,9 @@ typedef struct fx_ensemble_score {
 void fx_ensemble_measure(const float *members, int64_t stride, int M, const float *truth, int64_t count,
                          float *mean, fx_ensemble_score *out);
 
+/* The mean of M members, 1 included, in `mean`, (count). Local. */
+void fx_ensemble_mean(const float *members, int64_t stride, int M, int64_t count, float *mean);
+
 /* Adds to histogram[r], r = 0 .. M, the number of pixels whose truth is above exactly r members. Among
  * equal members its place is drawn: word pixel % 4 of Philox's counter {pixel / 4, sample,
  * crc32("rank"), stream}. Local. */

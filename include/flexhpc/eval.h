@@ -102,7 +102,8 @@ typedef struct fx_sample_score {
 } fx_sample_score;
 
 /* What a sample has many of, as numbers one after the other: spectra E of model, truth and error
- * (shells each), distributions of model and truth (FX_PDF_BINS each), ranks (members + 1). */
+ * (shells each), distributions of model and truth (FX_PDF_BINS each), ranks (members + 1), scores by
+ * lead of a rollout (FX_LEAD_SCORES each; NaN of super-resolution). */
 typedef struct fx_details {
     int64_t shells; /* whole ones, from 0; 0: no spectra */
     double dk;
@@ -111,15 +112,31 @@ typedef struct fx_details {
     bool values; /* has distributions, of (w - mean) / std of the truth's file, -FX_PDF_SPAN to
                     FX_PDF_SPAN */
     int members; /* below 2: no ranks */
+    int leads;   /* of the rollouts; below 2: none */
 } fx_details;
+
+/* What a rollout scores at one lead: means over members, but for the RFNE of their mean. */
+typedef enum fx_lead_score {
+    FX_LEAD_RFNE,
+    FX_LEAD_CORRELATION,
+    FX_LEAD_PERSISTENCE, /* RFNE of the snapshot that it started from */
+    FX_LEAD_MEAN_RFNE,
+    FX_LEAD_ENERGY, /* of the model, without k = 0, and of the truth */
+    FX_LEAD_TRUTH_ENERGY,
+    FX_LEAD_ENSTROPHY, /* second moments about the mean over the truth's file */
+    FX_LEAD_TRUTH_ENSTROPHY,
+    FX_LEAD_SCORES
+} fx_lead_score;
 
 enum { FX_SPECTRA = 3 }; /* of model, truth, error */
 
-/* Numbers of a sample in all, and where they begin: spectrum s, distribution d, ranks. Local. */
+/* Numbers of a sample in all, and where they begin: spectrum s, distribution d, ranks, scores of lead l
+ * (from 0). Local. */
 int64_t fx_details_length(const fx_details *details);
 int64_t fx_details_spectrum(const fx_details *details, int s);
 int64_t fx_details_pdf(const fx_details *details, int d);
 int64_t fx_details_ranks(const fx_details *details);
+int64_t fx_details_lead(const fx_details *details, int l);
 
 /* The samples that a rank has scored; grows. Zero-initialised is empty, without details. */
 typedef struct fx_scores {
@@ -169,7 +186,12 @@ typedef enum fx_statistic {
     FX_STATISTIC_DIVERSITY,    /* standard deviation of the members / rms of the residual */
     FX_STATISTIC_PULL,         /* mean and standard deviation of z */
     FX_STATISTIC_PULL_WIDTH,
-    FX_STATISTIC_OUTLIERS, /* share of pixels with truth outside all members / 2 / (M + 1) */
+    FX_STATISTIC_LEAD,         /* of a rollout: the lead at which the correlation falls to 0.8,
+                                  between leads on a line; the last one where it doesn't */
+    FX_STATISTIC_ENERGY_DRIFT, /* of a rollout: largest |model / truth - 1| over its leads */
+    FX_STATISTIC_ENSTROPHY_DRIFT,
+    FX_STATISTIC_ENERGY_GAIN, /* of a rollout: largest E(lead) / E(lead before) - 1 */
+    FX_STATISTIC_OUTLIERS,    /* share of pixels with truth outside all members / 2 / (M + 1) */
     FX_STATISTICS
 } fx_statistic;
 

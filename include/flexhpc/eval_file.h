@@ -8,6 +8,8 @@
  *   `signatures` (names by number)
  *   spectrum/K/{k,model,truth,error} (shells) float64, K the row of scores
  *   values/K/{w,model,truth} (bins), ranks/K/share (members + 1) float64
+ *   leads/K/{rfne,correlation,persistence,mean_rfne,energy,truth_energy,enstrophy,truth_enstrophy}
+ *   (leads) float64, of leads 1, 2, ..
  *   panel/K/{input,model,truth} (side, side) float32, an example; attributes title, input_label
  *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed, and
  * `periodic`, 1 or 0 for y and x: whether the domains of all of the pack's sources are (not in older
@@ -41,6 +43,9 @@ typedef struct fx_eval_row {
     /* Share of the pixels whose truth is above 0, 1, .. members; ranks 0: no ensemble. */
     int64_t ranks;
     const double *rank_share;
+    /* By lead of the rollouts, means over the samples; leads 0: no rollout. */
+    int64_t leads;
+    const double *lead_score[FX_LEAD_SCORES];
     /* An example; side 0: none. */
     int64_t side;
     const float *input, *estimate, *target; /* (side, side) */

@@ -42,6 +42,11 @@ fx_status fx_measure_sample(fx_measure *measure, const float *members, int64_t s
                             const float *base, const float *truth, const fx_values *values,
                             fx_sample_score *sample, double *numbers);
 
+/* Fills the numbers of one lead, (FX_LEAD_SCORES); `start`: the snapshot that the rollout began with.
+ * Local. */
+fx_status fx_measure_lead(fx_measure *measure, const float *members, int64_t stride, const float *start,
+                          const float *truth, const fx_values *values, double *numbers);
+
 #ifdef __cplusplus
 }
 #endif

@@ -60,8 +60,9 @@ typedef struct fx_symptoms {
 /* All NaN, no members. Local. */
 fx_symptoms fx_symptoms_none(void);
 
-/* Those of a score; `trained`: its patches are ones that the model was trained on. Local. */
-fx_symptoms fx_symptoms_of(const fx_score *score, int members, bool trained);
+/* Those of a score; `trained`: its patches are ones that the model was trained on; `whole`: they are
+ * whole periodic domains, in which energy can't come from elsewhere. Local. */
+fx_symptoms fx_symptoms_of(const fx_score *score, int members, bool trained, bool whole);
 
 /* A signature that fired. */
 typedef struct fx_sign {

@@ -57,6 +57,16 @@ void fx_ensemble_measure(const float *members, int64_t stride, int M, const floa
     *out = s;
 }
 
+void fx_ensemble_mean(const float *members, int64_t stride, int M, int64_t count, float *mean)
+{
+    for (int64_t i = 0; i < count; i++) {
+        double sum = 0;
+        for (int k = 0; k < M; k++)
+            sum += members[i + k * stride];
+        mean[i] = (float)(sum / M);
+    }
+}
+
 void fx_ensemble_ranks(const float *members, int64_t stride, int M, const float *truth, int64_t count,
                        uint64_t seed, uint32_t sample, uint32_t stream, double *histogram)
 {

@@ -180,3 +180,47 @@ fx_status fx_measure_sample(fx_measure *m, const float *members, int64_t stride,
         FX_TRY(add_member(m, members + k * stride, truth, of, 1.0 / m->members, s, details));
     return m->members > 1 ? add_ensemble(m, members, stride, truth, s, details) : FX_OK;
 }
+
+static fx_status energy_of(fx_measure *m, const float *field, double *out)
+{
+    double *energy = m->scratch + fx_spectrum_shells(m->spectrum);
+    FX_TRY(spectrum_of(m, field, NULL, energy));
+    *out = 0;
+    for (int64_t j = 1; j < m->details.shells; j++)
+        *out += energy[j];
+    return FX_OK;
+}
+
+static fx_status rfne_of_mean(const fx_measure *m, const float *members, int64_t stride,
+                              const float *truth, double *out)
+{
+    const int64_t n = m->side * m->side;
+    float *mean = NULL;
+    FX_TRY(FX_ALLOC(mean, n));
+    fx_ensemble_mean(members, stride, m->members, n, mean);
+    *out = fx_rfne(mean, truth, n);
+    fx_free(mean);
+    return FX_OK;
+}
+
+fx_status fx_measure_lead(fx_measure *m, const float *members, int64_t stride, const float *start,
+                          const float *truth, const fx_values *of, double *numbers)
+{
+    const int64_t n = m->side * m->side;
+    double fourth;
+    memset(numbers, 0, FX_LEAD_SCORES * sizeof *numbers);
+    for (int k = 0; k < m->members; k++) {
+        const float *member = members + k * stride;
+        double energy, second;
+        FX_TRY(energy_of(m, member, &energy));
+        fx_moments(member, n, of->mean, &second, &fourth);
+        numbers[FX_LEAD_RFNE] += fx_rfne(member, truth, n) / m->members;
+        numbers[FX_LEAD_CORRELATION] += fx_correlation(member, truth, n) / m->members;
+        numbers[FX_LEAD_ENERGY] += energy / m->members;
+        numbers[FX_LEAD_ENSTROPHY] += second / m->members;
+    }
+    numbers[FX_LEAD_PERSISTENCE] = fx_rfne(start, truth, n);
+    FX_TRY(rfne_of_mean(m, members, stride, truth, &numbers[FX_LEAD_MEAN_RFNE]));
+    fx_moments(truth, n, of->mean, &numbers[FX_LEAD_TRUTH_ENSTROPHY], &fourth);
+    return energy_of(m, truth, &numbers[FX_LEAD_TRUTH_ENERGY]);
+}

@@ -106,9 +106,14 @@ int64_t fx_details_ranks(const fx_details *p)
     return fx_details_pdf(p, 2);
 }
 
+int64_t fx_details_lead(const fx_details *p, int l)
+{
+    return fx_details_ranks(p) + (p->members > 1 ? p->members + 1 : 0) + l * FX_LEAD_SCORES;
+}
+
 int64_t fx_details_length(const fx_details *p)
 {
-    return fx_details_ranks(p) + (p->members > 1 ? p->members + 1 : 0);
+    return fx_details_lead(p, p->leads > 1 ? p->leads : 0);
 }
 
 double *fx_scores_details(const fx_scores *scores, const fx_sample_score *row)

@@ -62,7 +62,7 @@ fx_symptoms fx_symptoms_none(void)
                          NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 }
 
-fx_symptoms fx_symptoms_of(const fx_score *score, int members, bool trained)
+fx_symptoms fx_symptoms_of(const fx_score *score, int members, bool trained, bool whole)
 {
     const double *v = score->value;
     fx_symptoms s = fx_symptoms_none();
@@ -76,6 +76,9 @@ fx_symptoms fx_symptoms_of(const fx_score *score, int members, bool trained)
     s.natural = score->natural95;
     s.tail = v[FX_STATISTIC_TAIL];
     s.lowres = v[FX_STATISTIC_LOWRES];
+    s.energy_drift = v[FX_STATISTIC_ENERGY_DRIFT];
+    s.enstrophy_drift = v[FX_STATISTIC_ENSTROPHY_DRIFT];
+    if (whole) s.energy_gain = v[FX_STATISTIC_ENERGY_GAIN];
     if (trained && score->task == FX_SR) s.trained_ratio = score->ratio;
     return s;
 }

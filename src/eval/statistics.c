@@ -30,6 +30,10 @@ const char *const fx_statistic_names[FX_STATISTICS] = {
     [FX_STATISTIC_DIVERSITY] = "diversity",
     [FX_STATISTIC_PULL] = "pull",
     [FX_STATISTIC_PULL_WIDTH] = "pull_width",
+    [FX_STATISTIC_LEAD] = "lead",
+    [FX_STATISTIC_ENERGY_DRIFT] = "energy_drift",
+    [FX_STATISTIC_ENSTROPHY_DRIFT] = "enstrophy_drift",
+    [FX_STATISTIC_ENERGY_GAIN] = "energy_gain",
     [FX_STATISTIC_OUTLIERS] = "outliers",
 };
 
@@ -37,6 +41,7 @@ enum { RFNE, FLOOR, CORRELATION = FLOOR + FX_FLOORS, LOSS, METRIC, DETAILS = MET
 /* Answers: the statistics, then these. */
 enum { OUT_RFNE = FX_STATISTICS, OUT_RATIO, OUTS };
 enum { PUBLISHED_BATCH = 32 };
+static const double ENOUGH = 0.8; /* the correlation whose lead is asked for */
 _Static_assert((int)OUTS <= (int)FX_BOOTSTRAP_MOST, "the bootstrap has room for all answers");
 
 typedef struct context {
@@ -75,6 +80,27 @@ static void answer_spectra(const context *c, const double *details, double *out)
     fx_error_clear();
 }
 
+/* Numbers of lead l are at + l FX_LEAD_SCORES. NaN: super-resolution. */
+static void answer_rollout(const double *at, int leads, double *out)
+{
+    double lead = leads, energy = 0, enstrophy = 0, gain = -INFINITY;
+    if (isnan(at[FX_LEAD_RFNE])) return;
+    for (int l = 0; l < leads; l++) {
+        const double *s = at + l * FX_LEAD_SCORES, *before = s - FX_LEAD_SCORES;
+        energy = fmax(energy, fabs(s[FX_LEAD_ENERGY] / s[FX_LEAD_TRUTH_ENERGY] - 1));
+        enstrophy = fmax(enstrophy, fabs(s[FX_LEAD_ENSTROPHY] / s[FX_LEAD_TRUTH_ENSTROPHY] - 1));
+        if (l > 0) gain = fmax(gain, s[FX_LEAD_ENERGY] / before[FX_LEAD_ENERGY] - 1);
+        if (lead < leads || s[FX_LEAD_CORRELATION] >= ENOUGH) continue;
+        /* the forecast of lead 0 is the start: correlation 1 */
+        const double from = l > 0 ? before[FX_LEAD_CORRELATION] : 1;
+        lead = l + (from - ENOUGH) / (from - s[FX_LEAD_CORRELATION]);
+    }
+    out[FX_STATISTIC_LEAD] = lead;
+    out[FX_STATISTIC_ENERGY_DRIFT] = energy;
+    out[FX_STATISTIC_ENSTROPHY_DRIFT] = enstrophy;
+    out[FX_STATISTIC_ENERGY_GAIN] = gain;
+}
+
 static void answer(const void *self, const double *mean, double *out)
 {
     const context *c = self;
@@ -108,6 +134,7 @@ static void answer(const void *self, const double *mean, double *out)
         out[FX_STATISTIC_OUTLIERS] =
             (ranks[0] + ranks[p->members]) / sum_of(ranks, 0, p->members + 1) * (p->members + 1) / 2;
     }
+    if (p->leads > 1) answer_rollout(details + fx_details_lead(p, 0), p->leads, out);
     if (p->shells > 0) answer_spectra(c, details, out);
 }
 

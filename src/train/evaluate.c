@@ -52,6 +52,31 @@ static fx_status open_pack(fx_evaluation *e)
     return fx_coarsener_open(&e->trained->progress.config, e->config->data_path, m, &e->coarsener);
 }
 
+/* Rollouts feed the model its own forecasts, which must lie as far apart as its inputs; and runs must
+ * hold the truth of all leads. */
+static fx_status check_horizon(const fx_evaluation *e)
+{
+    const fx_manifest *m = fx_pack_manifest(e->pack);
+    const int64_t cond = e->trained->options.model.cond,
+                  ahead = e->trained->progress.config.data_forecast_step,
+                  wanted = cond + e->horizon * ahead;
+    if (e->horizon < 2 || !fx_trained_has(e->trained, FX_FC)) return FX_OK;
+    FX_REQUIRE(
+        cond == 1 || ahead == 1, FX_ECONFIG,
+        "eval.horizon: %d: the model starts from %lld snapshots in a row and forecasts the one %lld "
+        "later: a second lead has no inputs",
+        e->horizon, (long long)cond, (long long)ahead);
+    for (int r = 0; r < m->reynolds_count; r++) {
+        const fx_pack_reynolds *of = &m->reynolds[r];
+        for (int64_t p = of->first; fx_evaluates(e, r) && p < of->first + of->patches; p++)
+            FX_REQUIRE(fx_manifest_patch(m, p).snapshots >= wanted, FX_ECONFIG,
+                       "eval.horizon: %d leads need runs of %lld snapshots, a run of Re %g has %lld",
+                       e->horizon, (long long)wanted, of->reynolds,
+                       (long long)fx_manifest_patch(m, p).snapshots);
+    }
+    return FX_OK;
+}
+
 /* Whether all patches of the pack are whole periodic domains. */
 static bool is_periodic(const fx_manifest *m)
 {
@@ -72,9 +97,10 @@ static fx_status measure_all(fx_evaluation *e)
     for (int k = 0; k < 2 * e->reynolds; k++)
         e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
                                     m->reynolds[k % e->reynolds].reynolds);
+    e->whole = is_periodic(m);
     FX_TRY(fx_measure_create(&e->measure, m->patch, m->source[0].width, o->factor,
-                             is_periodic(m) ? FX_PERIODIC : FX_HANN, e->members,
-                             (uint64_t)e->config->seed));
+                             e->whole ? FX_PERIODIC : FX_HANN, e->members, (uint64_t)e->config->seed));
+    e->measure->details.leads = e->horizon;
     if (o->coarse) e->measure->factor = 0; /* the input is made from all pixels, or not from them */
     e->scores.details = e->measure->details;
     return FX_ALLOC(e->natural, e->trained->batch);
@@ -127,6 +153,7 @@ static fx_status make(fx_comm *comm, const fx_config *config, fx_evaluation **ou
     (*out)->comm = comm;
     (*out)->config = config;
     (*out)->members = 1;
+    (*out)->horizon = 1;
     return FX_OK;
 }
 
@@ -143,8 +170,10 @@ fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char 
 {
     FX_TRY(make(comm, config, out));
     (*out)->members = (int)config->eval_members;
+    (*out)->horizon = (int)config->eval_horizon;
     FX_TRY(open_model(*out, folder));
     fx_status status = open_data(*out);
+    if (status == FX_OK) status = check_horizon(*out);
     if (status == FX_OK) status = measure_all(*out);
     return fx_agree(comm, status);
 }

@@ -25,6 +25,8 @@ typedef struct fx_evaluation {
     double *scale;                              /* (sources) that their fields are divided by */
     double condition; /* that the model is told instead of the pack's; NaN: the pack's */
     int reynolds;
+    int horizon;         /* leads of a forecast; 1 in training */
+    bool whole;          /* patches are whole periodic domains */
     int members;         /* of the ensemble; 1 in training */
     float *future;       /* (B, S, S): what the forecast is compared with */
     float *ensemble;     /* (members, B, S, S) */
@@ -69,6 +71,25 @@ fx_status fx_evaluation_batch(fx_evaluation *evaluation, int r, int64_t first);
 
 /* The failure signatures of a score. How many. Local. */
 int fx_evaluation_signs(fx_evaluation *evaluation, const fx_score *score, fx_sign out[FX_SIGNATURES]);
+
+/* Forecasts on from the first lead, which is in e->ensemble and whose inputs are in the model's
+ * snapshots, and scores every lead; rows of scores from `row` on are those of the batch, sample `first`
+ * and on. Local. */
+fx_status fx_evaluation_rollout(fx_evaluation *evaluation, int r, int64_t first, int64_t row);
+
+/* Where sample i of a Reynolds number is: patch, newest snapshot of the input, and that one's time. */
+typedef struct fx_evaluation_place {
+    int64_t patch, snapshot;
+    double time;
+} fx_evaluation_place;
+fx_evaluation_place fx_evaluation_place_of(const fx_evaluation *evaluation, const fx_pack_reynolds *r,
+                                           int64_t i);
+
+/* What divides the fields of a patch. Local. */
+double fx_evaluation_scale(const fx_evaluation *evaluation, int64_t patch);
+
+/* The statistics of a Reynolds number's file in that unit. Local. */
+fx_values fx_evaluation_values(const fx_pack_reynolds *r, double unit);
 
 /* Logs the tables of scores, and the failure signatures. */
 void fx_evaluation_print(fx_evaluation *evaluation, const fx_score *scores, int count);

@@ -52,6 +52,16 @@ static void print_ensembles(const fx_score *s, int count, int members)
     }
 }
 
+static void print_rollout(const fx_evaluation *e, const fx_score *s)
+{
+    const fx_statistic lead = FX_STATISTIC_LEAD;
+    fx_log(FX_INFO,
+           "FC Re %g, %d leads on patches: correlation 0.8 at lead %.2f [%.2f, %.2f]; largest error "
+           "of energy %.3f, of enstrophy %.3f",
+           s->reynolds, e->horizon, s->value[lead], s->low[lead], s->high[lead],
+           s->value[FX_STATISTIC_ENERGY_DRIFT], s->value[FX_STATISTIC_ENSTROPHY_DRIFT]);
+}
+
 static void print_signs(fx_evaluation *e, const fx_score *score)
 {
     fx_sign sign[FX_SIGNATURES];
@@ -73,6 +83,8 @@ void fx_evaluation_print(fx_evaluation *e, const fx_score *scores, int count)
     print_scores(scores, count);
     print_metrics(scores, count);
     if (e->members > 1) print_ensembles(scores, count, e->members);
+    for (int i = 0; i < count && e->horizon > 1; i++)
+        if (scores[i].task == FX_FC) print_rollout(e, &scores[i]);
     for (int i = 0; i < count; i++)
         print_signs(e, &scores[i]);
 }

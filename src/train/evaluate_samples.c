@@ -8,20 +8,15 @@
 #include "flexhpc/rng.h"
 
 /* Sample i of n: times evenly spread over the run, the place at random. */
-typedef struct place {
-    int64_t patch, snapshot;
-    double time;
-} place;
-
-static place place_of(const fx_evaluation *e, const fx_pack_reynolds *r, int64_t i)
+fx_evaluation_place fx_evaluation_place_of(const fx_evaluation *e, const fx_pack_reynolds *r, int64_t i)
 {
     const fx_manifest *m = fx_pack_manifest(e->pack);
     const uint32_t counter[4] = {(uint32_t)i, 0, fx_crc32("evaluation"), 0};
     const fx_philox random = fx_philox4x32(fx_random_key(r->reynolds), counter);
-    place p = {.patch = r->first + (int64_t)(random.word[0] % (uint64_t)r->patches)};
+    fx_evaluation_place p = {.patch = r->first + (int64_t)(random.word[0] % (uint64_t)r->patches)};
     const fx_patch patch = fx_manifest_patch(m, p.patch);
     const int64_t cond = e->trained->options.model.cond,
-                  ahead = e->trained->progress.config.data_forecast_step;
+                  ahead = e->horizon * e->trained->progress.config.data_forecast_step;
     const int64_t choices = patch.snapshots - ahead - cond + 1;
     p.snapshot = cond - 1 + (2 * i + 1) * choices / (2 * e->config->eval_patches);
     p.time = patch.start + (double)p.snapshot * patch.interval;
@@ -30,8 +25,8 @@ static place place_of(const fx_evaluation *e, const fx_pack_reynolds *r, int64_t
 
 /* How much the spectrum changes of itself: the newest snapshot of a window against that of a time unit
  * later or, near the end of the run, earlier; NaN where the run is shorter. */
-static fx_status find_natural(fx_evaluation *e, const place *p, const float *newest, double reynolds,
-                              double *out)
+static fx_status find_natural(fx_evaluation *e, const fx_evaluation_place *p, const float *newest,
+                              double reynolds, double *out)
 {
     const fx_patch patch = fx_manifest_patch(fx_pack_manifest(e->pack), p->patch);
     const int64_t unit = patch.interval > 0 ? llround(1 / patch.interval) : 0;
@@ -47,15 +42,21 @@ static fx_status find_natural(fx_evaluation *e, const place *p, const float *new
     return status;
 }
 
-static double scale_of(const fx_evaluation *e, int64_t patch)
+double fx_evaluation_scale(const fx_evaluation *e, int64_t patch)
 {
     return e->scale[fx_manifest_patch(fx_pack_manifest(e->pack), patch).source];
+}
+
+fx_values fx_evaluation_values(const fx_pack_reynolds *r, double unit)
+{
+    return (fx_values){r->stats.mean / unit, fx_stats_std(&r->stats) / unit,
+                       (r->stats.largest - r->stats.least) / unit};
 }
 
 /* Row b of the batch: inputs and target, divided by the scale of their source. */
 static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, int64_t b)
 {
-    const place p = place_of(e, r, i);
+    const fx_evaluation_place p = fx_evaluation_place_of(e, r, i);
     fx_trained *m = e->trained;
     const int64_t cond = m->options.model.cond, ahead = m->progress.config.data_forecast_step,
                   n = m->pixels;
@@ -65,7 +66,7 @@ static fx_status load(fx_evaluation *e, const fx_pack_reynolds *r, int64_t i, in
     FX_TRY_DONE(fx_pack_read(e->pack, p.patch, p.snapshot - cond + 1, cond + ahead, window));
     if (e->measure)
         FX_TRY_DONE(find_natural(e, &p, window + (cond - 1) * n, r->reynolds, &e->natural[b]));
-    const float scale = (float)(1.0 / scale_of(e, p.patch));
+    const float scale = (float)(1.0 / fx_evaluation_scale(e, p.patch));
     for (int64_t k = 0; k < n; k++) {
         for (int64_t c = 0; c < cond; c++)
             m->snapshots[(b * n + k) * cond + c] = scale * window[c * n + k];
@@ -76,7 +77,7 @@ done:
     if (status != FX_OK || !e->coarsener) return status;
     const fx_coarse_sample coarse = {.patch = p.patch,
                                      .snapshot = p.snapshot,
-                                     .scale = scale_of(e, p.patch),
+                                     .scale = fx_evaluation_scale(e, p.patch),
                                      .seed = (uint64_t)e->config->seed,
                                      .slot = (uint32_t)i,
                                      .step = fx_random_word(r->reynolds)};
@@ -112,7 +113,7 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
                 *target = task == FX_SR ? last : e->future + b * n;
     fx_sample_score s = {
         .index = i,
-        .block = (int64_t)place_of(e, reynolds, i).time,
+        .block = (int64_t)fx_evaluation_place_of(e, reynolds, i).time,
         .reynolds = reynolds->reynolds,
         .task = task,
         .floor = {fx_rfne(base, target, n),
@@ -129,14 +130,12 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
         s.value[k] = NAN;
     s.value[FX_METRIC_SQUARE] = fx_mean_square(target, n);
     FX_TRY(fx_scores_add(&e->scores, &s));
-    e->unit = scale_of(e, place_of(e, reynolds, i).patch);
+    e->unit = fx_evaluation_scale(e, fx_evaluation_place_of(e, reynolds, i).patch);
     if (e->keep) FX_TRY(e->keep(e->keeper, &s, base, members, target));
     if (!e->measure) return FX_OK;
     fx_sample_score *row = &e->scores.row[e->scores.count - 1];
     row->value[FX_METRIC_NATURAL] = e->natural[b];
-    const fx_stats *stats = &reynolds->stats;
-    const fx_values values = {stats->mean / e->unit, fx_stats_std(stats) / e->unit,
-                              (stats->largest - stats->least) / e->unit};
+    const fx_values values = fx_evaluation_values(reynolds, e->unit);
     FX_TRY(fx_measure_sample(e->measure, members, stride, base, target, &values, row,
                              fx_scores_details(&e->scores, row)));
     return i == 0 ? keep_example(e, &e->rows[(int)task * e->reynolds + r], base, members, target)
@@ -160,6 +159,15 @@ static fx_status find_losses(fx_evaluation *e, fx_task task, int64_t first, doub
     return fx_program_read(p->program, p->nodes.loss, e->losses);
 }
 
+/* Super-resolution has no leads. */
+static void no_rollout(fx_evaluation *e, const fx_sample_score *row)
+{
+    const fx_details *p = &e->scores.details;
+    double *details = fx_scores_details(&e->scores, row);
+    for (int64_t c = fx_details_lead(p, 0); c < fx_details_length(p); c++)
+        details[c] = NAN;
+}
+
 /* Samples `first` and on, whose inputs are loaded; the last one is repeated beyond the end. */
 static fx_status run_task(fx_evaluation *e, int r, fx_task task, int64_t first, float *fields)
 {
@@ -178,8 +186,13 @@ static fx_status run_task(fx_evaluation *e, int r, fx_task task, int64_t first, 
         memcpy(e->ensemble + member * n, m->estimate, (size_t)n * sizeof(float));
     }
     if (e->losses) FX_TRY(find_losses(e, task, first, reynolds));
+    const int64_t row = e->scores.count;
     for (int64_t b = 0; b < m->batch && first + b <= last; b++)
         FX_TRY(score(e, r, task, first + b, b, fields));
+    if (e->horizon < 2) return FX_OK;
+    if (task == FX_FC) return fx_evaluation_rollout(e, r, first, row);
+    for (int64_t i = row; i < e->scores.count; i++)
+        no_rollout(e, &e->scores.row[i]);
     return FX_OK;
 }
 

@@ -17,6 +17,21 @@ static fx_evaluation_row *row_of(fx_evaluation *e, const fx_score *s)
     return &e->rows[(int)s->task * e->reynolds + r];
 }
 
+/* By score instead of by lead. */
+static fx_status fill_leads(fx_pool *pool, const fx_details *p, const double *details, fx_eval_row *out)
+{
+    if (p->leads < 2 || out->score.task != FX_FC) return FX_OK;
+    double *x = fx_pool_calloc(pool, FX_LEAD_SCORES * (size_t)p->leads, sizeof *x);
+    if (!x) return FX_ENOMEM;
+    out->leads = p->leads;
+    for (int s = 0; s < FX_LEAD_SCORES; s++) {
+        out->lead_score[s] = x + s * p->leads;
+        for (int l = 0; l < p->leads; l++)
+            x[s * p->leads + l] = details[fx_details_lead(p, l) + s];
+    }
+    return FX_OK;
+}
+
 /* The mean details of the row, taken apart. */
 static fx_status fill_details(fx_pool *pool, const fx_evaluation *e, fx_eval_row *out)
 {
@@ -39,6 +54,7 @@ static fx_status fill_details(fx_pool *pool, const fx_evaluation *e, fx_eval_row
     out->w = w;
     out->pdf_model = x + fx_details_pdf(p, 0);
     out->pdf_truth = x + fx_details_pdf(p, 1);
+    FX_TRY(fill_leads(pool, p, x, out));
     if (e->members < 2) return FX_OK;
     for (int m = 0; m <= e->members; m++)
         share[m] /= (double)e->trained->pixels;
@@ -70,7 +86,7 @@ int fx_evaluation_signs(fx_evaluation *e, const fx_score *score, fx_sign out[FX_
 {
     const bool trained = row_of(e, score)->seen &&
                          strcmp(e->config->data_path, e->trained->progress.config.data_path) == 0;
-    const fx_symptoms symptoms = fx_symptoms_of(score, e->members, trained);
+    const fx_symptoms symptoms = fx_symptoms_of(score, e->members, trained, e->whole);
     const int count = fx_signatures_find(&symptoms, out);
     for (int i = 0; i < count; i++) {
         out[i].task = score->task;

@@ -22,7 +22,7 @@ if "libasan" in subprocess.run(["ldd", library], capture_output=True, text=True)
 fx = ctypes.CDLL(library)
 
 f32p, f64, i64 = ctypes.POINTER(ctypes.c_float), ctypes.c_double, ctypes.c_int64
-FLOORS, METRICS, STATISTICS, RESAMPLES, BINS = 2, 19, 22, 2000, 128
+FLOORS, METRICS, STATISTICS, RESAMPLES, BINS, LEADS, LEAD_SCORES = 2, 19, 26, 2000, 128, 4, 8
 
 
 class SampleScore(ctypes.Structure):
@@ -33,7 +33,7 @@ class SampleScore(ctypes.Structure):
 
 class Details(ctypes.Structure):
     _fields_ = [("shells", i64), ("dk", f64), ("nyquist", f64), ("lowres_nyquist", f64), ("values", ctypes.c_bool),
-                ("members", ctypes.c_int)]
+                ("members", ctypes.c_int), ("leads", ctypes.c_int)]
 
 
 class Scores(ctypes.Structure):
@@ -203,7 +203,13 @@ def numpy_statistics(metric, details, rfne, reynolds, shape):
     """The statistics by name, from means over samples (last axis: samples; leading axes: resamples)."""
     shells, dk, nyquist, low, members = shape
     m = {name: metric[name] for name in metric}
-    spectra, pdf, rank = details[:3 * shells], details[3 * shells:3 * shells + 2 * BINS], details[3 * shells + 2 * BINS:]
+    spectra, pdf, rest = details[:3 * shells], details[3 * shells:3 * shells + 2 * BINS], details[3 * shells + 2 * BINS:]
+    rank, by_lead = rest[:members + 1], rest[members + 1:].reshape(LEADS, LEAD_SCORES, *rest.shape[1:])
+    start = np.ones_like(by_lead[:1, 1])
+    r = np.concatenate([start, by_lead[:, 1]])  # of leads 0 .. LEADS
+    falls = (r[1:] < 0.8).argmax(0)
+    before, after = (np.take_along_axis(r, np.expand_dims(falls + k, 0), 0)[0] for k in (0, 1))
+    lead = np.where((r[1:] < 0.8).any(0), falls + (before - 0.8) / (before - after), LEADS)
     model, truth, error = (spectra[k * shells:(k + 1) * shells] for k in range(3))
     k, kd = np.arange(shells) * dk, min(2 * np.sqrt(reynolds), nyquist)
     band, beyond = (k > low) & (k <= kd), k > kd
@@ -230,6 +236,9 @@ def numpy_statistics(metric, details, rfne, reynolds, shape):
         "spectrum_decibel": m["spectrum_decibel"], "mean_rfne": m["mean_rfne"], "crps": m["crps"],
         "spread_skill": np.sqrt(m["spread"] / m["mean_error"]), "diversity": np.sqrt(m["deviation"] / m["residual_square"]),
         "pull": m["pull"], "pull_width": np.sqrt(m["pull_square"] - m["pull"] ** 2),
+        "lead": lead, "energy_drift": np.abs(by_lead[:, 4] / by_lead[:, 5] - 1).max(0),
+        "enstrophy_drift": np.abs(by_lead[:, 6] / by_lead[:, 7] - 1).max(0),
+        "energy_gain": (by_lead[1:, 4] / by_lead[:-1, 4] - 1).max(0),
         "outliers": (rank[0] + rank[-1]) / rank.sum(0) * (members + 1) / 2,
     }
 
@@ -246,13 +255,15 @@ def check_summary(rng, seed=(3 << 40) + 17, reynolds=100.0):
     metric[metric_names.index("natural_decibel"), 5:30] = np.nan
     metric[metric_names.index("psnr"), 40] = np.nan  # left out of its mean
     shells, dk, nyquist, low, members = shape = (33, 1.0, 32.0, 4.0, 5)
-    length = 3 * shells + 2 * BINS + members + 1
+    length = 3 * shells + 2 * BINS + members + 1 + LEADS * LEAD_SCORES
     details = rng.uniform(0.5, 1.5, (length, count))
+    for lead in range(LEADS):  # falls through 0.8 between leads 2 and 3
+        details[length - LEADS * LEAD_SCORES + lead * LEAD_SCORES + 1] = 0.98 - 0.1 * lead + 0.05 * rng.uniform(-1, 1, count)
     details[5:9] *= 0.2
     details[3 * shells:3 * shells + 2 * BINS] /= BINS
 
     scores, out, rows = Scores(), (Score * 1)(), ctypes.c_int()
-    scores.details = Details(shells, dk, nyquist, low, True, members)
+    scores.details = Details(shells, dk, nyquist, low, True, members, LEADS)
     for i in rng.permutation(count):
         row = SampleScore(int(i), int(blocks[i]), reynolds, model[i], (f64 * 2)(floor[i], 2 * floor[i]), corr[i], loss[i], 1,
                           (f64 * METRICS)(*metric[:, i]))
@@ -293,7 +304,8 @@ def check_summary(rng, seed=(3 << 40) + 17, reynolds=100.0):
     want = numpy_statistics(dict(zip(metric_names, np.nanmean(metric, 1))), details.mean(1), model.mean(), reynolds, shape)
     assert set(names) == set(want)
     for name, value in want.items():
-        close(name, s.value[names.index(name)], value, 2e-4 if name == "w1" else 1e-12)
+        one = 1 if "drift" in name or "gain" in name else 0  # what a difference from 1 was before
+        close(name, one + s.value[names.index(name)], one + value, 2e-4 if name == "w1" else 1e-12)
     weights = np.array([np.bincount(d, minlength=len(names_of_blocks)) for d in drawn.astype(int)])  # (resamples, blocks)
     of_sample = weights[:, np.searchsorted(names_of_blocks, blocks)]  # times that each sample is drawn
 
@@ -306,7 +318,8 @@ def check_summary(rng, seed=(3 << 40) + 17, reynolds=100.0):
     for name, value in again.items():
         if value is not None:
             at = names.index(name)
-            close("interval of " + name, [s.low[at], s.high[at]], np.quantile(value, [0.025, 0.975]), 1e-11)
+            one = 1 if "drift" in name or "gain" in name else 0
+            close("interval of " + name, one + np.array([s.low[at], s.high[at]]), one + np.quantile(value, [0.025, 0.975]), 1e-11)
 
 
 def spectrum(n, length, window, *fields):

@@ -23,7 +23,7 @@ if "libasan" in subprocess.run(["ldd", library], capture_output=True, text=True)
 fx = ctypes.CDLL(library)
 
 f32p, f64, i64 = ctypes.POINTER(ctypes.c_float), ctypes.c_double, ctypes.c_int64
-FLOORS, METRICS, STATISTICS = 2, 19, 22
+FLOORS, METRICS, STATISTICS = 2, 19, 26
 N, FACTOR, RE, M, SAMPLES, SEEDS = 64, 4, 196.0, 16, 4, 20  # k_d = 28, k_LR = 8
 KNOWN = 0.85  # share of the variance beyond the base that can be known
 
@@ -35,7 +35,7 @@ class SampleScore(ctypes.Structure):
 
 class Details(ctypes.Structure):
     _fields_ = [("shells", i64), ("dk", f64), ("nyquist", f64), ("lowres_nyquist", f64), ("values", ctypes.c_bool),
-                ("members", ctypes.c_int)]
+                ("members", ctypes.c_int), ("leads", ctypes.c_int)]
 
 
 class Scores(ctypes.Structure):
@@ -79,7 +79,7 @@ class Seams(ctypes.Structure):
 SIGNATURES = 15
 TABLE = [r.name.decode() for r in (Row * SIGNATURES).in_dll(fx, "fx_signature_table")]
 fx.fx_symptoms_none.restype = fx.fx_symptoms_of.restype = Symptoms
-fx.fx_symptoms_of.argtypes = ctypes.POINTER(Score), ctypes.c_int, ctypes.c_bool
+fx.fx_symptoms_of.argtypes = ctypes.POINTER(Score), ctypes.c_int, ctypes.c_bool, ctypes.c_bool
 fx.fx_signatures_find.argtypes = ctypes.POINTER(Symptoms), ctypes.POINTER(Sign)
 fx.fx_measure_create.argtypes = ctypes.POINTER(ctypes.POINTER(Measure)), i64, i64, i64, ctypes.c_int, ctypes.c_int, ctypes.c_uint64
 fx.fx_measure_natural.argtypes = ctypes.POINTER(Measure), f32p, f32p, f64, ctypes.POINTER(f64)
@@ -206,7 +206,7 @@ def signs_of(fault, seed, samples):
     assert fx.fx_scores_summarise(scores, 1, out, 1, rows) == 0
     fx.fx_scores_free(ctypes.byref(scores))
     fx.fx_measure_free(ctypes.byref(measure))
-    return found(fx.fx_symptoms_of(out[0], M, True)), out[0]
+    return found(fx.fx_symptoms_of(out[0], M, True, True)), out[0]
 
 
 def found(symptoms):
@@ -264,8 +264,52 @@ def check_seams(wrong):
               f"comb {min(combs):.2f} to {max(combs):.2f}")
 
 
+def check_rollouts(wrong):
+    """The truth's energy decays. Sound: it and an error of a tenth of its size that grows, beyond the largest eddies; faults: a model that
+    loses a fiftieth of its amplitude a lead, one that gains it, one whose small scales alone grow."""
+    fires = {"sound leads": set(), "loses": {"energy_drift", "enstrophy_drift"},
+             "gains": {"energy_drift", "enstrophy_drift", "energy_gain"}, "roughens": {"enstrophy_drift"}}
+    leads, seen = 12, {name: [] for name in fires}
+    fx.fx_measure_lead.argtypes = ctypes.POINTER(Measure), f32p, i64, f32p, f32p, ctypes.POINTER(Values), ctypes.POINTER(f64)
+    for seed in range(SEEDS):
+        rng = np.random.default_rng(3000 + seed)
+        begin, error, small = turbulence(rng), turbulence(rng, above=4), turbulence(rng, above=12)
+        for name in fires:
+            measure, scores, out, rows = ctypes.POINTER(Measure)(), Scores(), (Score * 1)(), ctypes.c_int()
+            assert fx.fx_measure_create(measure, N, N, FACTOR, 0, 1, seed) == 0
+            measure.contents.details.leads = leads
+            scores.details = measure.contents.details
+            s = SampleScore(0, 0, RE, 0.1, (f64 * 2)(0.2, np.nan), 1, np.nan, 1)
+            for k in range(METRICS):
+                s.value[k] = np.nan
+            assert fx.fx_scores_add(scores, s) == 0
+            numbers = fx.fx_scores_details(scores, scores.row[0])
+            length = 3 * (N // 2 + 1) + 2 * 128
+            for lead in range(leads):
+                truth = begin * 0.985 ** lead
+                member = np.sqrt(1 - 0.01 * lead / leads) * truth + 0.1 * np.sqrt(lead / leads) * 0.985 ** lead * error
+                member *= {"loses": 0.98, "gains": 1.02}.get(name, 1) ** lead
+                member = member + (0.05 * lead * small if name == "roughens" else 0)
+                at_lead = ctypes.cast(numbers + 8 * (length + 8 * lead), ctypes.POINTER(f64))
+                truth, member, start = f32(truth), f32(member), f32(begin)
+                assert fx.fx_measure_lead(measure, at(member), N * N, at(start), at(truth), Values(0, 1, 8), at_lead) == 0
+            assert fx.fx_scores_merge(scores, fx.fx_comm_self()) == 0
+            assert fx.fx_scores_summarise(scores, 1, out, 1, rows) == 0
+            fired = found(fx.fx_symptoms_of(out[0], 1, True, True))
+            fired = {k: v for k, v in fired.items() if k in ("energy_drift", "enstrophy_drift", "energy_gain")}
+            seen[name].append({k: round(v[0], 3) for k, v in fired.items()})
+            if set(fired) != fires[name]:
+                wrong.append((name, seed, fired))
+            fx.fx_scores_free(ctypes.byref(scores))
+            fx.fx_measure_free(ctypes.byref(measure))
+    for name, rows in seen.items():
+        print(f"{name:15s}", {k: f"{min(r[k] for r in rows if k in r)} to {max(r[k] for r in rows if k in r)}"
+                              for k in sorted(set().union(*rows))})
+
+
 def main():
     wrong = []
+    check_rollouts(wrong)
     normal, hard = ([worlds(seed, known) for seed in range(SEEDS)] for known in (KNOWN, 0.4))
     for fault, (must, may) in FAULTS.items():
         seen = {}

@@ -27,6 +27,13 @@ says out '^3 members '
 says out '^SR Re 200: contradicts its low-resolution input: RFNE at the pixels given over RFNE [0-9.]+, limit 0.1; try '
 mv run/eval-pack-ensemble.h5 ensemble.h5
 expect 0 mpiexec -n 2 "$FLEXHPC" eval "${few[@]}" "${ensemble[@]}"
+for feedback in member mean; do
+    rollout=(--set eval.horizon=3 --set eval.members=2 --set eval.reynolds=200 --set "sample.feedback=$feedback")
+    expect 0 "$FLEXHPC" eval "${few[@]}" "${rollout[@]}" --set "eval.name=$feedback"
+done
+says out '^FC Re 200, 3 leads on patches: correlation 0.8 at lead '
+expect 0 mpiexec -n 2 "$FLEXHPC" eval "${few[@]}" "${rollout[@]}" --set eval.name=shared
+refused 2 "eval.horizon: 9 leads need runs of" "$FLEXHPC" eval "${few[@]}" --set eval.horizon=9
 refused 2 "eval.name: a/b" "$FLEXHPC" eval "${few[@]}" --set eval.name=a/b
 expect 0 "$FLEXHPC" report run
 
@@ -57,7 +64,8 @@ def arrays(file):
     file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     return found
 
-pairs = [("run/eval-pack.h5", "ranks-2.h5"), ("run/eval-pack.h5", "ranks-3.h5"), ("ensemble.h5", "run/eval-pack-ensemble.h5")]
+pairs = [("run/eval-pack.h5", "ranks-2.h5"), ("run/eval-pack.h5", "ranks-3.h5"), ("ensemble.h5", "run/eval-pack-ensemble.h5"),
+         ("run/eval-pack-mean.h5", "run/eval-pack-shared.h5")]
 for one, other in pairs:
     alone, shared = arrays(h5py.File(one)), arrays(h5py.File(other))
     assert set(shared) == set(alone)
@@ -84,6 +92,16 @@ for k in range(2):
     assert np.abs(many["mean_rfne"][own] ** 2 * many["truth_square"][own] / many["mean_error"][own] - 1).max() < 1e-5
     assert (many["crps"][own] > 0).all() and (many["mean_rfne"][own] < many["rfne"][own]).all()
 assert np.isnan(many["lowres_rfne"][many["task"] == 1]).all() and (many["lowres_rfne"][many["task"] == 0] > 0).all()
+member, mean = ({k: v[:] for k, v in h5py.File(f"run/eval-pack-{name}.h5")["leads/1"].items()} for name in ("member", "mean"))
+of = table(h5py.File("run/eval-pack-member.h5"), "scores")
+assert "leads/0" not in h5py.File("run/eval-pack-member.h5")
+for leads in (member, mean):
+    assert all(len(v) == 3 and np.isfinite(v).all() for v in leads.values()), leads
+    assert abs(leads["rfne"][0] / of["rfne"][1] - 1) < 1e-12 and abs(leads["persistence"][0] / of["floor"][1] - 1) < 1e-12
+    assert abs(leads["correlation"][0] / of["correlation"][1] - 1) < 1e-12
+    assert (np.diff(leads["persistence"]) > 0).all() and (leads["mean_rfne"] < leads["rfne"]).all()
+assert (member["rfne"][1:] != mean["rfne"][1:]).all() and (member["truth_energy"] == mean["truth_energy"]).all()
+
 signs = table(ensemble, "signs")
 named = [ensemble["signs"].attrs["signatures"][int(i)] for i in signs["signature"]]
 assert "lowres" in named and (signs["number"][named.index("lowres")] > 0.1) and signs["limit"][named.index("lowres")] == 0.1
