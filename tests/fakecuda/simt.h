@@ -195,9 +195,11 @@ template <typename T> void fx_simt_check(const char *kernel, const char *node, c
     if constexpr (std::is_pointer_v<T>) fx_simt_check_pointer(kernel, node, argument);
 }
 
+/* A file's own: argument structs of several files have one name (view), and the linker would take one
+ * file's launch for the other's. */
 template <typename... P, typename... A>
-fx_status fx_simt_launch(cudaStream_t stream, const char *name, const char *node, dim3 grid, dim3 block,
-                         size_t shared, void (*kernel)(P...), A... arguments)
+static fx_status fx_simt_launch(cudaStream_t stream, const char *name, const char *node, dim3 grid,
+                                dim3 block, size_t shared, void (*kernel)(P...), A... arguments)
 {
     (fx_simt_check(name, node, arguments), ...);
     const std::tuple<P...> copies(arguments...);
