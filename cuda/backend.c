@@ -141,6 +141,16 @@ static void release(fx_exec *base, void *memory, size_t bytes)
         cudaFree(memory);
 }
 
+static fx_status allocate_host(fx_exec *base, size_t bytes, void **out)
+{
+    return fx_cuda_host_allocate(fx_cuda_of(base), bytes, out);
+}
+
+static void release_host(fx_exec *base, void *memory)
+{
+    fx_cuda_host_release(fx_cuda_of(base), memory);
+}
+
 static fx_status upload(fx_exec *base, void *device, const void *host, size_t bytes)
 {
     return fx_cuda_upload(fx_cuda_of(base), device, host, bytes);
@@ -232,6 +242,8 @@ const fx_backend fx_backend_cuda = {
     .close = close_cuda,
     .allocate = allocate,
     .release = release,
+    .allocate_host = allocate_host,
+    .release_host = release_host,
     .upload = upload,
     .download = download,
     .run = run,

@@ -76,10 +76,13 @@ extern const fx_kernel *const fx_cuda_kernels[FX_OP_COUNT];
 
 extern const struct fx_flow_ops fx_cuda_flow; /* flow.cu */
 
-/* Copies between host memory of any kind and the device, in the stream's order, through pinned memory.
- * `host` is free again when they return; a download has waited for the data. */
+/* Copies between host memory of any kind and the device, in the stream's order, through pinned memory,
+ * or straight out of what fx_cuda_host_allocate gave. `host` is free again when they return; a download
+ * has waited for the data. */
 fx_status fx_cuda_staging_create(fx_cuda_staging **out);
 void fx_cuda_staging_free(fx_cuda_staging **staging);
+fx_status fx_cuda_host_allocate(fx_cuda *exec, size_t bytes, void **out); /* pinned, zeroed */
+void fx_cuda_host_release(fx_cuda *exec, void *memory);
 fx_status fx_cuda_upload(fx_cuda *exec, void *device, const void *host, size_t bytes);
 fx_status fx_cuda_download(fx_cuda *exec, void *host, const void *device, size_t bytes);
 

@@ -61,6 +61,10 @@ typedef struct fx_backend {
     void (*close)(fx_exec **exec);
     fx_status (*allocate)(fx_exec *exec, size_t bytes, void **out); /* zeroed, 64-byte aligned */
     void (*release)(fx_exec *exec, void *memory, size_t bytes);
+    /* Zeroed memory of the host, 64-byte aligned, which `upload` reads without a copy between. Given
+     * back before the exec is closed. */
+    fx_status (*allocate_host)(fx_exec *exec, size_t bytes, void **out);
+    void (*release_host)(fx_exec *exec, void *memory); /* NULL: nothing */
     fx_status (*upload)(fx_exec *exec, void *device, const void *host, size_t bytes);
     fx_status (*download)(fx_exec *exec, void *host, const void *device,
                           size_t bytes); /* waits for the data */

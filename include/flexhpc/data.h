@@ -13,6 +13,8 @@
 #include "flexhpc/error.h"
 #include "flexhpc/str.h"
 
+typedef struct fx_exec fx_exec; /* backend.h */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -271,10 +273,11 @@ typedef struct fx_order_options {
     uint64_t seed;
     int64_t batch, cond, forecast_step;
     const fx_list *reynolds; /* those to draw from; NULL or empty: all */
+    const char *weights;     /* data.weights; NULL or "": each sample as often as any other */
 } fx_order_options;
 
-/* FX_ECONFIG when the batch does not divide pack.strata, a Reynolds number is missing, or there are
- * fewer samples than strata. The manifest must outlive the order. Local. */
+/* FX_ECONFIG when the batch does not divide pack.strata, a Reynolds number is missing, there are fewer
+ * samples than strata, or weights are no list that fits. The manifest must outlive the order. Local. */
 fx_status fx_order_create(const fx_manifest *manifest, const fx_order_options *options, fx_order **out);
 void fx_order_keep_strata(fx_order *order); /* a slot has the same ones in all epochs. Local. */
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot);
@@ -302,20 +305,26 @@ typedef struct fx_loader_batch {
     const float *re;        /* (b): Re / data.condition_scale */
 } fx_loader_batch;
 
-/* Takes data.path, data.stage, data.keep_strata, data.reynolds, data.scale, data.forecast_step,
- * data.condition_scale, data.lowres, data.lowres_noise, data.factor, data.prefetch, data.patch,
- * model.cond, train.global_batch, train.accumulate and seed. Row i of micro-batch m on rank r is slot r
- * B/R + m b + i of the global batch B, b = B / (R accumulate). Collective. */
-fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out);
+/* Takes data.path, data.stage, data.keep_strata, data.reynolds, data.weights, data.scale,
+ * data.forecast_step, data.condition_scale, data.lowres, data.lowres_noise, data.factor, data.augment,
+ * data.field, data.prefetch, data.prefetch_memory, data.patch, model.cond, train.global_batch,
+ * train.accumulate and seed. Row i of micro-batch m on rank r is slot r B/R + m b + i of the global
+ * batch B, b = B / (R accumulate). Batches lie in host memory of the exec's, which it uploads without a
+ * copy between and must outlive the loader; NULL: of the heap. Collective. */
+fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_exec *exec, fx_loader **out);
 
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread
  * comes out here. Local; makes no MPI call, nor does the thread. */
 fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_loader_batch *out);
+/* From here on the batches of one step after the other are asked for: with data.prefetch 0 the loader
+ * reads as far ahead as their times and those of reads ask for, and says so once. Local. */
+void fx_loader_follow(fx_loader *loader);
 double fx_loader_wait(const fx_loader *loader); /* seconds that fx_loader_next has waited so far */
 /* What fields are divided by: 0 in data.scale and data sets of their own in the pack (pack.dataset) let
  * each have its own scale, and this one is that of sources without. */
 double fx_loader_scale(const fx_loader *loader);
 const fx_manifest *fx_loader_manifest(const fx_loader *loader); /* of data.path */
+int64_t fx_loader_depth(const fx_loader *loader);               /* batches that are read ahead now */
 int64_t fx_loader_epoch(const fx_loader *loader); /* different samples there are to draw from */
 /* Of the conditions of these, unscaled. */
 void fx_loader_conditions(const fx_loader *loader, double *least, double *mean);

@@ -60,7 +60,8 @@ static fx_status print_epoch(const fx_config *c)
                                       .batch = c->train_global_batch,
                                       .cond = c->model_cond,
                                       .forecast_step = c->data_forecast_step,
-                                      .reynolds = &c->data_reynolds};
+                                      .reynolds = &c->data_reynolds,
+                                      .weights = c->data_weights};
     const fx_status status = fx_order_create(&manifest, &options, &order);
     if (status == FX_OK) {
         const double steps = (double)fx_order_samples(order) / (double)c->train_global_batch;

@@ -1,16 +1,21 @@
-/* loader.c: the micro-batches of one rank. A thread fills a ring of data.prefetch buffers ahead of the
- * step; with prefetch 0 there is no thread and the caller reads. Contents are a function of (step,
- * micro, rank) alone, so the depth changes no bit. Ring: batches [taken, made) since the last seek are
- * ready, batch k lies in buffer k mod (prefetch + 1), and the caller still looks at batch taken - 1.
- * The thread calls HDF5 and no MPI. */
-#include "flexhpc/data.h"
-
+/* loader.c: the micro-batches of one rank. A thread fills a ring of buffers ahead of the step; with
+ * data.prefetch -1 there is no thread and the caller reads. Contents are a function of (step, micro,
+ * rank) alone, so the depth changes no bit. Ring: batches [taken, made) since the last seek are ready,
+ * batch k lies in buffer k mod (depth + 1), and the caller still looks at batch taken - 1. The thread
+ * calls HDF5 and no MPI. With data.prefetch 0 the depth follows what reads and steps were seen to take.
+ */
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 
+#include "batch.h"
+#include "flexhpc/backend.h"
+#include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "stage.h"
+
+enum { DEPTH = 2, DEPTH_MAX = 64, STEPS_SEEN = 4 /* before a depth is chosen */ };
 
 typedef struct place { /* in the run */
     int64_t step, micro;
@@ -19,30 +24,37 @@ typedef struct place { /* in the run */
 static const place NOWHERE = {-1, -1};
 
 typedef struct buffer {
-    float *snapshots, *future, *coarse, *re;
+    float *values; /* its parts are one block, of the exec's host memory */
     fx_status status;
     char message[1024]; /* of a failed read: errors are recorded a thread, this carries it across */
 } buffer;
 
+/* What the depth is chosen from, since the last seek. */
+typedef struct pace {
+    double step_begun, waited; /* when the present step took its first batch; the wait by then */
+    double step;               /* s, the shortest from there to the next one, without waits */
+    double read, longest;      /* s, of all reads and of the longest */
+    int64_t steps, reads;
+    bool told;
+} pace;
+
 struct fx_loader {
-    fx_pack_reader *pack; /* this and `order` belong to the thread once it runs */
-    fx_order *order;
-    fx_coarsener *coarsener; /* NULL: the model makes its low-resolution input itself */
-    uint64_t seed;
-    int64_t epoch; /* different samples of the order */
-    int64_t samples, slot0, accumulate, side, coarse_pixels, cond, forecast_step;
-    double scale; /* data.scale; 0: each source's own */
-    double condition_scale, wait;
-    fx_span *spans; /* (2 samples) of the batch that is being read */
-    buffer *buffers;
-    int64_t depth; /* buffers - 1 */
+    fx_batch_reader reader; /* belongs to the thread once it runs */
+    fx_exec *exec;          /* whose host memory the buffers are; NULL: the heap's */
+    int64_t samples, accumulate, epoch;
+    int64_t future_at, coarse_at, re_at, floats; /* of a buffer: where its parts begin, and all */
+    double wait;
+    buffer **buffers; /* (depth + 1), in room for most + 1 */
+    int64_t depth, most;
+    bool measured; /* the depth is chosen here, from fx_loader_follow on */
 
     pthread_t thread;
     bool has_thread;
-    pthread_mutex_t lock;   /* over all below */
+    pthread_mutex_t lock;   /* over all below, and buffers and depth */
     pthread_cond_t changed; /* any of it */
     int64_t taken, made, seeks;
     place next_taken, next_made; /* NOWHERE: nothing is to be made before a seek */
+    pace pace;
     bool stop;
 };
 
@@ -56,102 +68,17 @@ static bool same(place a, place b)
     return a.step == b.step && a.micro == b.micro;
 }
 
-/* Snapshots (count, pixels) over the scale into x (pixels, count). The cases of few snapshots are
- * written out for the compiler, which makes vector code of them. */
-static void interleave(float *restrict x, const float *restrict w, int64_t pixels, int64_t count,
-                       float scale)
+static fx_batch_rows rows_of(const fx_loader *loader, const buffer *b)
 {
-    if (count == 1)
-        for (int64_t p = 0; p < pixels; p++)
-            x[p] = w[p] / scale;
-    else if (count == 2)
-        for (int64_t p = 0; p < pixels; p++) {
-            x[2 * p] = w[p] / scale;
-            x[2 * p + 1] = w[pixels + p] / scale;
-        }
-    else
-        for (int64_t p = 0; p < pixels; p++)
-            for (int64_t c = 0; c < count; c++)
-                x[p * count + c] = w[c * pixels + p] / scale;
-}
-
-static float scale_of(const fx_loader *loader, int64_t patch)
-{
-    const fx_manifest *m = fx_pack_manifest(loader->pack);
-    return (float)(loader->scale > 0 ? loader->scale
-                                     : m->source[fx_manifest_patch(m, patch).source].scale);
-}
-
-typedef struct filling {
-    const fx_loader *loader;
-    buffer *into;
-} filling;
-
-/* A sample's inputs (S, S, cond), the newest last, its target (S, S), or both. */
-static fx_status take(void *self, const fx_span *span, const float *snapshots)
-{
-    const filling *f = self;
-    const fx_loader *loader = f->loader;
-    const int64_t cond = loader->cond, pixels = loader->side * loader->side;
-    const float scale = scale_of(loader, span->patch);
-    if (span->plane == 0)
-        interleave(f->into->snapshots + span->row * pixels * cond, snapshots, pixels, cond, scale);
-    if (span->plane + span->count > cond)
-        interleave(f->into->future + span->row * pixels, snapshots + (cond - span->plane) * pixels,
-                   pixels, 1, scale);
-    return FX_OK;
-}
-
-/* What of the pack belongs to row i; plane k of a sample is its input k, or after them its target. */
-static int64_t list_spans(const fx_loader *loader, fx_sample s, int64_t i, fx_span *out)
-{
-    const int64_t cond = loader->cond, first = s.snapshot - cond + 1;
-    if (loader->forecast_step == 1) {
-        out[0] = (fx_span){s.patch, first, cond + 1, i, 0};
-        return 1;
-    }
-    out[0] = (fx_span){s.patch, first, cond, i, 0};
-    out[1] = (fx_span){s.patch, s.snapshot + loader->forecast_step, 1, i, cond};
-    return 2;
-}
-
-static int64_t slot_of(const fx_loader *loader, place at, int64_t i)
-{
-    return loader->slot0 + at.micro * loader->samples + i;
-}
-
-/* Rows of the low-resolution input, once their snapshots are there. */
-static fx_status make_coarse(fx_loader *loader, place at, const buffer *into)
-{
-    const int64_t pixels = loader->side * loader->side, cond = loader->cond;
-    for (int64_t i = 0; loader->coarsener && i < loader->samples; i++) {
-        const int64_t slot = slot_of(loader, at, i);
-        const fx_sample sample = fx_order_sample(loader->order, at.step, slot);
-        const fx_coarse_sample coarse = {.patch = sample.patch,
-                                         .snapshot = sample.snapshot,
-                                         .scale = (double)scale_of(loader, sample.patch),
-                                         .seed = loader->seed,
-                                         .slot = (uint32_t)slot,
-                                         .step = (uint32_t)at.step};
-        FX_TRY(fx_coarsener_make(loader->coarsener, &coarse,
-                                 into->snapshots + i * pixels * cond + cond - 1, cond,
-                                 into->coarse + i * loader->coarse_pixels));
-    }
-    return FX_OK;
+    return (fx_batch_rows){b->values, b->values + loader->future_at,
+                           loader->reader.coarsener ? b->values + loader->coarse_at : NULL,
+                           b->values + loader->re_at};
 }
 
 static void fill(fx_loader *loader, place at, buffer *into)
 {
-    filling self = {loader, into};
-    int64_t spans = 0;
-    for (int64_t i = 0; i < loader->samples; i++) {
-        const fx_sample sample = fx_order_sample(loader->order, at.step, slot_of(loader, at, i));
-        const fx_patch patch = fx_manifest_patch(fx_pack_manifest(loader->pack), sample.patch);
-        into->re[i] = (float)(patch.reynolds / loader->condition_scale);
-        spans += list_spans(loader, sample, i, loader->spans + spans);
-    }
-    into->status = fx_pack_read_spans(loader->pack, loader->spans, spans, take, &self);
-    if (into->status == FX_OK) into->status = make_coarse(loader, at, into);
+    const fx_batch_rows rows = rows_of(loader, into);
+    into->status = fx_batch_read(&loader->reader, at.step, at.micro, &rows);
     if (into->status != FX_OK) snprintf(into->message, sizeof into->message, "%s", fx_error_message());
 }
 
@@ -166,11 +93,16 @@ static void *run(void *argument)
         }
         const int64_t seeks = loader->seeks;
         const place at = loader->next_made;
-        buffer *into = &loader->buffers[loader->made % (loader->depth + 1)];
+        buffer *into = loader->buffers[loader->made % (loader->depth + 1)];
         pthread_mutex_unlock(&loader->lock);
+        const double begin = fx_now();
         fill(loader, at, into);
+        const double seconds = fx_now() - begin;
         pthread_mutex_lock(&loader->lock);
         if (seeks != loader->seeks) continue; /* nobody waits for this one any more */
+        loader->pace.reads++;
+        loader->pace.read += seconds;
+        loader->pace.longest = fmax(loader->pace.longest, seconds);
         loader->made++;
         loader->next_made = into->status == FX_OK ? after(loader, at) : NOWHERE;
         pthread_cond_broadcast(&loader->changed);
@@ -192,70 +124,121 @@ static fx_status start_thread(fx_loader *loader)
     return FX_OK;
 }
 
-static fx_status allocate(fx_loader *loader)
+/* ---- Buffers ---- */
+
+static void free_buffer(fx_loader *loader, buffer **b)
 {
-    const int64_t pixels = loader->side * loader->side;
-    FX_TRY(FX_ALLOC(loader->spans, 2 * loader->samples));
-    FX_TRY(FX_ALLOC(loader->buffers, loader->depth + 1));
-    for (int64_t k = 0; k <= loader->depth; k++) {
-        buffer *b = &loader->buffers[k];
-        FX_TRY(FX_ALLOC(b->snapshots, loader->samples * pixels * loader->cond));
-        FX_TRY(FX_ALLOC(b->future, loader->samples * pixels));
-        FX_TRY(FX_ALLOC(b->re, loader->samples));
-        if (loader->coarsener) FX_TRY(FX_ALLOC(b->coarse, loader->samples * loader->coarse_pixels));
+    if (!*b) return;
+    if (loader->exec)
+        loader->exec->backend->release_host(loader->exec, (*b)->values);
+    else
+        fx_free((*b)->values);
+    fx_free(*b);
+    *b = NULL;
+}
+
+static fx_status make_buffer(fx_loader *loader, buffer **out)
+{
+    void *values = NULL;
+    FX_TRY(FX_ALLOC(*out, 1));
+    const fx_status status = loader->exec
+                                 ? loader->exec->backend->allocate_host(
+                                       loader->exec, (size_t)loader->floats * sizeof(float), &values)
+                                 : FX_ALLOC((*out)->values, loader->floats);
+    if (loader->exec) (*out)->values = values;
+    if (status != FX_OK) free_buffer(loader, out);
+    return status;
+}
+
+/* More buffers, once the caller is done with its own, which is batch taken - 1's. A ring of another
+ * size has other places; the thread may be filling batch `made` all the while, in the buffer that it
+ * keeps. Without memory the depth stays. Lock held. */
+static void deepen(fx_loader *loader, int64_t depth)
+{
+    const int64_t old = loader->depth;
+    buffer *ring[DEPTH_MAX + 1] = {NULL};
+    for (int64_t k = loader->taken; k <= loader->taken + old; k++)
+        ring[(k < loader->taken + old ? k : loader->taken + depth) % (depth + 1)] =
+            loader->buffers[k % (old + 1)];
+    fx_status status = FX_OK;
+    for (int64_t i = 0; i <= depth && status == FX_OK; i++)
+        if (!ring[i]) status = make_buffer(loader, &ring[i]);
+    if (status == FX_OK) {
+        memcpy(loader->buffers, ring, sizeof *ring * (size_t)(depth + 1));
+        loader->depth = depth;
+        return;
     }
+    for (int64_t k = loader->taken; k <= loader->taken + old; k++) /* what is new goes again */
+        ring[(k < loader->taken + old ? k : loader->taken + depth) % (depth + 1)] = NULL;
+    for (int64_t i = 0; i <= depth; i++)
+        free_buffer(loader, &ring[i]);
+    fx_error_clear();
+    loader->measured = false;
+}
+
+/* Batches that must be ready when a step begins: its own, and those of the steps that pass while the
+ * longest read so far goes on. Lock held. */
+static void choose_depth(fx_loader *loader)
+{
+    pace *p = &loader->pace;
+    const double steps = ceil(p->longest / fmax(p->step, 1e-9));
+    const double wanted = (double)loader->accumulate * (1 + fmin(steps, DEPTH_MAX));
+    const int64_t depth = wanted < (double)loader->most ? (int64_t)wanted : loader->most;
+    if (p->steps < STEPS_SEEN || (p->told && depth <= loader->depth)) return;
+    if (depth > loader->depth) deepen(loader, depth);
+    fx_log(
+        p->told ? FX_DEBUG : FX_INFO,
+        "data.prefetch: %lld batches ahead, of at most %lld: a read takes %.2g s, the longest %.2g, a "
+        "step %.2g",
+        (long long)loader->depth, (long long)loader->most, p->read / (double)p->reads, p->longest,
+        p->step);
+    p->told = true;
+}
+
+/* ---- Set-up ---- */
+
+static fx_status allocate(fx_loader *loader, const fx_config *c)
+{
+    const fx_batch_reader *r = &loader->reader;
+    const int64_t pixels = r->samples * r->side * r->side;
+    loader->future_at = pixels * r->cond;
+    loader->coarse_at = loader->future_at + pixels;
+    loader->re_at = loader->coarse_at;
+    if (r->coarsener) loader->re_at += r->samples * fx_coarsener_pixels(r->coarsener);
+    loader->floats = loader->re_at + r->samples;
+    const double bytes = (double)loader->floats * sizeof(float),
+                 fit = c->data_prefetch_memory * 0x1p20 / bytes - 1;
+    if (c->data_prefetch == 0)
+        loader->most = fit < 1 ? 1 : fit < DEPTH_MAX ? (int64_t)fit : DEPTH_MAX;
+    else if (c->data_prefetch > 0)
+        loader->most = c->data_prefetch;
+    loader->depth = c->data_prefetch == 0 && loader->most > DEPTH ? DEPTH : loader->most;
+    FX_TRY(FX_ALLOC(loader->buffers, loader->most + 1));
+    for (int64_t k = 0; k <= loader->depth; k++)
+        FX_TRY(make_buffer(loader, &loader->buffers[k]));
     return FX_OK;
 }
 
 static fx_status set_up(fx_loader *loader, const fx_comm *comm, const fx_config *c)
 {
-    const int64_t parts = comm->size * c->train_accumulate;
-    FX_REQUIRE(c->train_global_batch % parts == 0, FX_ECONFIG,
-               "train.global_batch: %lld does not divide into %d ranks x %lld micro-batches "
-               "(train.accumulate)",
-               (long long)c->train_global_batch, comm->size, (long long)c->train_accumulate);
-    FX_REQUIRE(c->data_path[0], FX_ECONFIG, "data.path: names no pack");
-    FX_TRY_CTX(fx_pack_open(c->data_path, &loader->pack), "data.path");
-    const fx_manifest *m = fx_pack_manifest(loader->pack);
-    FX_REQUIRE(m->patch == c->data_patch, FX_ECONFIG,
-               "data.patch: %lld, but the patches of data.path %s are %lld pixels (pack.patch)",
-               (long long)c->data_patch, c->data_path, (long long)m->patch);
-    const fx_order_options options = {
-        .seed = (uint64_t)c->seed,
-        .batch = c->train_global_batch,
-        .cond = c->model_cond,
-        .forecast_step = c->data_forecast_step,
-        .reynolds = &c->data_reynolds,
-    };
-    FX_TRY(fx_order_create(m, &options, &loader->order));
-    if (c->data_keep_strata) fx_order_keep_strata(loader->order);
-    FX_TRY(fx_coarsener_open(c, c->data_path, m, &loader->coarsener));
-    loader->seed = (uint64_t)c->seed;
-    if (loader->coarsener) loader->coarse_pixels = fx_coarsener_pixels(loader->coarsener);
-    loader->epoch = fx_order_samples(loader->order);
-    loader->samples = c->train_global_batch / parts;
-    loader->slot0 = comm->rank * (c->train_global_batch / comm->size);
-    loader->accumulate = c->train_accumulate;
-    loader->side = m->patch;
-    loader->cond = c->model_cond;
-    loader->forecast_step = c->data_forecast_step;
-    loader->scale = c->data_scale;
-    loader->condition_scale = c->data_condition_scale;
-    loader->depth = c->data_prefetch;
+    FX_TRY(fx_batch_reader_open(comm, c, &loader->reader));
+    loader->samples = loader->reader.samples;
+    loader->accumulate = loader->reader.accumulate;
+    loader->epoch = fx_order_samples(loader->reader.order);
     loader->next_made = loader->next_taken = NOWHERE;
-    return allocate(loader);
+    return allocate(loader, c);
 }
 
 /* The shards of one pack that this rank's node needs, on its own disk. Collective. */
-static fx_status stage_pack(fx_loader *loader, fx_comm *comm, const char *where, const char *path,
+static fx_status stage_pack(fx_batch_reader *reader, fx_comm *comm, const char *where, const char *path,
                             fx_pack_reader *pack)
 {
     const fx_manifest *m = fx_pack_manifest(pack);
-    const int64_t slots = loader->samples * loader->accumulate;
+    const int64_t slots = reader->samples * reader->accumulate;
     char folder[FX_PATH_MAX];
     bool *wanted = NULL;
     FX_TRY(fx_agree(comm, FX_ALLOC(wanted, m->shards)));
-    fx_order_shards(loader->order, m, loader->slot0, slots, wanted);
+    fx_order_shards(reader->order, m, reader->slot0, slots, wanted);
     fx_status status = fx_pack_stage(comm, m, path, where, wanted, folder);
     if (status == FX_OK) status = fx_agree(comm, fx_pack_use_copy(pack, folder));
     fx_free(wanted);
@@ -263,33 +246,48 @@ static fx_status stage_pack(fx_loader *loader, fx_comm *comm, const char *where,
 }
 
 /* Patches of the low-resolution pack have the numbers of the others, so the order knows its shards. */
-static fx_status stage(fx_loader *loader, fx_comm *comm, const fx_config *c)
+static fx_status stage(fx_batch_reader *reader, fx_comm *comm, const fx_config *c)
 {
     char path[FX_PATH_MAX];
-    fx_pack_reader *lowres = fx_coarsener_pack(loader->coarsener);
+    fx_pack_reader *lowres = fx_coarsener_pack(reader->coarsener);
     if (strcmp(c->data_stage, "off") == 0) return FX_OK;
-    FX_TRY(stage_pack(loader, comm, c->data_stage, c->data_path, loader->pack));
+    FX_TRY(stage_pack(reader, comm, c->data_stage, c->data_path, reader->pack));
     if (!lowres) return FX_OK;
     FX_TRY(fx_agree(comm, fx_lowres_path(c->data_path, path)));
-    return stage_pack(loader, comm, c->data_stage, path, lowres);
+    return stage_pack(reader, comm, c->data_stage, path, lowres);
 }
 
-fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_loader **out)
+fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_exec *exec, fx_loader **out)
 {
     fx_loader *loader = NULL;
     fx_status status = FX_ALLOC(loader, 1);
     if (status == FX_OK) {
         pthread_mutex_init(&loader->lock, NULL);
         pthread_cond_init(&loader->changed, NULL);
+        loader->exec = exec;
         status = set_up(loader, comm, config);
     }
     status = fx_agree(comm, status);
-    if (status == FX_OK) status = stage(loader, comm, config);
+    if (status == FX_OK) status = stage(&loader->reader, comm, config);
     if (status == FX_OK && loader->depth > 0) status = start_thread(loader);
     status = fx_agree(comm, status);
     if (status != FX_OK) fx_loader_free(&loader);
     *out = loader;
     return status;
+}
+
+/* ---- Taking ---- */
+
+/* A step begins. Lock held. */
+static void count_step(fx_loader *loader)
+{
+    pace *p = &loader->pace;
+    const double now = fx_now();
+    const double seconds = fmax(now - p->step_begun - (loader->wait - p->waited), 0);
+    if (p->step_begun > 0) p->step = p->steps++ ? fmin(p->step, seconds) : seconds;
+    p->step_begun = now;
+    p->waited = loader->wait;
+    if (loader->measured) choose_depth(loader);
 }
 
 /* The buffer of the next batch, when the thread has made it. */
@@ -300,11 +298,13 @@ static buffer *take_from_thread(fx_loader *loader, place at)
         loader->seeks++;
         loader->made = loader->taken;
         loader->next_made = loader->next_taken = at;
+        loader->pace = (pace){.told = loader->pace.told}; /* measured anew */
         pthread_cond_broadcast(&loader->changed);
     }
+    if (at.micro == 0) count_step(loader);
     while (loader->made == loader->taken)
         pthread_cond_wait(&loader->changed, &loader->lock);
-    buffer *b = &loader->buffers[loader->taken++ % (loader->depth + 1)];
+    buffer *b = loader->buffers[loader->taken++ % (loader->depth + 1)];
     loader->next_taken = b->status == FX_OK ? after(loader, at) : NOWHERE;
     pthread_cond_broadcast(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
@@ -315,17 +315,23 @@ fx_status fx_loader_next(fx_loader *loader, int64_t step, int64_t micro, fx_load
 {
     const place at = {step, micro};
     const double begin = fx_now();
-    buffer *b = loader->buffers;
     FX_REQUIRE(step >= 0 && micro >= 0 && micro < loader->accumulate, FX_EARG,
                "no micro-batch %lld of step %lld", (long long)micro, (long long)step);
-    if (loader->has_thread)
-        b = take_from_thread(loader, at);
-    else
-        fill(loader, at, b);
+    buffer *b = loader->has_thread ? take_from_thread(loader, at) : loader->buffers[0];
+    if (!loader->has_thread) fill(loader, at, b);
     loader->wait += fx_now() - begin;
     if (b->status != FX_OK) return fx_fail(b->status, "%s", b->message);
-    *out = (fx_loader_batch){loader->samples, b->snapshots, b->future, b->coarse, b->re};
+    const fx_batch_rows rows = rows_of(loader, b);
+    *out = (fx_loader_batch){loader->samples, rows.snapshots, rows.future, rows.coarse, rows.re};
     return FX_OK;
+}
+
+void fx_loader_follow(fx_loader *loader)
+{
+    pthread_mutex_lock(&loader->lock);
+    loader->pace = (pace){0};
+    loader->measured = loader->most > loader->depth;
+    pthread_mutex_unlock(&loader->lock);
 }
 
 double fx_loader_wait(const fx_loader *loader)
@@ -335,13 +341,13 @@ double fx_loader_wait(const fx_loader *loader)
 
 double fx_loader_scale(const fx_loader *loader)
 {
-    return loader->scale > 0 ? (double)(float)loader->scale
-                             : (double)(float)fx_pack_manifest(loader->pack)->scale;
+    return loader->reader.scale > 0 ? (double)(float)loader->reader.scale
+                                    : (double)(float)fx_pack_manifest(loader->reader.pack)->scale;
 }
 
 const fx_manifest *fx_loader_manifest(const fx_loader *loader)
 {
-    return fx_pack_manifest(loader->pack);
+    return fx_pack_manifest(loader->reader.pack);
 }
 
 int64_t fx_loader_epoch(const fx_loader *loader)
@@ -351,7 +357,12 @@ int64_t fx_loader_epoch(const fx_loader *loader)
 
 void fx_loader_conditions(const fx_loader *loader, double *least, double *mean)
 {
-    fx_order_conditions(loader->order, least, mean);
+    fx_order_conditions(loader->reader.order, least, mean);
+}
+
+int64_t fx_loader_depth(const fx_loader *loader)
+{
+    return loader->depth;
 }
 
 void fx_loader_free(fx_loader **out)
@@ -367,17 +378,10 @@ void fx_loader_free(fx_loader **out)
     }
     pthread_mutex_destroy(&loader->lock);
     pthread_cond_destroy(&loader->changed);
-    for (int64_t k = 0; loader->buffers && k <= loader->depth; k++) {
-        fx_free(loader->buffers[k].snapshots);
-        fx_free(loader->buffers[k].future);
-        fx_free(loader->buffers[k].coarse);
-        fx_free(loader->buffers[k].re);
-    }
+    for (int64_t k = 0; loader->buffers && k <= loader->depth; k++)
+        free_buffer(loader, &loader->buffers[k]);
     fx_free(loader->buffers);
-    fx_free(loader->spans);
-    fx_coarsener_close(&loader->coarsener);
-    fx_order_free(&loader->order);
-    fx_pack_close(&loader->pack);
+    fx_batch_reader_close(&loader->reader);
     fx_free(loader);
     *out = NULL;
 }

@@ -4,20 +4,35 @@
  * (step mod K/B)],   pi_epoch: a permutation of 0 .. K-1 sample  = start of the stratum + floor(u
  * length),   u = Philox(seed; 0, 2 slot, crc32("order"), step) / 2^32 Nothing here knows the rank, so
  * any number of ranks draws the same batches and no message is needed. A slot stays inside K / B strata
- * for an epoch, hence inside few shards; the epoch is M / B steps, rounded up to whole rounds. */
+ * for an epoch, hence inside few shards; the epoch is M / B steps, rounded up to whole rounds.
+ *
+ * With data.weights the samples stand group after group, and the K R draws of an epoch of R rounds are
+ * cells of a line of their own: stratum k has the cells k R .. k R + R - 1, and group g those up to the
+ * rounded sum of shares, so that its number of draws is right to one. A stratum takes its cells in a
+ * random order, one a round; cell i of a group's n draws from the i-th n-th of its samples. */
 #include "flexhpc/data.h"
+
+#include <math.h>
 
 #include "flexhpc/mem.h"
 #include "flexhpc/rng.h"
+#include "mixture.h"
+
+/* Of samples and of cells: both begin where the group before ends. */
+typedef struct group {
+    int64_t samples, cells;
+} group;
 
 struct fx_order {
     uint64_t seed;
     int64_t batch, strata, samples, epoch_steps, cond;
-    int64_t patches, *patch, *end;         /* patches drawn from; samples up to and with each */
+    int64_t patches, *patch, *last;        /* patches drawn from; samples up to and with each */
     double condition_least, condition_sum; /* over all samples */
     bool keep_strata;
     int64_t epoch;     /* whose permutation is in `stratum`; -1: none yet */
     uint32_t *stratum; /* (strata) */
+    int groups;        /* 0: without weights */
+    group *end;        /* (groups) where each ends */
 };
 
 static bool wanted(const fx_list *list, double reynolds)
@@ -41,6 +56,73 @@ static fx_status check(const fx_manifest *m, const fx_order_options *o)
     return FX_OK;
 }
 
+static void set_epoch(fx_order *order)
+{
+    const int64_t round = order->strata / order->batch;
+    order->epoch_steps = (order->samples + order->strata - 1) / order->strata * round;
+}
+
+/* The patches of a group, or without groups (-1) all, at the end of the line. */
+static void add_patches(fx_order *order, const fx_manifest *m, const fx_order_options *o,
+                        const fx_mixture *mixture, int g)
+{
+    for (int64_t p = 0; p < m->patches; p++) {
+        const fx_patch patch = fx_manifest_patch(m, p);
+        const int64_t starts = patch.snapshots - o->cond - o->forecast_step + 1;
+        if (starts <= 0 || !wanted(o->reynolds, patch.reynolds)) continue;
+        if (g >= 0 && mixture->group[patch.source] != g) continue;
+        order->condition_sum += (double)starts * patch.reynolds;
+        if (order->samples == 0 || patch.reynolds < order->condition_least)
+            order->condition_least = patch.reynolds;
+        order->samples += starts;
+        order->patch[order->patches] = p;
+        order->last[order->patches++] = order->samples;
+    }
+}
+
+static void share_cells(fx_order *order, const fx_mixture *mixture)
+{
+    const int64_t cells = order->epoch_steps * order->batch;
+    double all = 0, sum = 0;
+    for (int g = 0; g < mixture->groups; g++)
+        all += mixture->weight[g];
+    for (int g = 0; g < mixture->groups; g++) {
+        sum += mixture->weight[g];
+        order->end[g].cells = (int64_t)floor((double)cells * (sum / all) + 0.5);
+    }
+    order->end[mixture->groups - 1].cells = cells;
+}
+
+static fx_status add_groups(fx_order *order, const fx_manifest *m, const fx_order_options *o)
+{
+    fx_mixture mixture = {0};
+    bool *drawn = NULL;
+    double all = 0;
+    fx_status status = FX_OK;
+    FX_TRY_DONE(FX_ALLOC(drawn, m->sources));
+    for (int s = 0; s < m->sources; s++)
+        drawn[s] = wanted(o->reynolds, m->source[s].reynolds);
+    FX_TRY_DONE(fx_mixture_create(m, o->weights, drawn, &mixture));
+    FX_TRY_DONE(FX_ALLOC(order->end, mixture.groups));
+    for (int g = 0; g < mixture.groups; g++) {
+        const int64_t before = order->samples;
+        all += mixture.weight[g];
+        add_patches(order, m, o, &mixture, g);
+        FX_REQUIRE_DONE(mixture.weight[g] == 0 || order->samples > before, FX_ECONFIG,
+                        "data.weights: %s has no sample of %lld + %lld snapshots", mixture.name[g],
+                        (long long)o->cond, (long long)o->forecast_step);
+        order->end[g].samples = order->samples;
+    }
+    FX_REQUIRE_DONE(all > 0, FX_ECONFIG, "data.weights: all are 0");
+    order->groups = mixture.groups;
+    set_epoch(order);
+    share_cells(order, &mixture);
+done:
+    fx_mixture_free(&mixture);
+    fx_free(drawn);
+    return status;
+}
+
 fx_status fx_order_create(const fx_manifest *m, const fx_order_options *o, fx_order **out)
 {
     fx_status status = FX_OK;
@@ -48,31 +130,23 @@ fx_status fx_order_create(const fx_manifest *m, const fx_order_options *o, fx_or
     FX_TRY(check(m, o));
     FX_TRY_DONE(FX_ALLOC(order, 1));
     FX_TRY_DONE(FX_ALLOC(order->patch, m->patches));
-    FX_TRY_DONE(FX_ALLOC(order->end, m->patches));
+    FX_TRY_DONE(FX_ALLOC(order->last, m->patches));
     FX_TRY_DONE(FX_ALLOC(order->stratum, m->strata));
     order->seed = o->seed;
     order->batch = o->batch;
     order->strata = m->strata;
     order->cond = o->cond;
     order->epoch = -1;
-    for (int64_t p = 0; p < m->patches; p++) {
-        const fx_patch patch = fx_manifest_patch(m, p);
-        const int64_t starts = patch.snapshots - o->cond - o->forecast_step + 1;
-        if (starts <= 0 || !wanted(o->reynolds, patch.reynolds)) continue;
-        order->condition_sum += (double)starts * patch.reynolds;
-        if (order->samples == 0 || patch.reynolds < order->condition_least)
-            order->condition_least = patch.reynolds;
-        order->samples += starts;
-        order->patch[order->patches] = p;
-        order->end[order->patches++] = order->samples;
-    }
+    if (o->weights && o->weights[0])
+        FX_TRY_DONE(add_groups(order, m, o));
+    else
+        add_patches(order, m, o, NULL, -1);
     FX_REQUIRE_DONE(
         order->samples >= order->strata && order->samples < UINT32_MAX, FX_ECONFIG,
         "data.path: %lld samples of %lld + %lld snapshots can't fill %lld strata (pack.strata)",
         (long long)order->samples, (long long)o->cond, (long long)o->forecast_step,
         (long long)order->strata);
-    const int64_t round = order->strata / order->batch;
-    order->epoch_steps = (order->samples + order->strata - 1) / order->strata * round;
+    set_epoch(order);
 done:
     if (status != FX_OK) fx_order_free(&order);
     *out = order;
@@ -107,6 +181,55 @@ static int64_t first_of(const fx_order *order, int64_t stratum)
     return stratum * order->samples / order->strata;
 }
 
+/* The i-th of 0 .. count - 1 in an order of each epoch and stratum: Feistel rounds on the least square
+ * of a power of two that holds them, again while the number is outside. */
+static int64_t scatter(const fx_order *order, int64_t epoch, int64_t stratum, int64_t count, int64_t i)
+{
+    unsigned half = 1;
+    while ((int64_t)1 << 2 * half < count)
+        half++;
+    const uint32_t mask = ((uint32_t)1 << half) - 1;
+    uint32_t left, right;
+    do {
+        left = (uint32_t)(i >> half) & mask;
+        right = (uint32_t)i & mask;
+        for (uint32_t round = 0; round < 4; round++) {
+            const fx_philox r = fx_philox4x32(
+                order->seed, (const uint32_t[4]){right, (uint32_t)stratum << 2 | round,
+                                                 fx_crc32("order.cells"), (uint32_t)epoch});
+            const uint32_t next = left ^ (r.word[0] & mask);
+            left = right;
+            right = next;
+        }
+        i = (int64_t)left << half | right;
+    } while (i >= count);
+    return i;
+}
+
+/* A cell of the line of draws as part i of the n of its group, whose samples follow `first`. */
+typedef struct part {
+    int64_t first, samples, i, n;
+} part;
+
+static part part_of(const fx_order *order, int64_t cell)
+{
+    int g = 0;
+    while (order->end[g].cells <= cell)
+        g++;
+    const group begin = g > 0 ? order->end[g - 1] : (group){0, 0}, end = order->end[g];
+    return (part){begin.samples, end.samples - begin.samples, cell - begin.cells,
+                  end.cells - begin.cells};
+}
+
+/* floor((i + u) samples / n), u = random / 2^31: every sample is met alike, though a part may hold half
+ * of one. */
+static int64_t draw_from(part p, uint32_t random)
+{
+    const uint64_t whole = (uint64_t)p.i * (uint64_t)p.samples, n = (uint64_t)p.n;
+    return p.first +
+           (int64_t)(whole / n + ((whole % n << 31) + (random >> 1) * (uint64_t)p.samples) / (n << 31));
+}
+
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot)
 {
     const int64_t round = order->strata / order->batch,
@@ -116,17 +239,22 @@ fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot)
     const int64_t first = first_of(order, stratum), last = first_of(order, stratum + 1);
     const fx_philox r = fx_philox4x32(
         order->seed, (const uint32_t[4]){0, 2 * (uint32_t)slot, fx_crc32("order"), (uint32_t)step});
-    const int64_t index = first + (int64_t)((uint64_t)r.word[0] * (uint64_t)(last - first) >> 32);
+    int64_t index = first + (int64_t)((uint64_t)r.word[0] * (uint64_t)(last - first) >> 32);
+    if (order->groups > 0) {
+        const int64_t rounds = order->epoch_steps / round, now = step % order->epoch_steps / round;
+        const int64_t cell = scatter(order, step / order->epoch_steps, stratum, rounds, now);
+        index = draw_from(part_of(order, stratum * rounds + cell), r.word[0]);
+    }
 
     int64_t low = 0, high = order->patches - 1; /* the first patch whose end lies beyond index */
     while (low < high) {
         const int64_t middle = (low + high) / 2;
-        if (order->end[middle] > index)
+        if (order->last[middle] > index)
             high = middle;
         else
             low = middle + 1;
     }
-    const int64_t start = index - (low ? order->end[low - 1] : 0);
+    const int64_t start = index - (low ? order->last[low - 1] : 0);
     return (fx_sample){order->patch[low], start + order->cond - 1};
 }
 
@@ -135,9 +263,21 @@ static void mark_shards(const fx_order *order, const fx_manifest *m, int64_t fir
                         bool *shard)
 {
     for (int64_t i = 0; i < order->patches; i++) {
-        const int64_t begin = i ? order->end[i - 1] : 0;
-        if (begin < last && order->end[i] > first)
+        const int64_t begin = i ? order->last[i - 1] : 0;
+        if (begin < last && order->last[i] > first)
             shard[fx_manifest_patch(m, order->patch[i]).shard] = true;
+    }
+}
+
+/* Of all samples that a stratum draws from. */
+static void mark_stratum(const fx_order *order, const fx_manifest *m, int64_t stratum, bool *shard)
+{
+    const int64_t rounds = order->epoch_steps / (order->strata / order->batch);
+    if (order->groups == 0)
+        mark_shards(order, m, first_of(order, stratum), first_of(order, stratum + 1), shard);
+    for (int64_t cell = 0; order->groups > 0 && cell < rounds; cell++) {
+        const part p = part_of(order, stratum * rounds + cell);
+        mark_shards(order, m, draw_from(p, 0), draw_from(p, UINT32_MAX) + 1, shard);
     }
 }
 
@@ -149,10 +289,8 @@ void fx_order_shards(fx_order *order, const fx_manifest *m, int64_t slot, int64_
     }
     if (order->epoch != 0) permute(order, 0);
     for (int64_t round = 0; round < order->strata / order->batch; round++)
-        for (int64_t s = slot; s < slot + slots; s++) {
-            const int64_t stratum = order->stratum[s + order->batch * round];
-            mark_shards(order, m, first_of(order, stratum), first_of(order, stratum + 1), shard);
-        }
+        for (int64_t s = slot; s < slot + slots; s++)
+            mark_stratum(order, m, order->stratum[s + order->batch * round], shard);
 }
 
 int64_t fx_order_samples(const fx_order *order)
@@ -175,6 +313,7 @@ void fx_order_free(fx_order **order)
 {
     if (!*order) return;
     fx_free((*order)->patch);
+    fx_free((*order)->last);
     fx_free((*order)->end);
     fx_free((*order)->stratum);
     fx_free(*order);

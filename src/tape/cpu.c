@@ -100,6 +100,19 @@ static fx_status run(fx_exec *exec, const fx_entry *entries, int count, const fx
     return FX_OK;
 }
 
+static fx_status allocate_host(fx_exec *exec, size_t bytes, void **out)
+{
+    (void)exec;
+    *out = fx_calloc(bytes, 1);
+    return *out ? FX_OK : FX_ENOMEM;
+}
+
+static void release_host(fx_exec *exec, void *memory)
+{
+    (void)exec;
+    fx_free(memory);
+}
+
 static void forget(fx_exec *exec, const fx_entry *entries)
 {
     (void)exec, (void)entries;
@@ -135,6 +148,8 @@ const fx_backend fx_backend_cpu = {
     .close = close_cpu,
     .allocate = allocate,
     .release = release,
+    .allocate_host = allocate_host,
+    .release_host = release_host,
     .upload = copy,
     .download = copy,
     .run = run,

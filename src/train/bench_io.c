@@ -70,7 +70,7 @@ static fx_status one_pass(fx_comm *comm, const fx_config *c, bool cold, pass *p)
     fx_status status = FX_OK;
     if (cold && comm->local_rank == 0) status = drop_cache(c->data_path);
     FX_TRY(fx_agree(comm, status));
-    FX_TRY(fx_loader_create(comm, c, &loader));
+    FX_TRY(fx_loader_create(comm, c, NULL, &loader));
     status = fx_agree(comm, read_steps(loader, c, p));
     fx_loader_free(&loader);
     return status;
@@ -120,7 +120,7 @@ fx_status fx_bench_io(fx_comm *comm, const fx_config *config, json_t **out)
     pass *all = NULL;
     json_t *rows = NULL;
     int nodes = 0;
-    c.data_prefetch = 0; /* reading is timed, not waiting */
+    c.data_prefetch = -1; /* reading is timed, not waiting */
     *out = NULL;
     FX_REQUIRE(c.data_path[0], FX_ECONFIG, "data.path: names no pack to read");
     fx_status status = FX_ALLOC(all, comm->size);

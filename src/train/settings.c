@@ -1,4 +1,4 @@
-/* settings.c: which settings a run may change when it goes on. */
+/* settings.c: which settings a run may change when it goes on, or begins with weights of another. */
 #include "settings.h"
 
 #include <string.h>
@@ -51,5 +51,30 @@ fx_status fx_run_step(fx_comm *comm, const char *folder, const fx_config *config
     if (now.data_reynolds.count == 0) now.data_reynolds = progress.config.data_reynolds;
     FX_TRY(check(&progress.config, &now, path, false));
     *step = progress.step;
+    return FX_OK;
+}
+
+/* Whether a line is about a setting that decides what weights mean, though not what shapes they have.
+ */
+static bool is_meaning(const char *line)
+{
+    static const char *const keys[] = {"model.arch: ",         "model.heads: ",
+                                       "model.weak_levels: ",  "model.attention_sides: ",
+                                       "model.latent_patch: ", "model.patch: ",
+                                       "model.strong_scale: ", "diffusion.predict: ",
+                                       "diffusion.shift: ",    "data.condition_scale: "};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strncmp(line, keys[i], strlen(keys[i])) == 0) return true;
+    return false;
+}
+
+fx_status fx_settings_fit(const fx_config *then, const fx_config *now, const char *path)
+{
+    char text[8192], *rest = NULL;
+    if (fx_config_diff(then, now, text, sizeof text) == 0) return FX_OK;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        FX_REQUIRE(!is_meaning(line), FX_ECONFIG, "%s was trained otherwise: %s", path, line);
+        if (strncmp(line, "data.", 5) == 0) fx_log(FX_INFO, "fine-tuning: %s", line);
+    }
     return FX_OK;
 }

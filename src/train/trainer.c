@@ -52,14 +52,23 @@ typedef struct trainer {
     double looked_at; /* of fx_now(), for the file STOP */
 } trainer;
 
+/* The scale is this data set's own, or the configured one; that of the checkpoint is only told. */
+static fx_status take_weights(trainer *t)
+{
+    char path[FX_PATH_MAX];
+    fx_progress from;
+    FX_TRY(fx_checkpoint_named(t->comm, t->config->train_init_from, path));
+    FX_TRY(fx_checkpoint_peek(t->comm, path, &from));
+    FX_TRY(fx_settings_fit(&from.config, t->config, path));
+    FX_TRY(fx_checkpoint_load(t->comm, t->trainee->params, t->exec, path, true));
+    fx_log(FX_INFO, "weights and EMA from %s, step %lld", path, (long long)from.step);
+    return FX_OK;
+}
+
 static fx_status begin_afresh(trainer *t)
 {
     FX_TRY(fx_params_initialize(t->trainee->params, t->exec, (uint64_t)t->config->seed));
-    if (t->config->train_init_from[0] == '\0') return FX_OK;
-    FX_TRY_CTX(
-        fx_checkpoint_load(t->comm, t->trainee->params, t->exec, t->config->train_init_from, true),
-        "train.init_from");
-    fx_log(FX_INFO, "weights and EMA from %s", t->config->train_init_from);
+    if (t->config->train_init_from[0]) FX_TRY_CTX(take_weights(t), "train.init_from");
     return FX_OK;
 }
 
@@ -145,7 +154,7 @@ static fx_status set_up(trainer *t)
     FX_TRY(fx_agree(t->comm, fx_exec_open(t->comm, t->config, &t->exec)));
     FX_TRY(fx_run_folder_open(t->comm, t->run->folder, &t->folder));
     FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));
-    FX_TRY(fx_loader_create(t->comm, t->config, &t->loader));
+    FX_TRY(fx_loader_create(t->comm, t->config, t->exec, &t->loader));
     FX_TRY(find_checkpoint(t));
     FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
     FX_TRY(begin(t));
@@ -349,6 +358,7 @@ static fx_status loop(trainer *t, bool *early)
     char slow[256];
     fx_ticker_start(&t->ticker, t->progress.step);
     t->saved_at = fx_now();
+    fx_loader_follow(t->loader);
     fx_beat_own(); /* from here on */
     while (t->progress.step < t->config->train_steps && !*early) {
         FX_TRY(one_step(t));

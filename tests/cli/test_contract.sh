@@ -116,7 +116,7 @@ expect 0 "$FLEXHPC" report run
 /usr/bin/python3 - <<'PY' || fail "the terminal's line"
 text = open("out", "rb").read()
 assert text.count(b"\rstep ") >= 1 and text.count(b"\r\nstep") == 0, text
-assert text.endswith(b"done\r\n") and text.count(b"\n") == 3, text
+assert text.endswith(b"done\r\n") and text.count(b"\n") == 4, text
 PY
 
 # ---- sample: what xarray and h5py read.

@@ -155,6 +155,7 @@ static inline fx_config test_config(void)
         .data_forecast_step = 1,
         .data_condition_scale = 1000,
         .data_prefetch = 2,
+        .data_prefetch_memory = 64,
         .train_global_batch = 4,
         .train_accumulate = 1,
         .source_channel = -1,

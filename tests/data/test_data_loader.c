@@ -7,7 +7,11 @@
  *   every rank the first                               ranks share the global batch
  *   a batch awaited after an error stopped the thread  errors of the thread (hangs)
  *   the target always one step ahead                   batches are the order's
- *   a buffer of one sample taken for each batch        reading takes no memory */
+ *   a buffer of one sample taken for each batch        reading takes no memory
+ *   the ring's places kept while it grows              the depth follows the times
+ *   the caller's buffer put where the thread goes next the depth follows the times
+ *   the probe's reads taken for steps                  the depth follows the times
+ *   one buffer more than fits                          the depth follows the times */
 #include "data_test.h"
 
 #include "flexhpc/log.h"
@@ -46,7 +50,7 @@ static int tear_down(void **state)
 static fx_loader *make(const fx_config *c)
 {
     fx_loader *loader = NULL;
-    OK(fx_loader_create(fx_comm_self(), c, &loader));
+    OK(fx_loader_create(fx_comm_self(), c, NULL, &loader));
     return loader;
 }
 
@@ -58,8 +62,8 @@ static void check(const fx_config *c, const fx_loader_batch *batch, int rank, in
     fx_manifest m;
     fx_order *order = NULL;
     OK(fx_manifest_read(c->data_path, &m));
-    const fx_order_options options = {(uint64_t)c->seed, c->train_global_batch, c->model_cond,
-                                      c->data_forecast_step, NULL};
+    const fx_order_options options = {
+        (uint64_t)c->seed, c->train_global_batch, c->model_cond, c->data_forecast_step, NULL, NULL};
     OK(fx_order_create(&m, &options, &order));
     const int64_t b = c->train_global_batch / (size * c->train_accumulate), cond = c->model_cond;
     const float scale = (float)(c->data_scale > 0 ? c->data_scale : m.scale);
@@ -86,11 +90,11 @@ static void batches_are_the_orders(void **state)
 {
     (void)state;
     fx_loader_batch batch;
-    for (int depth = 0; depth <= 8; depth += depth ? 7 : 1) /* 0, 1, 8 */
+    for (int depth = 0; depth <= 8; depth += depth ? 7 : 1) /* none, 1, 8 */
         for (int cond = 1; cond <= 3; cond++)
             for (int ahead = 1; ahead <= 2; ahead++) {
                 fx_config c = config;
-                c.data_prefetch = depth;
+                c.data_prefetch = depth ? depth : -1;
                 c.model_cond = cond;
                 c.data_forecast_step = ahead;
                 c.data_scale = cond == 2 ? 2.5 : 0;
@@ -115,13 +119,73 @@ static void any_step_can_be_asked_for(void **state)
     fx_loader_batch batch;
     for (int depth = 0; depth <= 3; depth++) {
         fx_config c = config;
-        c.data_prefetch = depth;
+        c.data_prefetch = depth ? depth : -1;
         fx_loader *loader = make(&c);
         for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
             OK(fx_loader_next(loader, steps[i], 0, &batch));
             check(&c, &batch, 0, 1, steps[i], 0);
         }
         REFUSES(FX_EARG, "no micro-batch 1", fx_loader_next(loader, 0, 1, &batch));
+        fx_loader_free(&loader);
+    }
+}
+
+/* data.prefetch 0. Steps that take no time ask for all that the memory allows; a step always needs the
+ * batches of its own and of the one after it. What is read ahead while the ring grows is not lost. */
+static void the_depth_follows_the_times(void **state)
+{
+    (void)state;
+    for (int64_t accumulate = 1; accumulate <= 4; accumulate *= 2)
+        for (int64_t most = 1; most <= 21; most += 5)
+            for (int run = 0; run < 8; run++) {
+                fx_config c = config;
+                fx_loader_batch batch;
+                c.data_prefetch = 0;
+                c.train_accumulate = accumulate;
+                const int64_t samples = c.train_global_batch / accumulate,
+                              bytes = 4 * samples * (3 * PIXELS + 1);
+                c.data_prefetch_memory = (double)(bytes * (most + 1) + 3) / 0x1p20;
+                fx_loader *loader = make(&c);
+                const int64_t first = fx_loader_depth(loader);
+                assert_int_equal(first, most < 2 ? most : 2);
+                for (int64_t step = 0; step < 8; step++) /* nobody's steps */
+                    OK(fx_loader_next(loader, step * (1 + run % 3), 0, &batch));
+                assert_int_equal(fx_loader_depth(loader), first);
+                fx_loader_follow(loader);
+                for (int64_t step = 100; step < 112; step++)
+                    for (int64_t micro = 0; micro < accumulate; micro++) {
+                        OK(fx_loader_next(loader, step, micro, &batch));
+                        check(&c, &batch, 0, 1, step, micro);
+                        if (run % 2) usleep(50);
+                    }
+                const int64_t depth = fx_loader_depth(loader);
+                assert_in_range(depth, 2 * accumulate < most ? 2 * accumulate : most, most);
+                OK(fx_loader_next(loader, 7, 0, &batch)); /* measured anew */
+                check(&c, &batch, 0, 1, 7, 0);
+                assert_int_equal(fx_loader_depth(loader), depth);
+                fx_loader_free(&loader);
+            }
+}
+
+/* The depth is chosen at the fifth step. */
+static void without_memory_the_depth_stays(void **state)
+{
+    (void)state;
+    for (uint64_t failing = 1; failing <= 5; failing++) {
+        fx_config c = config;
+        fx_loader_batch batch;
+        c.data_prefetch = 0;
+        c.data_reynolds = (fx_list){1, {500}}; /* one shard, which is open by then */
+        fx_loader *loader = make(&c);
+        fx_loader_follow(loader);
+        for (int64_t step = 0; step < 10; step++) {
+            if (step == 4) (void)fx_mem_fail_after(failing);
+            OK(fx_loader_next(loader, step, 0, &batch));
+            if (step == 4) (void)fx_mem_fail_after(0);
+            for (int64_t i = 0; i < batch.samples; i++)
+                assert_true(batch.re[i] == 0.5f);
+        }
+        assert_int_equal(fx_loader_depth(loader), 2);
         fx_loader_free(&loader);
     }
 }
@@ -134,7 +198,7 @@ static void reading_takes_no_memory(void **state)
     fx_loader_batch batch;
     for (int depth = 0; depth <= 3; depth += 3) {
         fx_config c = config;
-        c.data_prefetch = depth;
+        c.data_prefetch = depth ? depth : -1;
         fx_loader *loader = make(&c);
         for (int64_t step = 0; step < STEPS; step++) {
             OK(fx_loader_next(loader, step, 0, &batch));
@@ -166,7 +230,7 @@ static void ranks_share_the_global_batch(void **state)
             fx_loader_batch batch;
             c.train_global_batch = 8;
             c.train_accumulate = 2;
-            OK(fx_loader_create(&comm, &c, &loader));
+            OK(fx_loader_create(&comm, &c, NULL, &loader));
             for (int64_t step = 0; step < 4; step++)
                 for (int64_t micro = 0; micro < 2; micro++) {
                     OK(fx_loader_next(loader, step, micro, &batch));
@@ -185,7 +249,7 @@ static void errors_of_the_thread_come_out(void **state)
     OK(fx_path(away, "%s/away.h5", folder));
     for (int depth = 0; depth <= 4; depth += 2) {
         fx_config c = config;
-        c.data_prefetch = depth;
+        c.data_prefetch = depth ? depth : -1;
         c.data_reynolds = (fx_list){1, {500}};
         fx_loader *loader = make(&c);
         assert_int_equal(rename(path, away), 0);
@@ -205,7 +269,7 @@ static void errors_of_the_thread_come_out(void **state)
 static void refuses(const fx_config *c, fx_status code, const char *words)
 {
     fx_loader *loader = NULL;
-    REFUSES(code, words, fx_loader_create(fx_comm_self(), c, &loader));
+    REFUSES(code, words, fx_loader_create(fx_comm_self(), c, NULL, &loader));
     assert_null(loader);
 }
 
@@ -239,6 +303,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_are_the_orders),
         cmocka_unit_test(any_step_can_be_asked_for),
+        cmocka_unit_test(the_depth_follows_the_times),
+        cmocka_unit_test(without_memory_the_depth_stays),
         cmocka_unit_test(reading_takes_no_memory),
         cmocka_unit_test(ranks_share_the_global_batch),
         cmocka_unit_test(errors_of_the_thread_come_out),

@@ -8,12 +8,18 @@
  *   n2 left out of the merged squares                  parts merge to the whole
  *   a patch looked up in the shard before its own      patches come from their tiles
  *   kept strata changed each epoch, or a patch of one sample in them left out
- *                                                      slots need the shards that they draw from */
+ *                                                      slots need the shards that they draw from
+ *   the shares of groups rounded one by one            weighted samples come alike
+ *   parts of samples drawn as whole ones               weighted samples come alike
+ *   a stratum's cells one after the other              weighted orders are functions
+ *   a group of weight 0 drawn from                     weighted slots need their shards
+ *   a weight that fits nothing                         wrong weights are refused */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -53,7 +59,15 @@ static const fx_manifest manifest = {
 
 static fx_order *make(uint64_t seed, int64_t batch, const fx_list *list)
 {
-    const fx_order_options options = {seed, batch, COND, STEP, list};
+    const fx_order_options options = {seed, batch, COND, STEP, list, NULL};
+    fx_order *order = NULL;
+    if (fx_order_create(&manifest, &options, &order) != FX_OK) fail_msg("%s", fx_error_message());
+    return order;
+}
+
+static fx_order *make_weighted(uint64_t seed, int64_t batch, const char *weights)
+{
+    const fx_order_options options = {seed, batch, COND, STEP, NULL, weights};
     fx_order *order = NULL;
     if (fx_order_create(&manifest, &options, &order) != FX_OK) fail_msg("%s", fx_error_message());
     return order;
@@ -210,15 +224,149 @@ static void refuses(const fx_order_options *options, const char *words)
     if (!strstr(fx_error_message(), words)) fail_msg("%s: does not say %s", fx_error_message(), words);
 }
 
+/* Shares of source b, which has 37 of the 101 samples; few strata are of one source alone. */
+static void epochs_have_their_shares(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *weights;
+        double share;
+    } cases[] = {{"100=1,200=1", 0.5},    {" 200 = 3 , 100=1, 300 = 0", 0.75},
+                 {"b=0.01,*=0.99", 0.01}, {"a=1,200=1e-9,300=0", 0},
+                 {"100=0,*=2", 1},        {"[bc]=0.37,a=0.64", 37 / 101.0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int64_t batch = 1; batch <= STRATA; batch *= 4) {
+            const char *third = strchr(cases[i].weights, '*') || strstr(cases[i].weights, "300") ||
+                                        strchr(cases[i].weights, '[')
+                                    ? ""
+                                    : ",300=0";
+            char weights[64];
+            snprintf(weights, sizeof weights, "%s%s", cases[i].weights, third);
+            fx_order *order = make_weighted(11, batch, weights);
+            const int64_t epoch = fx_order_epoch_steps(order);
+            for (int64_t e = 0; e < 5; e++) {
+                int64_t b = 0;
+                for (int64_t step = e * epoch; step < (e + 1) * epoch; step++)
+                    for (int64_t slot = 0; slot < batch; slot++)
+                        b += fx_order_sample(order, step, slot).patch == 4;
+                const double want = cases[i].share * (double)(epoch * batch);
+                assert_true(fabs((double)b - want) <= 1);
+            }
+            fx_order_free(&order);
+        }
+}
+
+/* Inside its group every sample comes alike, and often enough all come in one epoch. */
+static void weighted_samples_come_alike(void **state)
+{
+    (void)state;
+    enum { EPOCHS = 3000, BATCH = 8, DRAWS = 7 * STRATA };
+    int seen[101] = {0}, once[101] = {0};
+    fx_order *order = make_weighted(3, BATCH, "200=2,100=1,300=0");
+    const int64_t epoch = fx_order_epoch_steps(order);
+    for (int64_t step = 0; step < EPOCHS * epoch; step++)
+        for (int64_t slot = 0; slot < BATCH; slot++) {
+            const int64_t i = index_of(fx_order_sample(order, step, slot));
+            seen[i]++;
+            if (step < epoch) once[i]++;
+        }
+    for (int i = 0; i < 101; i++) {
+        const double want = EPOCHS * DRAWS * (i < 64 ? 1 / 3.0 / 64 : 2 / 3.0 / 37);
+        assert_true(fabs(seen[i] - want) < 0.1 * want);
+        assert_in_range(once[i], i < 64 ? 0 : 1, i < 64 ? 2 : 4); /* 37 or 38 and 75 draws */
+    }
+    fx_order_free(&order);
+}
+
+/* The same from anywhere, other in the next epoch and with another seed; not one after the other. */
+static void weighted_orders_are_functions(void **state)
+{
+    (void)state;
+    enum { STEPS = 200, BATCH = 4 };
+    fx_sample forward[STEPS][BATCH];
+    int other_seed = 0, other_epoch = 0, neighbours = 0;
+    fx_order *order = make_weighted(9, BATCH, "100=1,200=1,300=0"),
+             *other = make_weighted(10, BATCH, "100=1,200=1,300=0");
+    const int64_t epoch = fx_order_epoch_steps(order);
+    for (int64_t step = 0; step < STEPS; step++)
+        for (int64_t slot = 0; slot < BATCH; slot++)
+            forward[step][slot] = fx_order_sample(order, step, slot);
+    for (int64_t step = STEPS - 1; step >= 0; step -= 7)
+        for (int64_t slot = BATCH - 1; slot >= 0; slot--) {
+            const fx_sample s = fx_order_sample(order, step, slot),
+                            later = fx_order_sample(order, step + epoch, slot),
+                            round = fx_order_sample(order, step + STRATA / BATCH, slot);
+            assert_memory_equal(&s, &forward[step][slot], sizeof s);
+            other_seed += index_of(fx_order_sample(other, step, slot)) != index_of(s);
+            other_epoch += index_of(later) != index_of(s);
+            neighbours += index_of(round) == index_of(s) + 1;
+        }
+    assert_true(other_seed > 80 && other_epoch > 80 && neighbours < 30); /* of 116 */
+    fx_order_free(&order);
+    fx_order_free(&other);
+}
+
+static void weighted_slots_need_their_shards(void **state)
+{
+    (void)state;
+    for (int run = 0; run < 16; run++) {
+        fx_order *order =
+            make_weighted((uint64_t)run, 4, run % 4 < 2 ? "100=1,200=9,300=0" : "200=1,*=0");
+        if (run % 2) fx_order_keep_strata(order);
+        for (int64_t slot = 0; slot < 4; slot++) {
+            bool said[4] = {false}, drawn[4] = {false};
+            fx_order_shards(order, &manifest, slot, 1, said);
+            for (int64_t step = 0; step < 200 * fx_order_epoch_steps(order); step++)
+                drawn[fx_manifest_patch(&manifest, fx_order_sample(order, step, slot).patch).shard] =
+                    true;
+            for (int i = 0; i < 4; i++)
+                assert_int_equal(said[i], drawn[i]);
+        }
+        fx_order_free(&order);
+    }
+}
+
+static void refuses(const fx_order_options *options, const char *words);
+
+static void wrong_weights_are_refused(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"100=1", "data.weights: none for b (Re 200)"},
+        {"100=1,200", "data.weights: \"200\" is not NUMBER=WEIGHT"},
+        {"100=1,200=x,300=0", "data.weights: 200: the weight \"x\" is no number"},
+        {"100=1,200=-1,300=0", "the weight \"-1\""},
+        {"100=1,200=nan,300=0", "the weight \"nan\""},
+        {"100=1,200=1 2,300=0", "the weight \"1 2\""},
+        {"=1,*=1", "the weight"},
+        {"100=1,200=1,300=1", "data.weights: 300 has no sample of 2 + 3 snapshots"},
+        {"100=1,150=1,*=1", "data.weights: 150 fits no source"},
+        {"*=1,200=1", "data.weights: 200 fits no source of the pack that is still to be had"},
+        {"*=0", "data.weights: all are 0"},
+        {"300=1,*=0", "data.weights: 300 has no sample"},
+    };
+    const fx_list one = {1, {200}};
+    fx_order *order = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        refuses(&(fx_order_options){1, 4, COND, STEP, NULL, cases[i][0]}, cases[i][1]);
+    refuses(&(fx_order_options){1, 4, COND, STEP, &one, "100=1,200=1"},
+            "data.weights: 100 fits no source");
+    const fx_order_options good = {1, 4, COND, STEP, &one, "b=1"};
+    assert_int_equal(fx_order_create(&manifest, &good, &order), FX_OK);
+    assert_int_equal(fx_order_samples(order), 37);
+    fx_order_free(&order);
+}
+
 static void wrong_requests_are_refused(void **state)
 {
     (void)state;
     const fx_list missing = {2, {100, 150}}, few = {1, {300}};
-    refuses(&(fx_order_options){1, 6, COND, STEP, NULL},
+    refuses(&(fx_order_options){1, 6, COND, STEP, NULL, NULL},
             "train.global_batch: 6 does not divide the pack's 16 strata");
-    refuses(&(fx_order_options){1, 32, COND, STEP, NULL}, "train.global_batch: 32");
-    refuses(&(fx_order_options){1, 4, COND, STEP, &missing}, "data.reynolds: the pack holds no Re 150");
-    refuses(&(fx_order_options){1, 4, COND, STEP, &few}, "0 samples");
+    refuses(&(fx_order_options){1, 32, COND, STEP, NULL, NULL}, "train.global_batch: 32");
+    refuses(&(fx_order_options){1, 4, COND, STEP, &missing, NULL},
+            "data.reynolds: the pack holds no Re 150");
+    refuses(&(fx_order_options){1, 4, COND, STEP, &few, NULL}, "0 samples");
 }
 
 static void parts_merge_to_the_whole(void **state)
@@ -257,6 +405,11 @@ int main(void)
         cmocka_unit_test(seeds_and_epochs_differ),
         cmocka_unit_test(slots_need_the_shards_that_they_draw_from),
         cmocka_unit_test(some_reynolds_numbers_only),
+        cmocka_unit_test(epochs_have_their_shares),
+        cmocka_unit_test(weighted_samples_come_alike),
+        cmocka_unit_test(weighted_orders_are_functions),
+        cmocka_unit_test(weighted_slots_need_their_shards),
+        cmocka_unit_test(wrong_weights_are_refused),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(parts_merge_to_the_whole),
     };

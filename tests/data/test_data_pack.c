@@ -428,7 +428,7 @@ static fx_status load(void)
 {
     fx_loader *loader = NULL;
     fx_loader_batch batch;
-    fx_status status = fx_loader_create(fx_comm_self(), &config, &loader);
+    fx_status status = fx_loader_create(fx_comm_self(), &config, NULL, &loader);
     if (status == FX_OK) status = fx_loader_next(loader, 0, 0, &batch);
     fx_loader_free(&loader);
     return status;
@@ -441,7 +441,7 @@ static void a_failed_allocation_is_an_error(void **state)
     (void)state;
     fx_status (*const calls[])(void) = {open_read_close, pack_again, load};
     pack_as("memory");
-    config.data_prefetch = 0; /* the count of allocations is of the process: no thread beside */
+    config.data_prefetch = -1; /* the count of allocations is of the process: no thread beside */
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         fx_status status = FX_ENOMEM;
         int failures = 0;

@@ -79,9 +79,10 @@ static void ranks_read_their_slots(void **state)
     fx_loader_batch batch;
     fx_manifest m;
     fx_order *order = NULL;
-    OK(fx_loader_create(comm, &config, &loader));
+    OK(fx_loader_create(comm, &config, NULL, &loader));
     OK(fx_manifest_read(config.data_path, &m));
-    const fx_order_options options = {(uint64_t)config.seed, config.train_global_batch, 2, 1, NULL};
+    const fx_order_options options = {
+        (uint64_t)config.seed, config.train_global_batch, 2, 1, NULL, NULL};
     OK(fx_order_create(&m, &options, &order));
     for (int64_t step = 3; step < 9; step++) {
         OK(fx_loader_next(loader, step, 0, &batch));
@@ -105,7 +106,7 @@ static void a_failure_is_the_same_everywhere(void **state)
     fx_loader *loader = NULL;
     fx_config bad = config;
     if (comm->rank == comm->size - 1) bad.data_patch = 16; /* one rank alone */
-    REFUSES(FX_ECONFIG, "data.patch: 16", fx_loader_create(comm, &bad, &loader));
+    REFUSES(FX_ECONFIG, "data.patch: 16", fx_loader_create(comm, &bad, NULL, &loader));
     assert_null(loader);
     OK(fx_path(path, "%s/1000_24_24_seed_2.h5", folder)); /* the last rank's source */
     comm->ops->barrier(comm);

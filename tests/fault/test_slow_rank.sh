@@ -11,7 +11,7 @@
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh
 source "$FX_TESTS_DIR/fault/ranks.sh"
-train=(train tiny.yaml --set train.steps=8 --set run.log_every=4 --set checkpoint.every=0 --set data.prefetch=0)
+train=(train tiny.yaml --set train.steps=8 --set run.log_every=4 --set checkpoint.every=0 --set data.prefetch=-1)
 host=$(hostname)
 
 # `slowed MILLISECONDS OPTIONS...`: a run of four ranks, of which rank 2 reads so slowly.

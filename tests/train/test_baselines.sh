@@ -52,4 +52,4 @@ refused 2 'data.patch: 16 is no multiple of 5 (model.patch)' "$FLEXHPC" plan uvi
 refused 2 'model.heads: 3 does not divide the width 32' "$FLEXHPC" plan unet.yaml --set model.heads=3
 refused 2 'model.dropout: the forecast encoder of a unet has 1.5 times as much' "$FLEXHPC" plan unet.yaml --set model.dropout=0.7
 refused 1 'encoder.input_blocks.3.1.attention: a head of 4 ' "$FLEXHPC" plan unet.yaml --set model.heads=8
-refused 1 'unet/ckpt' "$FLEXHPC" train uvit.yaml --run other --set train.init_from="$(ls unet/ckpt/*4.h5)"
+refused 2 'unet/ckpt/step-00000004.h5 was trained otherwise: model.arch: unet -> uvit' "$FLEXHPC" train uvit.yaml --run other --set train.init_from="$(ls unet/ckpt/*4.h5)"
