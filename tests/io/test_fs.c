@@ -5,6 +5,7 @@
  * Planted errors, each caught: the text written to its final name at once (a_kill_leaves_the_old_file),
  * the part file kept after a failed write (a_full_disk_leaves_the_old_file), no flock
  * (a_folder_has_one_holder), the flock without LOCK_NB (a_folder_has_one_holder: an alarm ends it),
+ * a start that does not wait for one who looks, a look that keeps the lock (looking_at_a_lock),
  * names left in the order of the folder (listings), no O_NOFOLLOW (links_are_not_followed),
  * HDF5_USE_FILE_LOCKING set over the user's (environment). */
 #include <setjmp.h>
@@ -13,10 +14,12 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -227,6 +230,42 @@ static void a_folder_has_one_holder(void **state)
     alarm(0);
 }
 
+/* Somebody who looks has the lock, shared, for an instant; a start that comes then waits for that
+ * instant, and one that looks stands in nobody's way afterwards. */
+static void looking_at_a_lock(void **state)
+{
+    (void)state;
+    fx_lock *lock = NULL;
+    char holder[64], pid[32], byte;
+    int ready[2];
+    assert_int_equal(fx_make_dirs(in_folder("seen")), FX_OK);
+    fx_lock_holder(in_folder("seen"), holder, sizeof holder);
+    assert_string_equal(holder, ""); /* no lock yet */
+    assert_int_equal(fx_lock_take(in_folder("seen"), &lock), FX_OK);
+    fx_lock_holder(in_folder("seen"), holder, sizeof holder);
+    snprintf(pid, sizeof pid, "pid %d on", (int)getpid());
+    assert_non_null(strstr(holder, pid));
+    fx_lock_release(&lock);
+    for (int i = 0; i < 3; i++) {
+        fx_lock_holder(in_folder("seen"), holder, sizeof holder);
+        assert_string_equal(holder, "");
+    }
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        const int fd = open(in_folder("seen/run.lock"), O_RDONLY);
+        if (fd < 0 || flock(fd, LOCK_SH) != 0 || write(ready[1], "x", 1) != 1) _exit(1);
+        usleep(60000);
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(fx_lock_take(in_folder("seen"), &lock), FX_OK);
+    fx_lock_release(&lock);
+    assert_int_equal(exit_code_of(child), 0);
+    close(ready[0]);
+    close(ready[1]);
+}
+
 static void listings(void **state)
 {
     (void)state;
@@ -308,6 +347,8 @@ static const char *const made[] = {"a/b/c",
                                    "linked/run.lock",
                                    "linked",
                                    "run/run.lock",
+                                   "seen/run.lock",
+                                   "seen",
                                    "run",
                                    "list/step-1.h5",
                                    "list/step-00000100.h5",
@@ -337,6 +378,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_leaves_the_old_file),
         cmocka_unit_test(links_are_not_followed),
         cmocka_unit_test(a_folder_has_one_holder),
+        cmocka_unit_test(looking_at_a_lock),
         cmocka_unit_test(listings),
         cmocka_unit_test(hashes),
         cmocka_unit_test(environment),
