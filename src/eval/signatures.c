@@ -45,7 +45,7 @@ const fx_signature_row fx_signature_table[FX_SIGNATURES] = {
                             "energy beyond the dissipation over the truth's",
                             "more sample.steps, more train.steps", NAN, 2},
     [FX_SIGNATURE_ENERGY_DRIFT] = {"energy_drift", "rollout drifts", "largest error of the energy",
-                                   "more train.steps, a smaller eval.horizon", NAN, 0.05},
+                                   "more train.steps, more sample.steps", NAN, 0.05},
     [FX_SIGNATURE_ENSTROPHY_DRIFT] = {"enstrophy_drift", "rollout drifts",
                                       "largest error of the enstrophy",
                                       "more train.steps, more sample.steps", NAN, 0.2},

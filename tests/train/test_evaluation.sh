@@ -2,9 +2,10 @@
 # flexhpc eval: the samples in its file are those that its scores are of, the same bits on 1, 2 and 3 ranks, and evaluations
 # of one pack with other settings stand beside each other by eval.name.
 # Run: label full
-# Run: cost 5
+# Run: cost 12
 # Planted and caught: one sample's row left out; rows in the order of arrival; the file named without eval.name; the details
-# of a sample left where its rank had them; every member with the noise of the first.
+# of a sample left where its rank had them; every member with the noise of the first; a rollout whose
+# members forget what they forecast; one from each member in place of the mean; the truth of the lead before.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -100,6 +101,12 @@ for leads in (member, mean):
     assert abs(leads["rfne"][0] / of["rfne"][1] - 1) < 1e-12 and abs(leads["persistence"][0] / of["floor"][1] - 1) < 1e-12
     assert abs(leads["correlation"][0] / of["correlation"][1] - 1) < 1e-12
     assert (np.diff(leads["persistence"]) > 0).all() and (leads["mean_rfne"] < leads["rfne"]).all()
+# This model knows little: a forecast is the newest input and an error of its own. So beyond persistence the errors of the leads
+# add up, and those that go on from the mean of two members keep half of those before: 1, 2, 3 and 1, 3/2, 2 times the first.
+def grown(leads):
+    own = (leads["rfne"] ** 2 - leads["persistence"] ** 2) * leads["truth_enstrophy"]
+    return own[1:] / own[0]
+assert np.abs(grown(member) / [2, 3] - 1).max() < 0.12 and np.abs(grown(mean) / [1.5, 2] - 1).max() < 0.17, (grown(member), grown(mean))
 assert (member["rfne"][1:] != mean["rfne"][1:]).all() and (member["truth_energy"] == mean["truth_energy"]).all()
 
 signs = table(ensemble, "signs")
