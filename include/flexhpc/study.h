@@ -16,7 +16,11 @@ extern "C" {
     X(baselines, "baselines", "FLEX against U-Net and UViT at equal floating-point operations")        \
     X(steps, "steps", "do two DDIM steps suffice?")                                                    \
     X(unseen, "unseen", "does a model carry over to Reynolds numbers that it has not seen?")           \
-    X(weak_levels, "weak-levels", "what does weak conditioning do to the error and to ensembles?")
+    X(weak_levels, "weak-levels", "what does weak conditioning do to the error and to ensembles?")     \
+    X(latent_patch, "latent-patch", "what do larger latent patches cost and save?")                    \
+    X(tasks, "tasks", "both tasks at once against each alone, with and without contrast")              \
+    X(contrast, "contrast", "does contrast help on a mixture of data sets?")                           \
+    X(zero_shot, "zero-shot", "what does a model do on other observables and boundaries?")
 
 typedef struct fx_study_call {
     const char *name;             /* of the study */

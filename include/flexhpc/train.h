@@ -164,6 +164,10 @@ int fx_signals_seen(void);
  */
 fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options *run, bool *early);
 
+/* The median seconds of a step of the run in a folder, by its metrics.jsonl; NaN: it has none. Local.
+ */
+fx_status fx_run_step_seconds(const char *folder, double *seconds);
+
 /* How many steps the run in a folder has done with the configuration's settings, by its newest
  * checkpoint; 0: none, or no run. What the configuration leaves to the pack (data.scale, data.reynolds)
  * may be anything. FX_ECONFIG names the first other setting that differs and decides about results.

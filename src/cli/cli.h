@@ -90,6 +90,10 @@ typedef struct fx_command {
     X(study_steps)                                                                                 \
     X(study_unseen)                                                                                \
     X(study_weak_levels)                                                                           \
+    X(study_latent_patch)                                                                          \
+    X(study_tasks)                                                                                 \
+    X(study_contrast)                                                                              \
+    X(study_zero_shot)                                                                             \
     X(report)                                                                                      \
     X(status)                                                                                      \
     X(watch)                                                                                       \

@@ -12,6 +12,7 @@ static const double EQUAL = 0.1; /* costs that differ by less are called equal *
 typedef struct cost {
     double flop; /* of one sample, forward and backward */
     int64_t parameters;
+    double memory; /* bytes of a step on one rank, parameters included */
 } cost;
 
 /* From the plan of a step on one rank of the CPU; nothing is allocated or run. */
@@ -30,7 +31,8 @@ static fx_status cost_of(const fx_config *config, cost *out)
     FX_TRY(fx_exec_open(fx_comm_self(), &c, &exec));
     FX_TRY_DONE(fx_trainee_create(exec, &options, true, &trainee));
     const fx_plan_summary s = fx_program_summary(trainee->step);
-    *out = (cost){s.flops / (double)c.train_global_batch, s.parameters};
+    *out =
+        (cost){s.flops / (double)c.train_global_batch, s.parameters, (double)fx_trainee_bytes(trainee)};
 done:
     fx_trainee_free(&trainee);
     exec->backend->close(&exec);
@@ -44,10 +46,25 @@ static const study_run *run_of(const study *s, const study_arm *arm)
     return NULL;
 }
 
-fx_status study_cost_table(study *s)
+/* The mean over the arm's runs of their median step; NaN: no run has a record. */
+static double seconds_of(const study *s, const study_arm *arm)
 {
-    static const char *const columns[] = {"arm", "parameters", "GFLOP a sample", "over the first arm's",
-                                          NULL};
+    double sum = 0, count = 0;
+    for (const study_run *run = s->run; run < s->run + s->runs; run++) {
+        double seconds = NAN;
+        if (run->arm != arm || !study_run_finished(run)) continue;
+        if (fx_run_step_seconds(run->folder, &seconds) != FX_OK) fx_error_clear();
+        if (isnan(seconds)) continue;
+        sum += seconds;
+        count += 1;
+    }
+    return count > 0 ? sum / count : NAN;
+}
+
+fx_status study_cost_table(study *s, bool must_be_equal)
+{
+    static const char *const columns[] = {
+        "arm", "parameters", "GFLOP a sample", "over the first arm's", "MiB a step", "s a step", NULL};
     study_table *t = study_table_begin(s, "cost", "What the networks cost", columns);
     FX_REQUIRE(t, FX_EARG, "more than %d tables", STUDY_TABLES);
     t->note =
@@ -63,7 +80,10 @@ fx_status study_cost_table(study *s)
         FX_TRY(study_put(s, t, (double)c.parameters, "%.0f"));
         FX_TRY(study_put(s, t, 1e-9 * c.flop, "%.2f"));
         FX_TRY(study_put(s, t, c.flop / first, "%.3f"));
+        FX_TRY(study_put(s, t, c.memory / 1048576, "%.0f"));
+        FX_TRY(study_put(s, t, seconds_of(s, arm), "%.3f"));
     }
+    if (!must_be_equal) return FX_OK;
     const bool equal = least >= 1 - EQUAL && most <= 1 + EQUAL;
     return study_say(s, equal ? FX_MARK_GOOD : FX_MARK_BAD,
                      equal
@@ -75,13 +95,12 @@ fx_status study_cost_table(study *s)
 
 fx_status study_plan_baselines(study *s)
 {
-    return study_evaluate_on(s, "study.heldout", s->config.study_heldout, s->config.sample_steps,
-                             false);
+    return study_evaluate_on(s, "study.heldout", s->config.study_heldout, s->config.sample_steps, 1);
 }
 
 fx_status study_analyse_baselines(study *s)
 {
-    FX_TRY(study_cost_table(s));
+    FX_TRY(study_cost_table(s, true));
     FX_TRY(study_arm_table(s, 0));
     FX_TRY(study_difference_table(s, 0, "flex"));
     FX_TRY(study_say_noise(s, 0));

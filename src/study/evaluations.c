@@ -58,6 +58,9 @@ static fx_status evaluate(study *s, study_run *run, const study_evaluation *e)
     fx_lock *lock = NULL;
     c.sample_steps = e->steps;
     c.eval_members = e->members;
+    if (e->foreign) FX_TRY(fx_print(c.eval_scale, sizeof c.eval_scale, "pack"));
+    if (e->foreign && strcmp(c.eval_condition, "pack") == 0) /* the default: not chosen */
+        FX_TRY(fx_print(c.eval_condition, sizeof c.eval_condition, "mean"));
     FX_TRY(fx_print(c.data_path, sizeof c.data_path, "%s", e->pack));
     FX_TRY(fx_print(c.eval_name, sizeof c.eval_name, "%s", e->name));
     FX_TRY(study_run_lock(s, run, &lock));

@@ -13,12 +13,29 @@ static const study_arm WEAK[] = {{"weak-0", STUDY_FLEX, "model.weak_levels=0"},
                                  {"flex", STUDY_FLEX, "model.weak_levels=4"},
                                  {0}};
 
+static const study_arm LATENT_PATCH[] = {{"flex", STUDY_FLEX, "model.latent_patch=1"},
+                                         {"latent-2", STUDY_FLEX, "model.latent_patch=2"},
+                                         {"latent-4", STUDY_FLEX, "model.latent_patch=4"},
+                                         {0}};
+/* The weight is the published one. */
+static const study_arm TASKS[] = {{"flex", STUDY_FLEX, "model.tasks=mt contrast.weight=0"},
+                                  {"contrast", STUDY_FLEX, "model.tasks=mt contrast.weight=1"},
+                                  {"sr-only", STUDY_FLEX, "model.tasks=sr"},
+                                  {"fc-only", STUDY_FLEX, "model.tasks=fc"},
+                                  {0}};
+static const study_arm MIXTURE[] = {
+    {"mix", STUDY_MIXED, "contrast.weight=0"}, {"mix-contrast", STUDY_MIXED, "contrast.weight=1"}, {0}};
+
 /* By the C names of FX_STUDIES. */
-#define ARMS_seeds       FLEX
-#define ARMS_baselines   NETWORKS
-#define ARMS_steps       FLEX
-#define ARMS_unseen      FLEX
-#define ARMS_weak_levels WEAK
+#define ARMS_seeds        FLEX
+#define ARMS_baselines    NETWORKS
+#define ARMS_steps        FLEX
+#define ARMS_unseen       FLEX
+#define ARMS_weak_levels  WEAK
+#define ARMS_latent_patch LATENT_PATCH
+#define ARMS_tasks        TASKS
+#define ARMS_contrast     MIXTURE
+#define ARMS_zero_shot    FLEX
 
 static const study_kind kinds[] = {
 #define ROW(id, name, question) {name, question, ARMS_##id, study_plan_##id, study_analyse_##id},

@@ -43,8 +43,8 @@ static fx_status add_words(study *s, const char *keys, const char **list, int *c
 /* The configuration of a run: the call's, then the network's keys, the arm's, and the seed. */
 static fx_status configure(study *s, study_run *run)
 {
-    static const char *const keys[] = {"study.flex", "study.unet", "study.uvit"};
-    const char *list[2 * WORDS + 1] = {NULL};
+    static const char *const keys[] = {"study.flex", "study.unet", "study.uvit", "study.flex"};
+    const char *list[2 * WORDS + 3] = {NULL};
     char seed[SEED_TEXT];
     int count = 0;
     for (; s->call->overrides && s->call->overrides[count]; count++) {
@@ -55,6 +55,12 @@ static fx_status configure(study *s, study_run *run)
     const char **own = list + count;
     FX_TRY(add_words(s, network_keys(&s->config, run->arm->network), own, &all));
     FX_TRY(add_words(s, run->arm->set, own, &all));
+    if (run->arm->network == STUDY_MIXED) {
+        FX_REQUIRE(s->config.study_mixture[0], FX_ECONFIG,
+                   "study.mixture: the study %s needs this pack", s->kind->name);
+        own[all] = fx_pool_print(s->pool, "data.path=%s", s->config.study_mixture);
+        if (!own[all++]) return FX_ENOMEM;
+    }
     FX_TRY(fx_print(seed, sizeof seed, "seed=%lld", (long long)run->seed));
     own[all] = seed;
     const fx_status status = fx_config_load(&run->config, s->call->config, list);

@@ -8,8 +8,7 @@ fx_status study_plan_seeds(study *s)
 {
     FX_REQUIRE(s->config.study_seeds.count > 1, FX_ECONFIG,
                "study.seeds: the study seeds needs two or more");
-    return study_evaluate_on(s, "study.heldout", s->config.study_heldout, s->config.sample_steps,
-                             false);
+    return study_evaluate_on(s, "study.heldout", s->config.study_heldout, s->config.sample_steps, 1);
 }
 
 /* A row a run, then their spread. */

@@ -28,8 +28,8 @@ enum { STUDY_READINGS = 48 };
 
 typedef struct study study;
 
-/* Which text of keys an arm begins with. */
-typedef enum study_network { STUDY_FLEX, STUDY_UNET, STUDY_UVIT } study_network;
+/* Which text of keys an arm begins with; MIXED: flex's, trained on study.mixture. */
+typedef enum study_network { STUDY_FLEX, STUDY_UNET, STUDY_UVIT, STUDY_MIXED } study_network;
 
 typedef struct study_arm {
     const char *name; /* of its folders in the pool */
@@ -41,6 +41,7 @@ typedef struct study_arm {
 typedef struct study_evaluation {
     const char *key, *pack; /* the configuration key that names the pack, and what it says */
     int64_t steps, members;
+    bool foreign;  /* its fields are of other units and conditions */
     char name[32]; /* of the file: eval-PACK-NAME.h5 */
 } study_evaluation;
 
@@ -234,6 +235,10 @@ fx_status study_say_floors(study *s, int evaluation);
 
 /* Ratios to the floors by Reynolds number, a curve an arm. */
 fx_status study_reynolds_charts(study *s, int evaluation);
+
+/* ---- baselines.c: parameters, operations, memory and time of the arms; how the operations are called
+ * equal or not where `equal`. Local. */
+fx_status study_cost_table(study *s, bool equal);
 
 /* ---- The studies, a file each: what each run is evaluated on, and what is made of it. */
 #define STUDY_DECLARE(id, name, question)                                                              \

@@ -46,7 +46,11 @@ def chosen(arm, task, reynolds, column):
     return np.mean(values, 0), arms[arm][0]["block"][masks[0]], [v.mean() for v in values]
 
 
-pooled = [noise([chosen(a, task, "all", "rfne")[2] for a in arms]) for task in (0, 1)]
+def has(arm, task):
+    return (arms[arm][0]["task"] == task).any()
+
+
+pooled = [noise([chosen(a, task, "all", "rfne")[2] for a in arms if has(a, task)]) for task in (0, 1)]
 
 
 def with_seeds(interval, mean, task, seeds=2):
@@ -56,6 +60,7 @@ def with_seeds(interval, mean, task, seeds=2):
 
 
 for row in found["tables"]["arms"]:
+    assert has(row["arm"], ["SR", "FC"].index(row["task"]))
     task = ["SR", "FC"].index(row["task"])
     x, block, means = chosen(row["arm"], task, row["Re"], "rfne")
     y = chosen(row["arm"], task, row["Re"], "floor")[0]
@@ -79,10 +84,10 @@ for row in found["tables"].get("levels", []):
     task = ["SR", "FC"].index(row["task"])
     arm = "flex" if row["levels"] == 4 else f"weak-{row['levels']:.0f}"
     spread = np.sqrt(np.concatenate([(s["deviation"] / s["truth_square"])[s["task"] == task] for s in arms[arm]])).mean()
-    sums = {c: sum(s[c][s["task"] == task].sum() for s in arms[arm]) for c in ("spread", "mean_error", "deviation", "residual")}
+    sums = {c: sum(s[c][s["task"] == task].sum() for s in arms[arm]) for c in ("spread", "mean_error", "deviation", "residual_square")}
     close(f"spread of {arm}", row["spread"]["value"], spread)
     close(f"spread-skill of {arm}", row["spread-skill ratio"], np.sqrt(sums["spread"] / sums["mean_error"]))
-    close(f"diversity of {arm}", row["spread over residual"], np.sqrt(sums["deviation"] / sums["residual"]))
+    close(f"diversity of {arm}", row["spread over residual"], np.sqrt(sums["deviation"] / sums["residual_square"]))
 if reference != "-":
     assert any(reference in (r["a"], r["b"]) for r in found["tables"]["differences"])
 for path in ("table.md", "report.html", "chart-1.svg"):

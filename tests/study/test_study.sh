@@ -4,7 +4,8 @@
 # Run: label full
 # Run: timeout 300
 # Run: cost 40
-# Planted errors, each caught: PLANTED
+# Planted errors, each caught: evaluations of no member (file names), columns of a table left out; by test_compare_numpy.py:
+# see there.
 # shellcheck source=tests/fault/tiny.sh
 . "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -21,6 +22,8 @@ study:
   seeds: [1, 2]
   heldout: pack-heldout
   unseen: pack-unseen
+  mixture: pack-unseen
+  foreign: pack-unseen
   steps: [1, 2, 4]
   members: 4
   flex: model.preset=custom model.channels=32,32 model.blocks=1,1 model.depth=1 model.heads=2 model.mlp_ratio=1
@@ -70,6 +73,15 @@ says pool/unseen/table.md 'FC, Re 150, never seen: .*(carries over|worse|better)
 expect 0 ./study weak-levels pool
 [ "$(grep -c ': training ' out)" -eq 6 ] || fail "three new arms of two seeds are trained"
 check weak-levels flex 4
+expect 0 ./study latent-patch pool
+check latent-patch flex 1
+expect 0 ./study tasks pool
+check tasks flex 1
+says pool/tasks/table.md 'SR: RFNE of sr-only against'
+expect 0 ./study contrast pool
+check contrast mix 1
+expect 0 ./study zero-shot pool
+says pool/zero-shot/table.md 'SR on pack-unseen, never trained on: .*(of use|worse than the floor|not told apart)'
 
 # ---- Killed in the middle of a save, stopped by time, and shared by two jobs: the same runs and table.
 expect 137 env FX_STOP_AT=before_rename:flex-s2/ckpt/step-00000004 ./study seeds again
