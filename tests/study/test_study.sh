@@ -4,8 +4,7 @@
 # Run: label full
 # Run: timeout 300
 # Run: cost 40
-# Planted errors, each caught: evaluations of no member (file names), columns of a table left out; by test_compare_numpy.py:
-# see there.
+# Caught: evaluations of no member at all (a bool in place of their number). Nothing was planted on purpose yet.
 # shellcheck source=tests/fault/tiny.sh
 . "$FX_TESTS_DIR/fault/tiny.sh"
 
