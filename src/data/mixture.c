@@ -15,7 +15,7 @@ static bool fits(const char *which, const fx_pack_source *s)
     char *end = NULL;
     const double reynolds = strtod(which, &end);
     if (end != which && *end == '\0') return reynolds == s->reynolds;
-    return fnmatch(which, s->name, 0) == 0;
+    return fnmatch(which, s->name, 0) == 0 || (s->dataset[0] && fnmatch(which, s->dataset, 0) == 0);
 }
 
 /* "1000 = 2" as the next group. */

@@ -31,7 +31,7 @@ enum { STRATA = 16, COND = 2, STEP = 3 };
  * too short to hold a sample. 4 * 16 + 37 = 101 samples in 5 patches. */
 static fx_pack_source sources[] = {
     {.name = "a", .reynolds = 100, .snapshots = 20, .height = 8, .width = 8},
-    {.name = "b", .reynolds = 200, .snapshots = 41, .height = 4, .width = 4},
+    {.name = "b", .dataset = "wide", .reynolds = 200, .snapshots = 41, .height = 4, .width = 4},
     {.name = "c", .reynolds = 300, .snapshots = 4, .height = 4, .width = 4},
 };
 static fx_pack_shard shards[] = {
@@ -231,9 +231,13 @@ static void epochs_have_their_shares(void **state)
     static const struct {
         const char *weights;
         double share;
-    } cases[] = {{"100=1,200=1", 0.5},    {" 200 = 3 , 100=1, 300 = 0", 0.75},
-                 {"b=0.01,*=0.99", 0.01}, {"a=1,200=1e-9,300=0", 0},
-                 {"100=0,*=2", 1},        {"[bc]=0.37,a=0.64", 37 / 101.0}};
+    } cases[] = {{"100=1,200=1", 0.5},
+                 {"wi*=2,100=1,300=0", 2 / 3.0},
+                 {" 200 = 3 , 100=1, 300 = 0", 0.75},
+                 {"b=0.01,*=0.99", 0.01},
+                 {"a=1,200=1e-9,300=0", 0},
+                 {"100=0,*=2", 1},
+                 {"[bc]=0.37,a=0.64", 37 / 101.0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int64_t batch = 1; batch <= STRATA; batch *= 4) {
             const char *third = strchr(cases[i].weights, '*') || strstr(cases[i].weights, "300") ||
