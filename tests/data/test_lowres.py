@@ -3,7 +3,8 @@
 strided, reduced with antialiasing, with noise, and a data set's own low resolution, in SuperBench's two layouts. All are
 properties of the model that its checkpoint keeps, in training, evaluation and sampling.
 
-Planted and caught: data.upsampling left out of step_options.c.
+Planted and caught: data.upsampling left out of step_options.c; noise alike in all samples; the kernel of the reduction with
+A = -3/4; the data set's own not divided by the scale; NAME_lres.h5 packed under its own name, out of order.
 Run: label full
 Run: timeout 300
 Run: cost 12"""

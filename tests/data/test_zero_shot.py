@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """A model on data of other units and conditions than it was trained on: eval.scale and eval.condition, what a checkpoint knows of
-its training, condition 0 in the C API, noise of conditions that are no whole numbers, spectra of whole periodic domains.
+its training, condition 0 in the C API, noise of conditions that are no whole numbers, spectra of whole periodic domains,
+packs of data sets of unlike units.
+
+Planted and caught: results given back in the training's units; the mean condition over sources instead of samples; conditions
+cut to whole numbers as words of the noise's counter; a window on whole periodic domains; the pack's scale for all of its data
+sets in the loader.
 
 Run: label full
 Run: timeout 300
