@@ -164,8 +164,10 @@ typedef struct fx_patch {
     int64_t place; /* index inside the shard */
 } fx_patch;
 
-fx_status fx_manifest_read(const char *folder,
-                           fx_manifest *out); /* Local; freed with fx_manifest_free */
+/* FX_EVALUE names file and key; *out is freed with fx_manifest_free. parse: from text in memory, `name`
+ * standing for the file in messages. Local. */
+fx_status fx_manifest_read(const char *folder, fx_manifest *out);
+fx_status fx_manifest_parse(const char *name, const char *text, size_t size, fx_manifest *out);
 fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest); /* Local; one rank only */
 void fx_manifest_free(fx_manifest *manifest);
 /* The axes, y and x, along which the domains of all sources are periodic. Local. */

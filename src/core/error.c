@@ -9,6 +9,15 @@ enum { MESSAGE_MAX = 1024 };
 
 static _Thread_local char message[MESSAGE_MAX];
 
+/* Messages quote files and command lines: whatever those hold, a message is one line without control
+ * bytes. */
+static void record(char *text)
+{
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+    memcpy(message, text, MESSAGE_MAX);
+}
+
 fx_status fx_fail(fx_status code, const char *fmt, ...)
 {
     char text[MESSAGE_MAX]; /* `fmt` may be given the record itself as an argument */
@@ -16,7 +25,7 @@ fx_status fx_fail(fx_status code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    memcpy(message, text, sizeof text);
+    record(text);
     return code;
 }
 
@@ -29,7 +38,7 @@ fx_status fx_context(fx_status code, const char *fmt, ...)
     va_end(args);
     if (used < 0) used = 0;
     if ((size_t)used < sizeof text) snprintf(text + used, sizeof text - (size_t)used, ": %s", message);
-    memcpy(message, text, sizeof text);
+    record(text);
     return code;
 }
 

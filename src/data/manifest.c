@@ -204,23 +204,29 @@ static fx_status read_all(const json_t *json, fx_manifest *m)
     return read_reynolds(top, m);
 }
 
-fx_status fx_manifest_read(const char *folder, fx_manifest *out)
+fx_status fx_manifest_parse(const char *name, const char *text, size_t size, fx_manifest *out)
 {
-    char path[FX_PATH_MAX];
     json_error_t error;
     *out = (fx_manifest){0};
-    FX_TRY(fx_path(path, "%s/manifest.json", folder));
-    char *text = NULL;
-    size_t size;
-    FX_TRY(fx_read_text(path, MOST_BYTES, &text, &size));
     json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
-    fx_free(text);
-    FX_REQUIRE(json, FX_EVALUE, "%s: line %d: %s", path, error.line, error.text);
+    FX_REQUIRE(json, FX_EVALUE, "%s: line %d: %s", name, error.line, error.text);
     const fx_status status = read_all(json, out);
     json_decref(json);
     if (status == FX_OK) return FX_OK;
     fx_manifest_free(out);
-    return fx_context(status, "%s", path);
+    return fx_context(status, "%s", name);
+}
+
+fx_status fx_manifest_read(const char *folder, fx_manifest *out)
+{
+    char path[FX_PATH_MAX], *text = NULL;
+    size_t size;
+    *out = (fx_manifest){0};
+    FX_TRY(fx_path(path, "%s/manifest.json", folder));
+    FX_TRY(fx_read_text(path, MOST_BYTES, &text, &size));
+    const fx_status status = fx_manifest_parse(path, text, size, out);
+    fx_free(text);
+    return status;
 }
 
 static int add_optional(json_t *source, const fx_pack_source *s, bool periodic)

@@ -165,13 +165,17 @@ fx_status fx_h5_open(const char *path, int flags, fx_h5 **out)
     FX_REQUIRE(bytes > 0, FX_EIO, "%s: is empty", path);
     FX_TRY(allocate(path, NULL, &f));
     f->foreign = flags & FX_H5_FOREIGN;
+    f->bytes = bytes;
     fx_h5_enter();
-    f->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    const hid_t access = fx_h5_reading();
+    if (access >= 0) f->file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (f->file < 0) {
         const fx_status status = fx_h5_failed(f, "", "open");
+        H5Pclose(access);
         release(&f);
         return status;
     }
+    H5Pclose(access);
     fx_h5_leave();
     *out = f;
     return FX_OK;

@@ -170,6 +170,31 @@ static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chun
     return text;
 }
 
+/* Values in one piece are copied from wherever the file says that they are, as many as the shape says.
+ */
+static bool lies_outside(const fx_h5 *f, hid_t dataset, hid_t list)
+{
+    const H5D_layout_t layout = H5Pget_layout(list);
+    if (f->writes || layout != H5D_CONTIGUOUS) return false;
+    const haddr_t begin = H5Dget_offset(dataset), end = (haddr_t)f->bytes;
+    const hsize_t stored = H5Dget_storage_size(dataset);
+    const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    const double needed = (double)H5Sget_simple_extent_npoints(space) * (double)H5Tget_size(type);
+    H5Sclose(space);
+    H5Tclose(type);
+    return begin != HADDR_UNDEF && (needed > (double)stored || begin > end || stored > end - begin);
+}
+
+/* Of floats and whole numbers; HDF5 computes with any size that a damaged type claims. */
+static bool numbers_too_wide(hid_t dataset)
+{
+    const hid_t type = H5Dget_type(dataset);
+    const H5T_class_t class = H5Tget_class(type);
+    const bool wide = (class == H5T_FLOAT || class == H5T_INTEGER) && H5Tget_size(type) > 8;
+    H5Tclose(type);
+    return wide;
+}
+
 /* Why a dataset of this creation list is refused; NULL: it isn't. */
 static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[80])
 {
@@ -177,6 +202,9 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
     const char *refused = NULL;
     if (H5Pget_layout(list) == H5D_VIRTUAL) return "is virtual, refused";
     if (H5Pget_external_count(list) > 0) return "lies in other files, refused";
+    if (numbers_too_wide(dataset)) return "holds numbers of more than 8 bytes, refused";
+    if (H5Pget_layout(list) == H5D_COMPACT) return "lies in its own header, refused";
+    if (lies_outside(f, dataset, list)) return "lies outside its file, refused";
     if (chunk > MOST_CHUNK_BYTES) {
         snprintf(text, 80, "has chunks of %.0f MiB, more than %.0f, refused", chunk / 0x1p20,
                  MOST_CHUNK_BYTES / 0x1p20);
@@ -209,6 +237,21 @@ fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
     return FX_OK;
 }
 
+/* Memory is taken by what a shape says, so it must be believed first: its values can be counted, and in
+ * files of ours lie in the file, or can have been deflated into it. */
+static bool fits(const fx_h5 *f, hid_t dataset, int rank, const hsize_t *dims, size_t size)
+{
+    enum { MOST_DEFLATED = 1100 };
+    const hid_t list = H5Dget_create_plist(dataset);
+    const int64_t factor = H5Pget_nfilters(list) > 0 ? MOST_DEFLATED : 1;
+    int64_t bytes = (int64_t)size;
+    H5Pclose(list);
+    for (int i = 0; i < rank; i++)
+        if (dims[i] > INT64_MAX || __builtin_mul_overflow(bytes, (int64_t)dims[i], &bytes))
+            return false;
+    return f->writes || f->foreign || bytes / factor <= f->bytes;
+}
+
 fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out)
 {
     hid_t d;
@@ -220,11 +263,13 @@ fx_status fx_h5_describe(fx_h5 *f, const char *name, fx_h5_shape *out)
     const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
     hsize_t dims[H5S_MAX_RANK] = {0};
     if (rank >= 0) H5Sget_simple_extent_dims(space, dims, NULL);
+    const bool believed = rank >= 0 && fits(f, d, rank, dims, size);
     H5Sclose(space);
     H5Tclose(type);
     H5Dclose(d);
     if (rank < 0 || rank > MAX_DIMS) return fx_h5_failed(f, name, "has an unreadable shape");
     if (class != H5T_FLOAT && class != H5T_INTEGER) return fx_h5_failed(f, name, "holds no numbers");
+    if (!believed) return fx_h5_failed(f, name, "claims more than its file can hold");
     fx_h5_leave();
     *out = (fx_h5_shape){.rank = rank};
     for (int i = 0; i < rank; i++)

@@ -10,6 +10,7 @@ struct fx_h5 {
     hid_t file, transfer;       /* transfer: of data, the default where alone */
     fx_comm *comm;              /* NULL: serial */
     bool writes, foreign, held; /* held: agreements are put off */
+    int64_t bytes;              /* of a file that is read */
     char path[FX_PATH_MAX];
 };
 
@@ -29,6 +30,11 @@ fx_status fx_h5_failed(const fx_h5 *f, const char *object, const char *what);
 /* The same status on all ranks that write a file together: HDF5 writes metadata in the middle of any
  * call that changes it, and a failure there may be one rank's alone. */
 fx_status fx_h5_agree(const fx_h5 *f, fx_status status);
+
+/* Access properties of a file that is read; the caller closes them. Lock held. */
+hid_t fx_h5_reading(void);
+/* Whether a file of these properties is read with plain system calls on one descriptor. Lock held. */
+bool fx_h5_is_plain(hid_t access);
 
 /* Makes HDF5 read chunks that h5py has compressed with LZF. */
 void fx_lzf_register(void);

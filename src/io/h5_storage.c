@@ -49,8 +49,8 @@ static int descriptor(const fx_h5 *f)
 {
     void *handle = NULL;
     const hid_t access = H5Fget_access_plist(f->file);
-    const bool plain = access >= 0 && H5Pget_driver(access) == H5FD_SEC2 &&
-                       H5Fget_vfd_handle(f->file, access, &handle) >= 0;
+    const bool plain =
+        access >= 0 && fx_h5_is_plain(access) && H5Fget_vfd_handle(f->file, access, &handle) >= 0;
     if (access >= 0) H5Pclose(access);
     return plain ? *(int *)handle : -1;
 }
