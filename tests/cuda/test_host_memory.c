@@ -2,8 +2,8 @@
  * the staging blocks; memory of the heap goes through them; both may be written again as soon as the
  * call returns, and what is read on the device is what was there. The loader's batches are such memory.
  * The stand-in refuses copies out of memory that isn't pinned.
- * Planted and caught: an upload that does not wait; pinned memory that is not known again (two copies
- * and more); a part of it that ends outside taken for known (the stand-in); memory not given back.
+ * Meant to be planted, and not yet: an upload that does not wait; pinned memory that is not known again
+ * (two copies and more).
  *
  * Run: standin only */
 #include "../data/data_test.h"

@@ -6,8 +6,7 @@
 # Run: label full
 # Run: timeout 240
 # Run: cost 8
-# Planted and caught: weights left as they were initialized; moments taken for EMA's place (no EMA read); another
-# data.condition_scale let through; the checkpoint's scale taken for the pack's.
+# Planted and caught: weights left as they were initialized; another data.condition_scale let through.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 make_data
