@@ -5,7 +5,7 @@
 # Run: timeout 300
 # Run: cost 12
 # Planted and caught: model.arch and the sizes among the settings that a resume may change; in drop_rows, the first slot of a rank
-# taken for 0, so that two ranks have other losses than one.
+# taken for 0, so that two ranks have other losses than one; the title of every report begun with FLEX.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -42,8 +42,12 @@ for arch in unet uvit; do
     expect 0 "$FLEXHPC" report "$arch"
     expect 0 "$FLEXHPC" profile "$arch.yaml" --set bench.steps=1 --set bench.warmup=0
 done
-says unet/report.html 'U-Net, channels 32 32, blocks 1 1, attention at maps of side 8'
-says uvit/report.html 'UViT, width 32, depth 3, patches of 4 x 4 pixels'
+# The first screen says which network was trained: the title, the summary, and the facts below it.
+says unet/report.html '<h1>[^<]*: U-Net, super-resolution'
+says unet/report.html '<p class="summary">U-Net of [0-9.]+ (thousand|million) parameters'
+says unet/report.html 'U-Net, channels 32-32, blocks 1-1, attention at maps of side 8'
+says uvit/report.html '<h1>[^<]*: UViT, super-resolution'
+says uvit/report.html 'UViT, width 32, depth 3, patches of 4 × 4 pixels'
 
 # ---- What does not fit.
 refused 2 'model.arch: unet -> uvit' "$FLEXHPC" train uvit.yaml --run unet --resume must
@@ -52,4 +56,5 @@ refused 2 'data.patch: 16 is no multiple of 5 (model.patch)' "$FLEXHPC" plan uvi
 refused 2 'model.heads: 3 does not divide the width 32' "$FLEXHPC" plan unet.yaml --set model.heads=3
 refused 2 'model.dropout: the forecast encoder of a unet has 1.5 times as much' "$FLEXHPC" plan unet.yaml --set model.dropout=0.7
 refused 1 'encoder.input_blocks.3.1.attention: a head of 4 ' "$FLEXHPC" plan unet.yaml --set model.heads=8
-refused 2 'unet/ckpt/step-00000004.h5 was trained otherwise: model.arch: unet -> uvit' "$FLEXHPC" train uvit.yaml --run other --set train.init_from="$(ls unet/ckpt/*4.h5)"
+refused 2 'unet/ckpt/step-00000004.h5 was trained otherwise: model.arch: unet -> uvit' "$FLEXHPC" train uvit.yaml --run other --set train.init_from="$(ls unet/ckpt/*4.h5)" \
+    --set data.condition_scale=40000
