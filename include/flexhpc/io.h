@@ -27,6 +27,10 @@ fx_status fx_free_space(const char *path,
                         int64_t *bytes); /* on the file system of an existing folder */
 fx_status fx_file_xxh64(const char *path, uint64_t *hash);
 fx_status fx_remove(const char *path); /* missing is fine */
+/* Removes the regular file that a killed run may have left at `path`, so that it can be created anew
+ * and exclusively. FX_EIO, by name, where something else is there: a link planted in a shared folder
+ * must lead no write of ours to its target. */
+fx_status fx_make_way(const char *path);
 /* Copies a file over what is there; the XXH64 of what was read. A failed copy is removed. */
 fx_status fx_copy_file(const char *from, const char *to, uint64_t *hash);
 
@@ -79,8 +83,9 @@ enum {
  * takes what stands before a colon for a file system's name. The same on all ranks. Local. */
 fx_status fx_h5_shared_name(const fx_comm *comm, const char *path);
 
-/* Creates `path`, over what is there. comm NULL or alone: serial, Local; else one file by all ranks:
- * Collective, as is every later call that writes. */
+/* Creates `path`, in place of a regular file that is there; a link or anything else is refused by name
+ * (fx_make_way). comm NULL or alone: serial, Local; else one file by all ranks: Collective, as is every
+ * later call that writes. */
 fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out);
 
 /* Opens for reading with the serial driver. Refuses, by name, what our own files never hold: links out

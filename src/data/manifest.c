@@ -14,7 +14,7 @@
 #include "flexhpc/mem.h"
 
 enum { VERSION = 1, MOST_BYTES = 1 << 28, MOST_SOURCES = 65536 };
-static const char FORMAT[] = "flexhpc-pack";
+static const char FORMAT[] = "flexhpc-pack", HEX_DIGITS[] = "0123456789abcdefABCDEF";
 
 /* One object of the file and its name in messages, "shards[3]". */
 typedef struct part {
@@ -142,10 +142,9 @@ static fx_status read_shards(part top, fx_manifest *m)
         FX_TRY(get_int(p, "patches", 1, tiles - s->tile, &s->patches));
         FX_TRY(get_int(p, "bytes", 1, INT64_MAX, &s->bytes));
         const char *text = json_string_value(json_object_get(p.object, "xxh64"));
-        char *end = NULL;
-        if (text) s->checksum = strtoull(text, &end, 16);
-        FX_REQUIRE(text && strlen(text) == 16 && *end == '\0', FX_EVALUE,
+        FX_REQUIRE(text && strlen(text) == 16 && strspn(text, HEX_DIGITS) == 16, FX_EVALUE,
                    "%s.xxh64: not 16 hexadecimal digits", name);
+        s->checksum = strtoull(text, NULL, 16);
         FX_REQUIRE(i == 0 || s->source >= m->shard[i - 1].source, FX_EVALUE, "%s.source: out of order",
                    name);
         s->first = m->patches;
@@ -155,11 +154,18 @@ static fx_status read_shards(part top, fx_manifest *m)
     return FX_OK;
 }
 
-/* Patches of one Re stand together, for sources are sorted by it. */
+static double reynolds_of(const fx_manifest *m, int shard)
+{
+    return m->source[m->shard[shard].source].reynolds;
+}
+
+/* Patches of one Re stand together, for sources are sorted by it, and shards by their source. The list
+ * is sorted too, so one walk over the shards serves all of it, however long a hostile file makes both.
+ */
 static fx_status read_reynolds(part top, fx_manifest *m)
 {
     const json_t *list;
-    int count = 0;
+    int count = 0, next = 0; /* next: the first shard that no Re before has taken */
     FX_TRY(get_array(top, "reynolds", MOST_SOURCES, &list, &count));
     FX_TRY(FX_ALLOC(m->reynolds, count));
     for (int i = 0; i < count; i++) {
@@ -175,11 +181,13 @@ static fx_status read_reynolds(part top, fx_manifest *m)
         FX_TRY(get_real(p, "min", &r->stats.least));
         FX_TRY(get_real(p, "max", &r->stats.largest));
         r->stats.square = std * std * (double)r->stats.count;
-        for (int s = 0; s < m->shards; s++)
-            if (m->source[m->shard[s].source].reynolds == r->reynolds) {
-                if (r->patches == 0) r->first = m->shard[s].first;
-                r->patches += m->shard[s].patches;
-            }
+        FX_REQUIRE(i == 0 || r->reynolds > m->reynolds[i - 1].reynolds, FX_EVALUE,
+                   "%s.reynolds: out of order", name);
+        for (; next < m->shards && reynolds_of(m, next) <= r->reynolds; next++) {
+            if (reynolds_of(m, next) < r->reynolds) continue;
+            if (r->patches == 0) r->first = m->shard[next].first;
+            r->patches += m->shard[next].patches;
+        }
         FX_REQUIRE(r->patches > 0, FX_EVALUE, "%s: no shard holds Re %g", name, r->reynolds);
     }
     m->reynolds_count = count;

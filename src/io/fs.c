@@ -72,6 +72,15 @@ fx_status fx_remove(const char *path)
     return unlink(path) == 0 || errno == ENOENT ? FX_OK : failed(path, "unlink");
 }
 
+fx_status fx_make_way(const char *path)
+{
+    struct stat s;
+    if (lstat(path, &s) != 0) return errno == ENOENT ? FX_OK : failed(path, "lstat");
+    FX_REQUIRE(!S_ISLNK(s.st_mode), FX_EIO, "%s: is a symbolic link, refused", path);
+    FX_REQUIRE(S_ISREG(s.st_mode), FX_EIO, "%s: is no regular file, refused", path);
+    return fx_remove(path);
+}
+
 /* Opens, checks the type, syncs and closes: fsync is tried once, for after a failure the pages may be
  * gone. */
 static fx_status sync_path(const char *path, int flags)

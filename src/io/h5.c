@@ -130,17 +130,25 @@ fx_status fx_h5_shared_name(const fx_comm *comm, const char *path)
     return FX_OK;
 }
 
+/* Exclusively: rank 0 makes the file where nothing is, by O_EXCL, which follows no link, also none that
+ * came since fx_make_way looked. The others open what rank 0 has made, for MPI-IO opens by name alone.
+ */
 fx_status fx_h5_create(fx_comm *comm, const char *path, fx_h5 **out)
 {
     fx_h5 *f = NULL;
     FX_TRY(fx_h5_shared_name(comm, path));
     FX_TRY(allocate(path, comm, &f));
     f->writes = true;
+    const fx_status clear = fx_h5_agree(f, !f->comm || f->comm->rank == 0 ? fx_make_way(path) : FX_OK);
+    if (clear != FX_OK) {
+        release(&f);
+        return clear;
+    }
     fx_h5_watch_errors(f);
     fx_h5_enter_shared(f);
     const hid_t access = access_list(f), creation = H5Pcreate(H5P_FILE_CREATE);
     if (access >= 0 && creation >= 0 && H5Pset_obj_track_times(creation, 0) >= 0)
-        f->file = H5Fcreate(path, H5F_ACC_TRUNC, creation, access);
+        f->file = H5Fcreate(path, H5F_ACC_EXCL, creation, access);
     fx_status status = FX_OK;
     if (f->comm && f->file >= 0) f->transfer = independent_transfer();
     if (f->file < 0 || f->transfer < 0)

@@ -33,6 +33,14 @@ enum {
     CONFIG_MAX = 1 << 16
 };
 
+static int kind_of(fx_slab slab)
+{
+    int kind = 0;
+    while (SLABS[kind].slab != slab)
+        kind++;
+    return kind;
+}
+
 /* Buffers are not trained: they have a value and nothing else. */
 static bool has(fx_params *params, const fx_param *p, int kind)
 {
@@ -310,10 +318,17 @@ static fx_status read_tensor(fx_h5 *f, const char *path, int kind, const fx_para
 
 fx_status fx_checkpoint_tensor(fx_h5 *f, const char *path, fx_slab slab, const fx_param *p, float *out)
 {
-    int kind = 0;
-    while (SLABS[kind].slab != slab)
-        kind++;
-    return read_tensor(f, path, kind, p, out);
+    return read_tensor(f, path, kind_of(slab), p, out);
+}
+
+/* An imported run (import.c) has weights alone. */
+static fx_status has_optimizer(fx_h5 *f, const char *path)
+{
+    FX_REQUIRE(fx_h5_exists(f, SLABS[kind_of(FX_SLAB_MOMENT1)].name), FX_ECONFIG,
+               "%s: has weights but no state of an optimizer, as runs of `flexhpc import`: it can't be "
+               "continued; start another run from its weights by train.init_from",
+               path);
+    return FX_OK;
 }
 
 fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, const char *path,
@@ -323,6 +338,7 @@ fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, co
     float *buffer = NULL;
     fx_status status = largest_tensor(params, &buffer);
     if (status == FX_OK && comm->rank == 0) status = fx_h5_open(path, FX_H5_OURS, &f);
+    if (status == FX_OK && f && !weights_only) status = has_optimizer(f, path);
     FX_TRY_DONE(fx_agree(comm, status));
     for (int i = 0; i < fx_params_count(params); i++)
         for (int kind = 0; kind < SLAB_KINDS; kind++) {

@@ -324,6 +324,9 @@ static void bad_manifests_are_refused(void **state)
     manifest_with("\"patches\": 2", "\"patches\": 7", "shards[0].patches");
     manifest_with("\"source\": 1", "\"source\": 2", "shards[3].source");
     manifest_with("\"xxh64\": \"", "\"xxh64\": \"g", "shards[0].xxh64");
+    manifest_with("\"xxh64\": \"", "\"xxh64\": \"+000000000000000\", \"was\": \"", "shards[0].xxh64");
+    manifest_with("\"xxh64\": \"", "\"xxh64\": \"  00000000000000\", \"was\": \"", "shards[0].xxh64");
+    manifest_with("\"reynolds\": 1000", "\"reynolds\": 500", "reynolds[1].reynolds: out of order");
     manifest_with("\"snapshots\": 5", "\"snapshots\": -5", "sources[0].snapshots");
     manifest_with("\"strata\": 16", "\"strata\": \"16\"", "pack.strata");
     manifest_with("\"shards\": [", "\"shards\": [[[", "line");

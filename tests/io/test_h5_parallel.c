@@ -9,7 +9,8 @@
  * Planted errors, each caught: no agreement before H5Dwrite (a_failing_rank_is_named_by_all: an alarm
  * ends it; the code was so until this test), the reason taken after the handles are closed
  * (reasons_are_told), the offset ignored (rows_of_all_ranks), ranks without a part selecting everything
- * (ranks_without_a_part), times kept in datasets (equal_bytes_a_second_later).
+ * (ranks_without_a_part), times kept in datasets (equal_bytes_a_second_later),
+ * files created through links (links_are_not_written_through).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -182,6 +183,38 @@ static void create_fails_on_all(void **state)
     assert_null(strchr(fx_error_message(), '\n'));
 }
 
+/* A link that somebody planted under the name is not followed, neither to a file nor to where none is;
+ * the file that a killed run left is replaced. */
+static void links_are_not_written_through(void **state)
+{
+    (void)state;
+    fx_h5 *f = NULL;
+    char text[8] = "", *said = NULL;
+    size_t size = 0;
+    if (comm->rank == 0) {
+        assert_int_equal(fx_write_text(in_folder("victim"), "mine", 4), FX_OK);
+        assert_int_equal(symlink("victim", in_folder("planted.h5")), 0);
+        assert_int_equal(symlink("nowhere", in_folder("dangling.h5")), 0);
+        assert_int_equal(fx_write_text(in_folder("stale.h5"), "half a file", 11), FX_OK);
+    }
+    assert_int_equal(comm->ops->barrier(comm), FX_OK);
+    assert_int_equal(fx_h5_create(comm, in_folder("planted.h5"), &f), FX_EIO);
+    assert_null(f);
+    assert_non_null(strstr(fx_error_message(), "planted.h5: is a symbolic link, refused"));
+    assert_int_equal(fx_h5_create(comm, in_folder("dangling.h5"), &f), FX_EIO);
+    assert_false(fx_file_exists(in_folder("nowhere")));
+    assert_int_equal(fx_h5_create(comm, folder, &f), FX_EIO);
+    assert_non_null(strstr(fx_error_message(), ": is no regular file, refused"));
+    assert_int_equal(fx_read_text(in_folder("victim"), 4, &said, &size), FX_OK);
+    memcpy(text, said, size);
+    assert_string_equal(text, "mine");
+    fx_free(said);
+    assert_int_equal(comm->ops->barrier(comm), FX_OK);
+    write_rows(in_folder("stale.h5"));
+    assert_int_equal(fx_h5_open(in_folder("stale.h5"), FX_H5_OURS, &f), FX_OK);
+    assert_int_equal(fx_h5_close(&f), FX_OK);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -193,7 +226,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    static const char *const made[] = {"rows.h5", "one.h5", "a.h5", "b.h5", "bad.h5", "why.h5"};
+    static const char *const made[] = {"rows.h5",     "one.h5",  "a.h5",    "b.h5",
+                                       "bad.h5",      "why.h5",  "victim",  "planted.h5",
+                                       "dangling.h5", "nowhere", "stale.h5"};
     if (comm->ops->barrier(comm) != FX_OK) return -1;
     if (comm->rank != 0) return 0;
     for (size_t i = 0; i < sizeof made / sizeof *made; i++)
@@ -208,9 +243,13 @@ int main(int argc, char **argv)
     fx_status status = fx_comm_start(&argc, &argv, &comm);
     if (status != FX_OK) return fx_comm_finish(&comm, status);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_of_all_ranks),          cmocka_unit_test(ranks_without_a_part),
-        cmocka_unit_test(equal_bytes_a_second_later), cmocka_unit_test(reasons_are_told),
-        cmocka_unit_test(create_fails_on_all),        cmocka_unit_test(a_failing_rank_is_named_by_all),
+        cmocka_unit_test(rows_of_all_ranks),
+        cmocka_unit_test(ranks_without_a_part),
+        cmocka_unit_test(equal_bytes_a_second_later),
+        cmocka_unit_test(reasons_are_told),
+        cmocka_unit_test(create_fails_on_all),
+        cmocka_unit_test(links_are_not_written_through),
+        cmocka_unit_test(a_failing_rank_is_named_by_all),
     };
     const int failed = cmocka_run_group_tests(tests, setup, teardown);
     if (failed) status = fx_fail(FX_EVALUE, "%d tests failed", failed);
