@@ -284,7 +284,7 @@ fx_status fx_order_create(const fx_manifest *manifest, const fx_order_options *o
 void fx_order_keep_strata(fx_order *order); /* a slot has the same ones in all epochs. Local. */
 fx_sample fx_order_sample(fx_order *order, int64_t step, int64_t slot);
 int64_t fx_order_samples(const fx_order *order); /* different samples there are */
-/* Of their conditions. */
+/* Of the conditions of what is drawn, in the shares of data.weights. Local. */
 void fx_order_conditions(const fx_order *order, double *least, double *mean);
 int64_t
 fx_order_epoch_steps(const fx_order *order); /* steps after which strata and slots are matched anew */
@@ -328,7 +328,7 @@ double fx_loader_scale(const fx_loader *loader);
 const fx_manifest *fx_loader_manifest(const fx_loader *loader); /* of data.path */
 int64_t fx_loader_depth(const fx_loader *loader);               /* batches that are read ahead now */
 int64_t fx_loader_epoch(const fx_loader *loader); /* different samples there are to draw from */
-/* Of the conditions of these, unscaled. */
+/* Of the conditions of what is drawn, unscaled (fx_order_conditions). Local. */
 void fx_loader_conditions(const fx_loader *loader, double *least, double *mean);
 void fx_loader_free(fx_loader **loader);
 

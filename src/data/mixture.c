@@ -2,7 +2,6 @@
 #include "mixture.h"
 
 #include <fnmatch.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,8 +29,9 @@ static fx_status add(fx_mixture *mixture, char *item)
         item[n - 1] = '\0';
     const double weight = strtod(equals + 1, &end);
     end += strspn(end, BLANKS);
-    FX_REQUIRE(item[0] && end != equals + 1 && *end == '\0' && isfinite(weight) && weight >= 0,
-               FX_ECONFIG, "%s: the weight \"%s\" is no number from 0 on", item, equals + 1);
+    FX_REQUIRE(item[0] && end != equals + 1 && *end == '\0' && weight >= 0 &&
+                   weight < 1e100, /* their sum is a number, too */
+               FX_ECONFIG, "%s: the weight \"%s\" is no number from 0 to 1e100", item, equals + 1);
     mixture->weight[mixture->groups] = weight;
     return fx_print(mixture->name[mixture->groups++], FX_NAME_MAX + 1, "%s", item);
 }

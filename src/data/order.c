@@ -26,8 +26,8 @@ typedef struct group {
 struct fx_order {
     uint64_t seed;
     int64_t batch, strata, samples, epoch_steps, cond;
-    int64_t patches, *patch, *last;        /* patches drawn from; samples up to and with each */
-    double condition_least, condition_sum; /* over all samples */
+    int64_t patches, *patch, *last;         /* patches drawn from; samples up to and with each */
+    double condition_least, condition_mean; /* of what is drawn */
     bool keep_strata;
     int64_t epoch;     /* whose permutation is in `stratum`; -1: none yet */
     uint32_t *stratum; /* (strata) */
@@ -62,30 +62,43 @@ static void set_epoch(fx_order *order)
     order->epoch_steps = (order->samples + order->strata - 1) / order->strata * round;
 }
 
-/* The patches of a group, or without groups (-1) all, at the end of the line. */
-static void add_patches(fx_order *order, const fx_manifest *m, const fx_order_options *o,
-                        const fx_mixture *mixture, int g)
+/* The patches of a group, or without groups (-1) all, at the end of the line. `share`: of all draws.
+ * Returns the samples that they have. */
+static int64_t add_patches(fx_order *order, const fx_manifest *m, const fx_order_options *o,
+                           const fx_mixture *mixture, int g, double share)
 {
+    const int64_t before = order->samples;
+    double sum = 0;
     for (int64_t p = 0; p < m->patches; p++) {
         const fx_patch patch = fx_manifest_patch(m, p);
         const int64_t starts = patch.snapshots - o->cond - o->forecast_step + 1;
         if (starts <= 0 || !wanted(o->reynolds, patch.reynolds)) continue;
         if (g >= 0 && mixture->group[patch.source] != g) continue;
-        order->condition_sum += (double)starts * patch.reynolds;
+        sum += (double)starts * patch.reynolds;
         if (order->samples == 0 || patch.reynolds < order->condition_least)
             order->condition_least = patch.reynolds;
         order->samples += starts;
         order->patch[order->patches] = p;
         order->last[order->patches++] = order->samples;
     }
+    const int64_t added = order->samples - before;
+    if (added > 0) order->condition_mean += share * sum / (double)added;
+    return added;
+}
+
+static double all_weights(const fx_mixture *mixture)
+{
+    double all = 0;
+    for (int g = 0; g < mixture->groups; g++)
+        all += mixture->weight[g];
+    return all;
 }
 
 static void share_cells(fx_order *order, const fx_mixture *mixture)
 {
     const int64_t cells = order->epoch_steps * order->batch;
-    double all = 0, sum = 0;
-    for (int g = 0; g < mixture->groups; g++)
-        all += mixture->weight[g];
+    const double all = all_weights(mixture);
+    double sum = 0;
     for (int g = 0; g < mixture->groups; g++) {
         sum += mixture->weight[g];
         order->end[g].cells = (int64_t)floor((double)cells * (sum / all) + 0.5);
@@ -97,23 +110,21 @@ static fx_status add_groups(fx_order *order, const fx_manifest *m, const fx_orde
 {
     fx_mixture mixture = {0};
     bool *drawn = NULL;
-    double all = 0;
     fx_status status = FX_OK;
     FX_TRY_DONE(FX_ALLOC(drawn, m->sources));
     for (int s = 0; s < m->sources; s++)
         drawn[s] = wanted(o->reynolds, m->source[s].reynolds);
     FX_TRY_DONE(fx_mixture_create(m, o->weights, drawn, &mixture));
     FX_TRY_DONE(FX_ALLOC(order->end, mixture.groups));
+    const double all = all_weights(&mixture);
+    FX_REQUIRE_DONE(all > 0, FX_ECONFIG, "data.weights: all are 0");
     for (int g = 0; g < mixture.groups; g++) {
-        const int64_t before = order->samples;
-        all += mixture.weight[g];
-        add_patches(order, m, o, &mixture, g);
-        FX_REQUIRE_DONE(mixture.weight[g] == 0 || order->samples > before, FX_ECONFIG,
+        const int64_t added = add_patches(order, m, o, &mixture, g, mixture.weight[g] / all);
+        FX_REQUIRE_DONE(mixture.weight[g] == 0 || added > 0, FX_ECONFIG,
                         "data.weights: %s has no sample of %lld + %lld snapshots", mixture.name[g],
                         (long long)o->cond, (long long)o->forecast_step);
         order->end[g].samples = order->samples;
     }
-    FX_REQUIRE_DONE(all > 0, FX_ECONFIG, "data.weights: all are 0");
     order->groups = mixture.groups;
     set_epoch(order);
     share_cells(order, &mixture);
@@ -140,7 +151,7 @@ fx_status fx_order_create(const fx_manifest *m, const fx_order_options *o, fx_or
     if (o->weights && o->weights[0])
         FX_TRY_DONE(add_groups(order, m, o));
     else
-        add_patches(order, m, o, NULL, -1);
+        (void)add_patches(order, m, o, NULL, -1, 1);
     FX_REQUIRE_DONE(
         order->samples >= order->strata && order->samples < UINT32_MAX, FX_ECONFIG,
         "data.path: %lld samples of %lld + %lld snapshots can't fill %lld strata (pack.strata)",
@@ -301,7 +312,7 @@ int64_t fx_order_samples(const fx_order *order)
 void fx_order_conditions(const fx_order *order, double *least, double *mean)
 {
     *least = order->condition_least;
-    *mean = order->condition_sum / (double)order->samples;
+    *mean = order->condition_mean;
 }
 
 int64_t fx_order_epoch_steps(const fx_order *order)

@@ -13,7 +13,8 @@
  *   parts of samples drawn as whole ones               weighted samples come alike
  *   a stratum's cells one after the other              weighted orders are functions
  *   a group of weight 0 drawn from                     weighted slots need their shards
- *   a weight that fits nothing                         wrong weights are refused */
+ *   a weight that fits nothing, or of any size         wrong weights are refused
+ *   the mean over samples, whatever their weights      conditions are of what is drawn */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -260,6 +261,26 @@ static void epochs_have_their_shares(void **state)
         }
 }
 
+/* Of 64 samples of Re 100 and 37 of Re 200. */
+static void conditions_are_of_what_is_drawn(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *weights;
+        double least, mean;
+    } cases[] = {{"", 100, (64 * 100 + 37 * 200) / 101.0},
+                 {"100=1,200=3,300=0", 100, 175},
+                 {"b=1,*=0", 200, 200},
+                 {"100=2,*=0", 100, 100}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fx_order *order = make_weighted(1, 4, cases[i].weights);
+        double least = 0, mean = 0;
+        fx_order_conditions(order, &least, &mean);
+        assert_true(least == cases[i].least && fabs(mean - cases[i].mean) < 1e-9);
+        fx_order_free(&order);
+    }
+}
+
 /* Inside its group every sample comes alike, and often enough all come in one epoch. */
 static void weighted_samples_come_alike(void **state)
 {
@@ -330,8 +351,6 @@ static void weighted_slots_need_their_shards(void **state)
     }
 }
 
-static void refuses(const fx_order_options *options, const char *words);
-
 static void wrong_weights_are_refused(void **state)
 {
     (void)state;
@@ -341,6 +360,7 @@ static void wrong_weights_are_refused(void **state)
         {"100=1,200=x,300=0", "data.weights: 200: the weight \"x\" is no number"},
         {"100=1,200=-1,300=0", "the weight \"-1\""},
         {"100=1,200=nan,300=0", "the weight \"nan\""},
+        {"100=1e308,200=1e308,300=0", "the weight \"1e308\""},
         {"100=1,200=1 2,300=0", "the weight \"1 2\""},
         {"=1,*=1", "the weight"},
         {"100=1,200=1,300=1", "data.weights: 300 has no sample of 2 + 3 snapshots"},
@@ -410,6 +430,7 @@ int main(void)
         cmocka_unit_test(slots_need_the_shards_that_they_draw_from),
         cmocka_unit_test(some_reynolds_numbers_only),
         cmocka_unit_test(epochs_have_their_shares),
+        cmocka_unit_test(conditions_are_of_what_is_drawn),
         cmocka_unit_test(weighted_samples_come_alike),
         cmocka_unit_test(weighted_orders_are_functions),
         cmocka_unit_test(weighted_slots_need_their_shards),
