@@ -237,6 +237,8 @@ bool fx_lowres_is_input(const fx_config *model);
 /* The pack of a data set's own low-resolution fields, inside the pack of the others: the same sources,
  * tiles and patch numbers. Local. */
 fx_status fx_lowres_path(const char *pack, char out[FX_PATH_MAX]);
+/* Whether it is there and whole. Local. */
+fx_status fx_lowres_exists(const char *pack, bool *exists);
 
 /* Makes them, for one thread at a time; NULL where the model takes none. */
 typedef struct fx_coarsener fx_coarsener;

@@ -44,6 +44,15 @@ fx_status fx_lowres_path(const char *pack, char out[FX_PATH_MAX])
     return fx_path(out, "%s/lowres", pack);
 }
 
+fx_status fx_lowres_exists(const char *pack, bool *exists)
+{
+    char path[FX_PATH_MAX];
+    *exists = false;
+    FX_TRY(fx_path(path, "%s/lowres/manifest.json", pack));
+    *exists = fx_file_exists(path);
+    return FX_OK;
+}
+
 /* ---- The data set's own. */
 
 static fx_status check_source(const char *path, const fx_pack_source *fine, const fx_pack_source *low,
@@ -64,8 +73,10 @@ static fx_status check_source(const char *path, const fx_pack_source *fine, cons
 static fx_status open_pack(fx_coarsener *c, const char *folder, const fx_manifest *m)
 {
     char path[FX_PATH_MAX];
+    bool exists = false;
     FX_TRY(fx_lowres_path(folder, path));
-    FX_REQUIRE(fx_file_exists(path), FX_ECONFIG,
+    FX_TRY(fx_lowres_exists(folder, &exists));
+    FX_REQUIRE(exists, FX_ECONFIG,
                "data.lowres: file: the pack %s has no low-resolution fields of its data set's own: see "
                "source.lowres",
                folder);

@@ -237,9 +237,9 @@ static fx_status stage_pack(fx_batch_reader *reader, fx_comm *comm, const char *
     const int64_t slots = reader->samples * reader->accumulate;
     char folder[FX_PATH_MAX];
     bool *wanted = NULL;
-    FX_TRY(fx_agree(comm, FX_ALLOC(wanted, m->shards)));
-    fx_order_shards(reader->order, m, reader->slot0, slots, wanted);
-    fx_status status = fx_pack_stage(comm, m, path, where, wanted, folder);
+    fx_status status = fx_agree(comm, FX_ALLOC(wanted, m->shards));
+    if (status == FX_OK) fx_order_shards(reader->order, m, reader->slot0, slots, wanted);
+    if (status == FX_OK) status = fx_pack_stage(comm, m, path, where, wanted, folder);
     if (status == FX_OK) status = fx_agree(comm, fx_pack_use_copy(pack, folder));
     fx_free(wanted);
     return status == FX_OK ? FX_OK : fx_context(status, "data.stage");

@@ -223,8 +223,14 @@ static fx_status tell_speed(fx_packing *job, double seconds)
     return FX_OK;
 }
 
+static fx_status open_folder(fx_packing *job, bool drop_lowres)
+{
+    FX_TRY(fx_pack_open_folder(job));
+    return drop_lowres ? fx_pack_drop_lowres(job->config) : FX_OK;
+}
+
 static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *const *files, int count,
-                          bool others)
+                          bool others, bool drop_lowres)
 {
     fx_status status = FX_OK;
     const double begin = fx_now();
@@ -233,7 +239,7 @@ static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *co
         FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_lock(&job) : FX_OK));
     FX_TRY_DONE(share_sources(&job, files, count));
     FX_TRY_DONE(fx_agree(comm, lay_out(&job)));
-    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_open_folder(&job) : FX_OK));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? open_folder(&job, drop_lowres) : FX_OK));
     FX_TRY_DONE(fx_pack_write_shards(&job));
     FX_TRY_DONE(gather_results(&job));
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
@@ -264,9 +270,9 @@ static fx_status pack_both(fx_comm *comm, const fx_config *config, const char *c
     FX_TRY_DONE(fx_comm_max_i64(comm, &found));
     if (found > 0) {
         FX_TRY_DONE(comm->ops->broadcast(comm, &low.config, sizeof low.config, 0));
-        FX_TRY_DONE(pack_all(comm, &low.config, paths, low.count, false));
+        FX_TRY_DONE(pack_all(comm, &low.config, paths, low.count, false, false));
     }
-    FX_TRY_DONE(pack_all(comm, config, files, count, others));
+    FX_TRY_DONE(pack_all(comm, config, files, count, others, found == 0 && !config->pack_add));
 done:
     fx_free(paths);
     fx_free(low.path);

@@ -64,6 +64,10 @@ fx_status fx_pack_lock(fx_packing *job);
  * could be taken for this one's. Local. */
 fx_status fx_pack_open_folder(fx_packing *job);
 
+/* Removes the low-resolution pack inside an older pack: it is not of the sources of a new one that has
+ * none. Local. */
+fx_status fx_pack_drop_lowres(const fx_config *config);
+
 /* Removes the notes and parts of shards, and the shards that job->manifest doesn't name. Local. */
 fx_status fx_pack_sweep(const fx_packing *job);
 

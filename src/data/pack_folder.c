@@ -68,7 +68,7 @@ static fx_status remove_strangers(const fx_packing *job, bool all)
     int count = 0;
     fx_status status = FX_OK;
     FX_TRY_DONE(fx_list_dir(folder, "", &names, &count));
-    FX_TRY_DONE(FX_ALLOC(known, m->shards));
+    FX_TRY_DONE(FX_ALLOC(known, m->shards + 1));
     for (int i = 0; i < m->shards; i++)
         known[i] = m->shard[i].name;
     qsort(known, (size_t)m->shards, sizeof *known, by_name);
@@ -92,6 +92,19 @@ done:
 fx_status fx_pack_sweep(const fx_packing *job)
 {
     return remove_strangers(job, true);
+}
+
+fx_status fx_pack_drop_lowres(const fx_config *config)
+{
+    char folder[FX_PATH_MAX], manifest[FX_PATH_MAX];
+    fx_config own = *config;
+    const fx_packing job = {.config = &own};
+    FX_TRY(fx_lowres_path(config->pack_path, folder));
+    if (!fx_file_exists(folder)) return FX_OK;
+    FX_TRY(fx_print(own.pack_path, sizeof own.pack_path, "%s", folder));
+    FX_TRY(fx_path(manifest, "%s/manifest.json", folder));
+    FX_TRY(fx_remove(manifest));
+    return remove_strangers(&job, true);
 }
 
 /* A pack that is added to stays whole until its new manifest replaces the old one, for its shards stay

@@ -59,9 +59,9 @@ done:
 /* A pack that is added to has them or has them not, and so must the files. */
 static fx_status check_added(const fx_config *config, bool has)
 {
-    char path[FX_PATH_MAX];
-    FX_TRY(fx_path(path, "%s/lowres/manifest.json", config->pack_path));
-    FX_REQUIRE(!config->pack_add || fx_file_exists(path) == has, FX_ECONFIG,
+    bool there = false;
+    FX_TRY(fx_lowres_exists(config->pack_path, &there));
+    FX_REQUIRE(!config->pack_add || there == has, FX_ECONFIG,
                "pack.add: low-resolution fields of their own: the pack %s has %s, the files have %s "
                "(source.lowres)",
                config->pack_path, has ? "none" : "some", has ? "some" : "none");

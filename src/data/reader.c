@@ -215,9 +215,11 @@ fx_status fx_pack_verify(const char *folder)
 {
     fx_manifest manifest;
     char lowres[FX_PATH_MAX];
+    bool exists = false;
     fx_status status = FX_OK;
     FX_TRY(fx_lowres_path(folder, lowres));
-    if (fx_file_exists(lowres)) FX_TRY(fx_pack_verify(lowres));
+    FX_TRY(fx_lowres_exists(folder, &exists));
+    if (exists) FX_TRY(fx_pack_verify(lowres));
     FX_TRY(fx_manifest_read(folder, &manifest));
     for (int i = 0; status == FX_OK && i < manifest.shards; i++)
         status = verify_shard(folder, &manifest.shard[i]);

@@ -375,7 +375,7 @@ fx_status fx_shard_storage_of(fx_shard *shard, fx_pack_storage *out)
     fx_h5_storage s;
     FX_TRY(fx_h5_describe_storage(shard->file, FIELDS, &s));
     *out = (fx_pack_storage){
-        .window = s.rank == 4 ? s.chunk[1] : 0, .compress = s.level, .bytes = s.bytes};
+        .window = s.rank == 4 ? s.chunk[1] : shard->snapshots, .compress = s.level, .bytes = s.bytes};
     return FX_OK;
 }
 

@@ -230,9 +230,11 @@ static fx_status link_copies(const char *staged, const char *lowres)
 fx_status fx_pack_stage_all(fx_comm *comm, const char *pack, const char *folder)
 {
     char staged[FX_PATH_MAX], lowres[FX_PATH_MAX], copy[FX_PATH_MAX];
+    bool exists = false;
     FX_TRY(stage_whole(comm, pack, folder, staged));
     fx_status status = fx_lowres_path(pack, lowres);
-    int64_t has = comm->rank == 0 && fx_file_exists(lowres);
+    if (status == FX_OK && comm->rank == 0) status = fx_lowres_exists(pack, &exists);
+    int64_t has = exists;
     FX_TRY(fx_agree(comm, status));
     FX_TRY(fx_comm_max_i64(comm, &has));
     if (has) {

@@ -28,8 +28,9 @@ scratch = tempfile.mkdtemp()
 os.chdir(scratch)
 
 
-def run(*words, code=0):
-    done = subprocess.run([FLEXHPC, *map(str, words)], capture_output=True, text=True)
+def run(*words, code=0, ranks=1):
+    start = ["mpiexec", "-n", str(ranks)] if ranks > 1 else []
+    done = subprocess.run([*start, FLEXHPC, *map(str, words)], capture_output=True, text=True)
     if done.returncode != code:
         sys.exit(f"exit code {done.returncode}, not {code}: {' '.join(map(str, words))}\n{done.stdout}{done.stderr}")
     return done

@@ -22,10 +22,10 @@ def smooth(*shape):
     return (y / y.std()).astype(np.float32)
 
 
-def train(name, **keys):
+def train(name, ranks=1, **keys):
     with open("tiny.yaml", "w") as f:
         f.write(formats.TINY.replace("TASKS", "tasks: mt"))
-    run("train", "tiny.yaml", "--run", name, *sets({"train__steps": 2, "checkpoint__every": 2, **keys}))
+    run("train", "tiny.yaml", "--run", name, *sets({"train__steps": 2, "checkpoint__every": 2, **keys}), ranks=ranks)
 
 
 def sampled(name, **keys):

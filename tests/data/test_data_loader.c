@@ -5,12 +5,14 @@
  *   the ring filled over the caller's batch            batches are the order's
  *   every micro-batch the first                        batches are the order's
  *   every rank the first                               ranks share the global batch
+ *   noise of the row instead of the slot               ranks share the low resolution
  *   a batch awaited after an error stopped the thread  errors of the thread (hangs)
  *   the target always one step ahead                   batches are the order's
  *   a buffer of one sample taken for each batch        reading takes no memory
  *   the ring's places kept while it grows              the depth follows the times
  *   the caller's buffer put where the thread goes next the depth follows the times
- *   the probe's reads taken for steps                  the depth follows the times
+ *   a depth chosen before anybody follows              the depth follows the times
+ *   times kept from before that, or before a seek      the depth follows the times
  *   one buffer more than fits                          the depth follows the times */
 #include "data_test.h"
 
@@ -152,10 +154,15 @@ static void the_depth_follows_the_times(void **state)
                     OK(fx_loader_next(loader, step * (1 + run % 3), 0, &batch));
                 assert_int_equal(fx_loader_depth(loader), first);
                 fx_loader_follow(loader);
+                for (int64_t step = 8; step < 11; step++) { /* too few, before these and after */
+                    OK(fx_loader_next(loader, step * (1 + run % 3), 0, &batch));
+                    assert_int_equal(fx_loader_depth(loader), first);
+                }
                 for (int64_t step = 100; step < 112; step++)
                     for (int64_t micro = 0; micro < accumulate; micro++) {
                         OK(fx_loader_next(loader, step, micro, &batch));
                         check(&c, &batch, 0, 1, step, micro);
+                        if (step < 104) assert_int_equal(fx_loader_depth(loader), first);
                         if (run % 2) usleep(50);
                     }
                 const int64_t depth = fx_loader_depth(loader);
@@ -240,6 +247,38 @@ static void ranks_share_the_global_batch(void **state)
         }
 }
 
+/* Noise and all: row i of a rank is row slot of one rank alone. */
+static void ranks_share_the_low_resolution(void **state)
+{
+    (void)state;
+    enum { BATCH = 8, F = 2, COARSE = S / F * (S / F) };
+    const fx_comm_ops ops = {.all_gather = agreed};
+    float whole[BATCH * COARSE];
+    for (int lowres = FX_LOWRES_STRIDED; lowres <= FX_LOWRES_ANTIALIASED; lowres++)
+        for (int size = 1; size <= RANKS; size *= 2)
+            for (int rank = 0; rank < size; rank++) {
+                fx_comm comm = {.ops = &ops, .rank = rank, .size = size};
+                fx_config c = config;
+                fx_loader *loader = NULL;
+                fx_loader_batch batch;
+                c.train_global_batch = BATCH;
+                c.train_accumulate = size > 1 ? 2 : 1;
+                c.data_factor = F;
+                c.data_lowres = lowres;
+                c.data_lowres_noise = 0.25;
+                OK(fx_loader_create(&comm, &c, NULL, &loader));
+                for (int64_t micro = 0; micro < c.train_accumulate; micro++) {
+                    OK(fx_loader_next(loader, 5, micro, &batch));
+                    const int64_t slot = rank * (BATCH / size) + micro * batch.samples;
+                    const size_t bytes = (size_t)(batch.samples * COARSE) * sizeof *whole;
+                    if (size == 1) memcpy(whole, batch.coarse, bytes);
+                    assert_memory_equal(batch.coarse, whole + slot * COARSE, bytes);
+                }
+                assert_true(whole[0] != whole[COARSE]);
+                fx_loader_free(&loader);
+            }
+}
+
 static void errors_of_the_thread_come_out(void **state)
 {
     (void)state;
@@ -307,6 +346,7 @@ int main(void)
         cmocka_unit_test(without_memory_the_depth_stays),
         cmocka_unit_test(reading_takes_no_memory),
         cmocka_unit_test(ranks_share_the_global_batch),
+        cmocka_unit_test(ranks_share_the_low_resolution),
         cmocka_unit_test(errors_of_the_thread_come_out),
         cmocka_unit_test(wrong_configurations_are_refused),
     };

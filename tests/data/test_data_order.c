@@ -13,6 +13,8 @@
  *   parts of samples drawn as whole ones               weighted samples come alike
  *   a stratum's cells one after the other              weighted orders are functions
  *   a group of weight 0 drawn from                     weighted slots need their shards
+ *   a stratum's last draw left out, or a part's last sample
+ *                                                      weighted slots of many shards
  *   a weight that fits nothing, or of any size         wrong weights are refused
  *   the mean over samples, whatever their weights      conditions are of what is drawn */
 #include <math.h>
@@ -351,6 +353,55 @@ static void weighted_slots_need_their_shards(void **state)
     }
 }
 
+/* A sample a shard, so that none may be missing; a slot needs few of them where strata are kept. */
+static void weighted_slots_of_many_shards(void **state)
+{
+    (void)state;
+    enum { FIRST = 60, ALL = 80, EPOCHS = 200 };
+    static fx_pack_shard each[ALL];
+    static fx_pack_source two[] = {
+        {.name = "a", .reynolds = 100, .snapshots = COND + STEP, .height = 4, .width = 4 * FIRST},
+        {.name = "b",
+         .reynolds = 200,
+         .snapshots = COND + STEP,
+         .height = 4,
+         .width = 4 * (ALL - FIRST)}};
+    static fx_pack_reynolds numbers[] = {{.reynolds = 100, .patches = FIRST},
+                                         {.reynolds = 200, .first = FIRST, .patches = ALL - FIRST}};
+    const fx_manifest many = {.patch = 4,
+                              .strata = STRATA,
+                              .patches = ALL,
+                              .sources = 2,
+                              .shards = ALL,
+                              .reynolds_count = 2,
+                              .source = two,
+                              .shard = each,
+                              .reynolds = numbers};
+    for (int i = 0; i < ALL; i++)
+        each[i] = (fx_pack_shard){
+            .source = i >= FIRST, .tile = i < FIRST ? i : i - FIRST, .patches = 1, .first = i};
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        const fx_order_options options = {seed, 4,    COND,
+                                          STEP, NULL, seed % 2 ? "100=1,200=1" : "100=1,200=5"};
+        fx_order *order = NULL;
+        assert_int_equal(fx_order_create(&many, &options, &order), FX_OK);
+        fx_order_keep_strata(order);
+        for (int64_t slot = 0; slot < 4; slot++) {
+            bool said[ALL] = {false}, drawn[ALL] = {false};
+            int needed = 0;
+            fx_order_shards(order, &many, slot, 1, said);
+            for (int64_t step = 0; step < EPOCHS * fx_order_epoch_steps(order); step++)
+                drawn[fx_manifest_patch(&many, fx_order_sample(order, step, slot).patch).shard] = true;
+            for (int i = 0; i < ALL; i++) {
+                assert_int_equal(said[i], drawn[i]);
+                needed += said[i];
+            }
+            assert_true(needed < ALL);
+        }
+        fx_order_free(&order);
+    }
+}
+
 static void wrong_weights_are_refused(void **state)
 {
     (void)state;
@@ -434,6 +485,7 @@ int main(void)
         cmocka_unit_test(weighted_samples_come_alike),
         cmocka_unit_test(weighted_orders_are_functions),
         cmocka_unit_test(weighted_slots_need_their_shards),
+        cmocka_unit_test(weighted_slots_of_many_shards),
         cmocka_unit_test(wrong_weights_are_refused),
         cmocka_unit_test(wrong_requests_are_refused),
         cmocka_unit_test(parts_merge_to_the_whole),

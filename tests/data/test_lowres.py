@@ -75,6 +75,9 @@ assert losses("with") == losses("again")
 train("without")
 train("hardly", data__lowres_noise=1e-30)
 assert losses("without") == losses("hardly") != losses("with")
+# Two ranks train on what one does, the noise among it.
+train("two", ranks=2, data__lowres_noise=SIGMA)
+assert np.allclose(losses("two"), losses("with"), rtol=2e-6) and not np.allclose(losses("two"), losses("without"), rtol=1e-4)
 
 # ---- A data set's own: LR_fields, independent of the fields here, so that nothing else can be taken for them.
 def superbench(path, key, shape, low_shape, low_path=None):
@@ -137,10 +140,15 @@ both = {}
 for run_name in "a", "a_b":
     both[f"{run_name}.h5"] = superbench(f"cosmo/{run_name}.h5", "fields", (8, 1, 32, 32), (8, 1, 8, 8),
                                         f"cosmo/{run_name}_lres.h5")
-def pack_folder(folder, out="pack", patch=16, **keys):
+def pack_folder(folder, out="pack", patch=16, ranks=1, **keys):
     """Of all its files."""
     return run("pack", "--out", out, "--patch", patch,
-               *sets({"pack__source": folder, "pack__strata": 4, "pack__shard_patches": 2, **keys}))
+               *sets({"pack__source": folder, "pack__strata": 4, "pack__shard_patches": 2, **keys}), ranks=ranks)
+
+
+def content(folder):
+    return {os.path.join(at, name): open(os.path.join(at, name), "rb").read() for at, _, names in os.walk(folder)
+            for name in names if name != "run.lock"}
 
 
 shutil.rmtree("pack")
@@ -152,7 +160,13 @@ assert [s["name"] for s in m["sources"]] == ["a.h5", "a_b.h5"], m
 with open("pack/lowres/manifest.json") as text:
     low_manifest = json.load(text)
 assert formats.compare(low_manifest, lambda s: both[s["name"]][1][:, 0], "pack/lowres") == 8
+pack_folder("cosmo", "by-two", ranks=2, source__condition=100)
+whole = content("pack")
+assert len(whole) == 2 * 5 and whole == {name.replace("by-two", "pack"): b for name, b in content("by-two").items()}, list(whole)
 train("cosmo-run", data__lowres="file")
+# Each rank's share of both packs on the disk of its node.
+train("staged", ranks=2, data__lowres="file", data__stage=os.path.abspath("disk"))
+assert np.allclose(losses("staged"), losses("cosmo-run"), rtol=2e-6) and len(os.listdir("disk")) == 2, os.listdir("disk")
 fields = np.concatenate([f[:, 0] for f, _ in both.values()])
 low = np.concatenate([l[:, 0] for _, l in both.values()])
 check_own("cosmo-run", fields, low)
@@ -166,6 +180,8 @@ def refused(text, *words, code=2, **keys):
 
 refused("data.factor: 2, but a.h5 is 32 x 32 and its own low resolution 8 x 8", "train", "tiny.yaml", "--run", "no",
         data__lowres="file", data__factor=2)
+refused("data.augment: not with data.lowres: file", "train", "tiny.yaml", "--run", "no", data__lowres="file",
+        data__augment="symmetries")
 os.makedirs("mixed")
 os.link("cosmo/a.h5", "mixed/a.h5")
 os.link("cosmo/a_lres.h5", "mixed/a_lres.h5")
@@ -184,9 +200,10 @@ refused("pack.patch: 10 is no multiple of 4", "pack", "cosmo/a.h5", "--out", "no
 with h5py.File("pack/lowres/shard-0000.h5", "r+") as f:
     f["w"][...] = 0
 refused("checksum differs", "sample", "tiny.yaml", "--run", "cosmo-run", "--out", "no.h5", code=1)
-shutil.rmtree("pack")
+# A new pack in the old one's place, of files without: the old low resolution is not taken for theirs.
 pack_folder("cosmo", source__lowres="off")
-assert not os.path.exists("pack/lowres")
+assert not content("pack/lowres")
+run("data", "stage", "pack", "copies")
 refused("the pack pack has no low-resolution fields", "train", "tiny.yaml", "--run", "no", data__lowres="file")
 refused("the pack pack has no low-resolution fields", "eval", "tiny.yaml", "--run", "own")
 formats.end()
