@@ -4,6 +4,7 @@
  * is not a pack. Killed at any instant, the same call goes on with what is finished (pack_folder.c). */
 #include "pack.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -159,25 +160,28 @@ static fx_status gather_results(fx_packing *job)
     return status;
 }
 
-/* The scale that all sources state alike; 0: they don't. */
-static double said_by_all(const fx_packing *job)
+/* The scale that all new files of a data set state alike; 0: they don't. */
+static double said_by_all(const fx_packing *job, const char *dataset)
 {
-    for (int i = 1; i < job->manifest.sources; i++)
-        if (job->file[i].scale != job->file[0].scale) return 0;
-    return job->file[0].scale;
+    double said = -1;
+    for (int i = 0; i < job->manifest.sources; i++) {
+        const fx_source_file *file = &job->file[i];
+        if (file->packed || strcmp(file->source.dataset, dataset) != 0) continue;
+        if (said >= 0 && file->scale != said) return 0;
+        said = file->scale;
+    }
+    return fmax(said, 0);
 }
 
-/* The scale of pack.dataset: what it was before files were added to it, what its files say, or their
- * root mean square. */
+/* The scale of pack.dataset: what it was before files were added to it, what its files say alike, or
+ * their root mean square. */
 static fx_status set_dataset_scale(fx_packing *job)
 {
     fx_manifest *m = &job->manifest;
     const char *name = job->config->pack_dataset;
     double scale = fx_stats_rms(&job->dataset);
     if (!name[0]) return FX_OK;
-    for (int i = 0; i < m->sources; i++)
-        if (strcmp(m->source[i].dataset, name) == 0 && job->file[i].scale > 0)
-            scale = job->file[i].scale;
+    if (said_by_all(job, name) > 0) scale = said_by_all(job, name);
     for (int i = 0; i < job->old.sources; i++)
         if (strcmp(job->old.source[i].dataset, name) == 0) scale = job->old.source[i].scale;
     FX_REQUIRE(scale > 0, FX_EVALUE, "pack.dataset: %s: all values are 0", name);
@@ -195,7 +199,8 @@ static fx_status write_manifest(fx_packing *job)
         fx_stats_merge(&all, &m->reynolds[r].stats);
     m->scale = fx_stats_rms(&all);
     FX_REQUIRE(m->scale > 0, FX_EVALUE, "pack.source: all values are 0");
-    if (said_by_all(job) > 0) m->scale = said_by_all(job);
+    const double said = said_by_all(job, job->config->pack_dataset);
+    if (said > 0) m->scale = said;
     if (job->config->pack_add) m->scale = job->old.scale;
     FX_TRY(set_dataset_scale(job));
     FX_TRY(fx_manifest_write(job->config->pack_path, m));

@@ -129,6 +129,17 @@ add("500_32_32_seed_1.h5", "third", "scaled")
 refused("was not trained on the data set third of scaled", "eval", "tiny.yaml", "--run", "of-scaled", data__path="scaled")
 refused('pack.dataset: "a b" is not a name', "pack", "500_32_32_seed_1.h5", "--out", "no", "--patch", 16, pack__dataset="a b")
 
+# What its files say of its scale counts where all say the same.
+pair = ["600_32_32_seed_1.h5", "700_32_32_seed_1.h5"]
+for file in pair:
+    write(file, second)
+for stated, want in ((5, 5), 5), ((5, 7), np.sqrt(np.mean(second.astype(float) ** 2))):
+    for file, scale in zip(pair, stated):
+        with h5py.File(file, "a") as f:
+            f.attrs["scale"] = float(scale)
+    scales = [source["scale"] for source in formats.pack(*pair, pack__dataset="said")["sources"]]
+    assert len(scales) == 2 and np.allclose(scales, want, rtol=1e-6), (scales, want)
+
 # ---- Condition 0: where the model was trained with it.
 coarse = one[2, ::4, ::4]
 assert "was not trained with it" in superres("run", coarse, Draw(0, 1, 0))
