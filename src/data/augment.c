@@ -8,6 +8,7 @@
 
 #include "flexhpc/mem.h"
 #include "flexhpc/rng.h"
+#include "source.h"
 
 enum { NONE, SYMMETRIES, SHIFTS, ALL }; /* data.augment */
 enum { BY_NAME, SCALAR, PSEUDOSCALAR }; /* data.field */
@@ -32,9 +33,10 @@ void fx_symmetry_apply(unsigned symmetry, float sign, int64_t side, const float 
 /* What a source's field is under reflection. The names are those of formats that say what they hold. */
 static fx_status find_kind(const fx_pack_source *s, int kind, bool *pseudo)
 {
-    const bool vorticity = strcmp(s->field, "w") == 0 || strncmp(s->field, "vorticity", 9) == 0;
+    const char *name = fx_base_name(s->field); /* without The Well's group */
+    const bool vorticity = strcmp(name, "w") == 0 || strncmp(name, "vorticity", 9) == 0;
     FX_REQUIRE(
-        strncmp(s->field, "velocity", 8) != 0, FX_ECONFIG,
+        strncmp(name, "velocity", 8) != 0, FX_ECONFIG,
         "data.augment: %s holds %s, a component of the velocity: a turned flow has another there",
         s->name, s->field);
     FX_REQUIRE(

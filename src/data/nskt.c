@@ -2,8 +2,8 @@
  * `{Re}_{N}_{N}_seed_{seed}.h5`, older ones with `_w` before the dot. Dataset `w`, vorticity, (T, H, W)
  * or (T, C, H, W) with C = 3 (u, v, w) or 1; HDF5 turns any float type and byte order into ours. The
  * published files carry no attribute; ours add Re, start and interval, exported ones (nskt_write.c)
- * scale. Doubly periodic, but where an attribute `periodic` of 0 and 1, for y and x, says otherwise:
- * our solver's between walls. */
+ * scale, and `field`, what w was called where it came from. Doubly periodic, but where an attribute
+ * `periodic` of 0 and 1, for y and x, says otherwise: our solver's between walls. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +82,16 @@ static fx_status read_boundaries(fx_source *s)
     return FX_OK;
 }
 
+/* An exported field isn't vorticity because the format calls it w. */
+static fx_status read_field(fx_source *s)
+{
+    if (strcmp(s->key, "w") != 0 || !fx_h5_has_attribute(s->file, "/", "field")) return FX_OK;
+    FX_TRY(fx_h5_get_text(s->file, "/", "field", s->info.field, sizeof s->info.field));
+    FX_REQUIRE(s->info.field[0], FX_EVALUE, "%s: attribute field is empty", s->path);
+    fx_make_printable(s->info.field);
+    return FX_OK;
+}
+
 static fx_status describe(fx_source *s, const fx_config *config)
 {
     fx_source_run run = {0};
@@ -94,6 +104,7 @@ static fx_status describe(fx_source *s, const fx_config *config)
                s->key, (long long)s->info.snapshots, (long long)s->channels, (long long)s->info.height,
                (long long)s->info.width);
     FX_TRY(fx_source_take_channel(s, config, s->channels - 1));
+    FX_TRY(read_field(s));
     FX_TRY(fx_source_no_scalars(s, config));
     FX_TRY(read_boundaries(s));
     FX_TRY(read_attributes(s, &run));

@@ -193,9 +193,9 @@ fx_status fx_well_write(fx_source *source, const char *path)
             source->path, AXES[1 - i]);
     if (strcmp(source->info.field, "w") == 0) name = "vorticity";
     const size_t length = strcspn(name, "[");
-    FX_TRY(name[length] ? fx_print(w.field, sizeof w.field, "%.*s_%lld", (int)length, name,
-                                   (long long)source->channel)
-                        : fx_print(w.field, sizeof w.field, "%s", name));
+    const char *channel = name[length] ? name + length + 1 : ""; /* "velocity[1]" */
+    FX_TRY(fx_print(w.field, sizeof w.field, "%.*s%s%.*s", (int)length, name, channel[0] ? "_" : "",
+                    (int)strcspn(channel, "]"), channel));
     FX_TRY(one_time_axis(source));
     FX_TRY(fx_path(part, "%s.part", path));
     FX_TRY(fx_h5_create(NULL, part, &w.file));

@@ -8,8 +8,8 @@
  *   the next tile taken without wrapping                    batches are windows
  *   columns of a part put where its rows go                 batches are windows
  *   offsets of the first half of a tile alone               draws are even
- *   velocity or an unknown field turned; shifts across walls, or where tiles leave a rest
- *                                                           what is no flow is refused */
+ *   velocity, in The Well's group or alone, or an unknown field turned; shifts across walls, or where
+ * tiles leave a rest what is no flow is refused */
 #include "data_test.h"
 
 #include "data/augment.h"
@@ -206,6 +206,15 @@ static void what_is_no_flow_is_refused(void **state)
     OK(fx_manifest_write(config.data_path, &m));
     for (c.data_field = 0; c.data_field < 3; c.data_field++)
         refuses(&c, "500_24_16_seed_2.h5 holds velocity[0], a component");
+    OK(fx_print(s->field, sizeof s->field, "t1_fields/velocity[0]")); /* as The Well has it */
+    OK(fx_manifest_write(config.data_path, &m));
+    c.data_field = 1;
+    refuses(&c, "500_24_16_seed_2.h5 holds t1_fields/velocity[0], a component");
+    OK(fx_print(s->field, sizeof s->field, "t0_fields/vorticity"));
+    OK(fx_manifest_write(config.data_path, &m));
+    c.data_field = 0;
+    OK(fx_loader_create(fx_comm_self(), &c, NULL, &loader));
+    fx_loader_free(&loader);
     c.data_reynolds = (fx_list){1, {1000}}; /* where it is not */
     OK(fx_loader_create(fx_comm_self(), &c, NULL, &loader));
     fx_loader_free(&loader);

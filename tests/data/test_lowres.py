@@ -4,7 +4,8 @@ strided, reduced with antialiasing, with noise, and a data set's own low resolut
 properties of the model that its checkpoint keeps, in training, evaluation and sampling.
 
 Planted and caught: data.upsampling left out of step_options.c; noise alike in all samples; the kernel of the reduction with
-A = -3/4; the data set's own not divided by the scale; NAME_lres.h5 packed under its own name, out of order.
+A = -3/4; the data set's own not divided by the scale; NAME_lres.h5 packed under its own name, out of order;
+the old pack's low resolution left under a new one of the same name; data.augment with data.lowres=file let through.
 Run: label full
 Run: timeout 300
 Run: cost 12"""

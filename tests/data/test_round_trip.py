@@ -3,7 +3,8 @@
 periodic axes among them, walls as well as periodic boxes; what a pack and a data set can't say is refused.
 
 Planted in the code, caught here, removed: axes swapped in what is written of them, and in what is read;
-places on walls instead of between them; the first run written for all; NSKT without periodic, edges, scale, or a seed for each run.
+places on walls instead of between them; the first run written for all; NSKT without periodic, edges, scale, or a seed for each run; the name that a field had
+before NSKT not read back.
 Run: label quick"""
 import os
 
@@ -44,6 +45,8 @@ def same(first, second, what, exact):
     for key, field in fields.items():
         assert field.tobytes() == others[key].tobytes(), (what, key)
     assert axes(m) == axes(n), (what, axes(m), axes(n))
+    if exact:
+        assert {s.get("field") for s in m["sources"]} == {s.get("field") for s in n["sources"]}, (what, m, n)
     for key in ("reynolds", "start", "interval"):
         a, b = ([s[key] for s in x["sources"]] for x in (m, n))
         assert a == b if exact else close(a, b), (what, key, a, b)
@@ -73,7 +76,8 @@ def round_trip(path, bound, **keys):
     # And from one to the other.
     for name in sorted(os.listdir("nskt"))[:1]:
         run("data", "export", f"nskt/{name}", "again.hdf5")
-        with h5py.File("again.hdf5") as f:
+        with h5py.File("again.hdf5") as f, h5py.File("well.hdf5") as once:
+            assert list(f["t0_fields"]) == list(once["t0_fields"]), (path, list(f["t0_fields"]))
             assert sorted(f["boundary_conditions"]) == [f"x_{bound[0]}", f"y_{bound[1]}"], (path, list(f["boundary_conditions"]))
     formats.shutil.rmtree("nskt")
     return first[1]
