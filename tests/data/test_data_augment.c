@@ -8,8 +8,9 @@
  *   the next tile taken without wrapping                    batches are windows
  *   columns of a part put where its rows go                 batches are windows
  *   offsets of the first half of a tile alone               draws are even
- *   velocity, in The Well's group or alone, or an unknown field turned; shifts across walls, or where
- * tiles leave a rest what is no flow is refused */
+ *   velocity or an unknown field turned                     what is no flow is refused
+ *   The Well's group taken for the name                     what is no flow is refused
+ *   shifts across walls, or where tiles leave a rest        what is no flow is refused */
 #include "data_test.h"
 
 #include "data/augment.h"

@@ -2,8 +2,11 @@
 """flexhpc data info and data check: what they say of files whose content is known.
 
 Planted in the code, caught here, removed: values that are not finite kept in the statistics; the place of the first without its
-row; the window forgotten; chunks counted along one axis alone; a compressed chunk counted in part; the last value that is not finite taken for the first.
+row; the window forgotten; chunks counted along one axis alone; a compressed chunk counted in part; the last value that is not finite taken for the first;
+a division by the chunks of a shard that has none.
 Run: label quick"""
+import json
+import os
 import re
 
 import numpy as np
@@ -93,6 +96,19 @@ said(check, r" 1 times less$")
 pack("500_64_64_seed_7.h5")
 said(run("data", "check", "pack").stdout, r"^one sample +3 snapshots of 16 x 16 pixels, 0\.00293 MiB: 0\.00293 MiB are read for it$")
 said(run("data", "check", "pack").stdout, r"^8 shards +chunks of one patch and 4 of its snapshots, not compressed; (\S+) MiB in the files, \1 MiB of values$")
+
+# A shard whose fields another program wrote in one piece.
+with h5py.File("pack/shard-0000.h5", "r+") as f:
+    values = f["w"][...]
+    del f["w"]
+    f["w"] = values
+with open("pack/manifest.json", "r+") as text:
+    manifest = json.load(text)
+    manifest["shards"][0]["bytes"] = os.path.getsize("pack/shard-0000.h5")
+    text.seek(0)
+    text.truncate()
+    json.dump(manifest, text)
+said(run("data", "check", "pack").stdout, r"^8 shards +chunks of one patch and 4 of its snapshots, not compressed; ")
 
 # Compressed shards, which h5py reads as they are; 3 snapshots at 0 or 1 of 4 touch both chunks of 2.
 assert compare(pack("500_64_64_seed_7.h5", pack__compress=2, pack__window=2), lambda s: wave) == 16
