@@ -2,8 +2,9 @@
  * the staging blocks; memory of the heap goes through them; both may be written again as soon as the
  * call returns, and what is read on the device is what was there. The loader's batches are such memory.
  * The stand-in refuses copies out of memory that isn't pinned.
- * Meant to be planted, and not yet: an upload that does not wait; pinned memory that is not known again
- * (two copies and more).
+ * Planted in the code, caught here, removed: an upload that does not wait; pinned memory that is not
+ * known again, or from its start alone; memory not zeroed; a release that forgets another's; a loader
+ * whose batches are the heap's.
  *
  * Run: standin only */
 #include "../data/data_test.h"

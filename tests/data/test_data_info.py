@@ -3,7 +3,7 @@
 
 Planted in the code, caught here, removed: values that are not finite kept in the statistics; the place of the first without its
 row; the window forgotten; chunks counted along one axis alone; a compressed chunk counted in part; the last value that is not finite taken for the first;
-a division by the chunks of a shard that has none.
+a shard in one piece taken for chunks of 0 snapshots.
 Run: label quick"""
 import json
 import os
