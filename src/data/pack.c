@@ -228,35 +228,36 @@ static fx_status tell_speed(fx_packing *job, double seconds)
     return FX_OK;
 }
 
-static fx_status open_folder(fx_packing *job, bool drop_lowres)
-{
-    FX_TRY(fx_pack_open_folder(job));
-    return drop_lowres ? fx_pack_drop_lowres(job->config) : FX_OK;
-}
-
-static fx_status pack_all(fx_comm *comm, const fx_config *config, const char *const *files, int count,
-                          bool others, bool drop_lowres)
+/* Frees what the job holds. Collective. */
+static fx_status pack_all(fx_packing *job, const char *const *files, int count)
 {
     fx_status status = FX_OK;
     const double begin = fx_now();
-    fx_packing job = {.comm = comm, .config = config, .others = others};
-    if (config->pack_add) /* before its manifest is read */
-        FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_lock(&job) : FX_OK));
-    FX_TRY_DONE(share_sources(&job, files, count));
-    FX_TRY_DONE(fx_agree(comm, lay_out(&job)));
-    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? open_folder(&job, drop_lowres) : FX_OK));
-    FX_TRY_DONE(fx_pack_write_shards(&job));
-    FX_TRY_DONE(gather_results(&job));
-    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(&job) : FX_OK));
-    FX_TRY_DONE(tell_speed(&job, fx_now() - begin));
+    fx_comm *comm = job->comm;
+    if (job->config->pack_add) /* before its manifest is read */
+        FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_lock(job) : FX_OK));
+    FX_TRY_DONE(share_sources(job, files, count));
+    FX_TRY_DONE(fx_agree(comm, lay_out(job)));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_pack_open_folder(job) : FX_OK));
+    FX_TRY_DONE(fx_pack_write_shards(job));
+    FX_TRY_DONE(gather_results(job));
+    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? write_manifest(job) : FX_OK));
+    FX_TRY_DONE(tell_speed(job, fx_now() - begin));
 done:
-    fx_lock_release(&job.lock);
-    fx_manifest_free(&job.manifest);
-    fx_manifest_free(&job.old);
-    fx_free(job.kept);
-    fx_free(job.file);
-    fx_free(job.result);
+    fx_lock_release(&job->lock);
+    fx_manifest_free(&job->manifest);
+    fx_manifest_free(&job->old);
+    fx_free(job->kept);
+    fx_free(job->file);
+    fx_free(job->result);
     return status;
+}
+
+/* Nobody else may write the low-resolution fields of a pack that is being made. Rank 0. */
+static fx_status lock_both(fx_packing *job)
+{
+    if (!job->config->pack_add) FX_TRY(fx_make_dirs(job->config->pack_path));
+    return fx_pack_lock(job);
 }
 
 /* The low-resolution fields first: the manifest of the others comes last and makes the whole. */
@@ -264,6 +265,7 @@ static fx_status pack_both(fx_comm *comm, const fx_config *config, const char *c
                            bool others)
 {
     fx_lowres_list low = {0};
+    fx_packing job = {.comm = comm, .config = config, .others = others};
     const char **paths = NULL;
     int64_t found = 0;
     fx_status status = comm->rank == 0 ? fx_lowres_find(config, files, count, others, &low) : FX_OK;
@@ -274,11 +276,15 @@ static fx_status pack_both(fx_comm *comm, const fx_config *config, const char *c
     found = low.count;
     FX_TRY_DONE(fx_comm_max_i64(comm, &found));
     if (found > 0) {
+        fx_packing own = {.comm = comm, .config = &low.config};
+        FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? lock_both(&job) : FX_OK));
         FX_TRY_DONE(comm->ops->broadcast(comm, &low.config, sizeof low.config, 0));
-        FX_TRY_DONE(pack_all(comm, &low.config, paths, low.count, false, false));
+        FX_TRY_DONE(pack_all(&own, paths, low.count));
     }
-    FX_TRY_DONE(pack_all(comm, config, files, count, others, found == 0 && !config->pack_add));
+    job.drop_lowres = found == 0 && !config->pack_add;
+    FX_TRY_DONE(pack_all(&job, files, count));
 done:
+    fx_lock_release(&job.lock);
     fx_free(paths);
     fx_free(low.path);
     return status;

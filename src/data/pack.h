@@ -25,6 +25,7 @@ typedef struct fx_packing {
     fx_stats dataset;        /* of pack.dataset's shards */
     int first, end;          /* this rank's shards */
     bool others;             /* files of unknown formats are left out */
+    bool drop_lowres;        /* those of an older pack are not of these sources */
     fx_lock *lock;           /* of the folder, on rank 0 */
     double packed[2];        /* bytes of fields that this rank wrote, and of their files */
 } fx_packing;
@@ -56,17 +57,13 @@ fx_status fx_lowres_find(const fx_config *config, const char *const *files, int 
 
 /* ---- The folder of a pack (pack_folder.c), on rank 0. */
 
-/* The lock, which ends with the process: two packs into one folder would spoil each other's shards.
- * FX_EIO names the holder. Local. */
+/* The lock, unless the job has it; it ends with the process: two packs into one folder would spoil each
+ * other's shards. FX_EIO names the holder. Local. */
 fx_status fx_pack_lock(fx_packing *job);
 
 /* Makes the folder ready for the shards of job->manifest: room, and nothing left of an older pack that
  * could be taken for this one's. Local. */
 fx_status fx_pack_open_folder(fx_packing *job);
-
-/* Removes the low-resolution pack inside an older pack: it is not of the sources of a new one that has
- * none. Local. */
-fx_status fx_pack_drop_lowres(const fx_config *config);
 
 /* Removes the notes and parts of shards, and the shards that job->manifest doesn't name. Local. */
 fx_status fx_pack_sweep(const fx_packing *job);

@@ -12,6 +12,7 @@
 
 fx_status fx_pack_lock(fx_packing *job)
 {
+    if (job->lock) return FX_OK;
     FX_TRY_CTX(fx_lock_take(job->config->pack_path, &job->lock), "%s",
                job->config->pack_add ? "pack.add" : "pack.path");
     return FX_OK;
@@ -94,7 +95,7 @@ fx_status fx_pack_sweep(const fx_packing *job)
     return remove_strangers(job, true);
 }
 
-fx_status fx_pack_drop_lowres(const fx_config *config)
+static fx_status drop_lowres(const fx_config *config)
 {
     char folder[FX_PATH_MAX], manifest[FX_PATH_MAX];
     fx_config own = *config;
@@ -128,5 +129,6 @@ fx_status fx_pack_open_folder(fx_packing *job)
     FX_TRY(status);
     FX_TRY(fx_path(path, "%s/manifest.json", folder));
     FX_TRY(fx_remove(path));
+    if (job->drop_lowres) FX_TRY(drop_lowres(job->config));
     return remove_strangers(job, false);
 }

@@ -5,10 +5,12 @@ properties of the model that its checkpoint keeps, in training, evaluation and s
 
 Planted and caught: data.upsampling left out of step_options.c; noise alike in all samples; the kernel of the reduction with
 A = -3/4; the data set's own not divided by the scale; NAME_lres.h5 packed under its own name, out of order;
-the old pack's low resolution left under a new one of the same name; data.augment with data.lowres=file let through.
+the old pack's low resolution left under a new one of the same name; data.augment with data.lowres=file let through; low resolution written
+into a pack that another makes.
 Run: label full
 Run: timeout 300
 Run: cost 12"""
+import fcntl
 import json
 import os
 import shutil
@@ -164,6 +166,11 @@ assert formats.compare(low_manifest, lambda s: both[s["name"]][1][:, 0], "pack/l
 pack_folder("cosmo", "by-two", ranks=2, source__condition=100)
 whole = content("pack")
 assert len(whole) == 2 * 5 and whole == {name.replace("by-two", "pack"): b for name, b in content("by-two").items()}, list(whole)
+# While another packs into the folder, neither of the two is touched.
+with open("pack/run.lock", "r+") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    done = run("pack", "cosmo/a.h5", "--out", "pack", "--patch", 16, *sets({"pack__shard_patches": 1}), code=1)
+    assert "in use by" in done.stderr and content("pack") == whole, done.stderr
 train("cosmo-run", data__lowres="file")
 # Each rank's share of both packs on the disk of its node.
 train("staged", ranks=2, data__lowres="file", data__stage=os.path.abspath("disk"))
