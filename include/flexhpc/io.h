@@ -83,6 +83,10 @@ enum {
  * takes what stands before a colon for a file system's name. The same on all ranks. Local. */
 fx_status fx_h5_shared_name(const fx_comm *comm, const char *path);
 
+/* From here a crash inside HDF5 ends the process with code 1 and one line that names the file. Other
+ * crashes end as before. For programs, after fx_comm_start: MPI has handlers of its own. Local. */
+void fx_h5_name_crashes(void);
+
 /* Creates `path`, in place of a regular file that is there; a link or anything else is refused by name
  * (fx_make_way). comm NULL or alone: serial, Local; else one file by all ranks: Collective, as is every
  * later call that writes. */

@@ -36,6 +36,7 @@ int main(int argc, char **argv)
     if (status == FX_OK && command->stoppable) fx_signals_catch(); /* MPI alone may take seconds */
     fx_io_setup();
     if (status == FX_OK && command->ranks) status = fx_comm_start(&argc, &argv, &comm);
+    fx_h5_name_crashes();
     fx_comm *const used = comm ? comm : fx_comm_self();
     fx_log_setup(used->rank, used->size, FX_INFO);
     if (status == FX_OK) status = fx_cli_read(command, words, argc, argv, &cli);

@@ -42,14 +42,16 @@ void fx_io_setup(void)
     pthread_once(&once, make_lock); /* before MPI_Init: HDF5 then hangs no shutdown on MPI_Finalize */
 }
 
-void fx_h5_enter(void)
+void fx_h5_enter(const fx_h5 *f)
 {
     pthread_once(&once, make_lock);
     pthread_mutex_lock(&lock);
+    fx_h5_note_entered(f);
 }
 
 void fx_h5_leave(void)
 {
+    fx_h5_note_left();
     pthread_mutex_unlock(&lock);
 }
 
@@ -174,7 +176,7 @@ fx_status fx_h5_open(const char *path, int flags, fx_h5 **out)
     FX_TRY(allocate(path, NULL, &f));
     f->foreign = flags & FX_H5_FOREIGN;
     f->bytes = bytes;
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hid_t access = fx_h5_reading();
     if (access >= 0) f->file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (f->file < 0) {
@@ -220,7 +222,7 @@ void fx_h5_abandon(fx_h5 **f)
 {
     if (!*f) return;
     if ((*f)->file >= 0) {
-        fx_h5_enter();
+        fx_h5_enter(*f);
         if ((*f)->comm || H5Fclose((*f)->file) < 0) left_open = true;
         H5Eclear2(H5E_DEFAULT);
         fx_h5_leave();
@@ -276,13 +278,13 @@ fx_status fx_h5_set_real(fx_h5 *f, const char *object, const char *name, double 
 
 fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const char *value)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hid_t type = H5Tcopy(H5T_C_S1);
     H5Tset_size(type, strlen(value) + 1);
     H5Tset_cset(type, H5T_CSET_UTF8);
     fx_h5_leave();
     const fx_status status = set_attribute(f, object, name, type, type, value, 0);
-    fx_h5_enter();
+    fx_h5_enter(f);
     H5Tclose(type);
     fx_h5_leave();
     return status;
@@ -290,7 +292,7 @@ fx_status fx_h5_set_text(fx_h5 *f, const char *object, const char *name, const c
 
 bool fx_h5_has_attribute(fx_h5 *f, const char *object, const char *name)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const bool has = fx_h5_check_path(f, object) == FX_OK &&
                      H5Aexists_by_name(f->file, object, name, H5P_DEFAULT) > 0;
     fx_error_clear();
@@ -303,7 +305,7 @@ bool fx_h5_has_attribute(fx_h5 *f, const char *object, const char *name)
 static fx_status get_numbers(fx_h5 *f, const char *object, const char *name, hid_t memory, void *out,
                              int most, int *count)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hid_t a = open_attribute(f, object, name);
     if (a < 0) return fx_h5_failed(f, name, "no such attribute");
     const hid_t space = H5Aget_space(a), type = H5Aget_type(a);
@@ -339,9 +341,12 @@ fx_status fx_h5_get_reals(fx_h5 *f, const char *object, const char *name, double
     return get_numbers(f, object, name, H5T_NATIVE_DOUBLE, out, most, count);
 }
 
+/* Texts that we write have a length of their own; h5py's, in files that go for ours, haven't. */
+enum { MOST_VARIABLE = 4096 };
+
 fx_status fx_h5_get_text(fx_h5 *f, const char *object, const char *name, char *out, size_t size)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hid_t a = open_attribute(f, object, name);
     if (a < 0) return fx_h5_failed(f, name, "no such attribute");
     const hid_t type = H5Aget_type(a);
@@ -349,6 +354,7 @@ fx_status fx_h5_get_text(fx_h5 *f, const char *object, const char *name, char *o
     if (read && H5Tis_variable_str(type) > 0) {
         char *text = NULL;
         read = H5Aread(a, type, &text) >= 0 && text;
+        if (read && !f->foreign) read = strlen(text) <= MOST_VARIABLE;
         if (read) read = (size_t)snprintf(out, size, "%s", text) < size;
         if (text) H5free_memory(text);
     } else if (read) {

@@ -6,7 +6,6 @@
 #include "h5_file.h"
 
 enum { MAX_DIMS = 8 };
-static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
 
 static hid_t stored_type(fx_h5_type type)
 {
@@ -92,7 +91,7 @@ static fx_status create_dataset(fx_h5 *f, const char *name, fx_h5_shape shape, c
         list < 0 || !make_groups(f, name)
             ? H5I_INVALID_HID
             : H5Dcreate2(f->file, name, stored_type(shape.type), space, H5P_DEFAULT, list, H5P_DEFAULT);
-    fx_h5_enter();
+    fx_h5_enter(f);
     const fx_status status = d < 0 ? fx_h5_failed(f, name, "create dataset") : FX_OK;
     if (status == FX_OK) fx_h5_leave();
     if (d >= 0) H5Dclose(d);
@@ -118,7 +117,7 @@ bool fx_h5_exists(fx_h5 *f, const char *name)
 {
     char part[FX_PATH_MAX];
     bool exists = fx_path(part, "%s", name) == FX_OK;
-    fx_h5_enter();
+    fx_h5_enter(f);
     for (char *slash = strchr(part + 1, '/'); exists; slash = strchr(slash + 1, '/')) {
         H5L_info_t info;
         if (slash) *slash = '\0';
@@ -131,110 +130,6 @@ bool fx_h5_exists(fx_h5 *f, const char *name)
     H5Eclear2(H5E_DEFAULT);
     fx_h5_leave();
     return exists;
-}
-
-/* A chunk is held whole, so a small file that claims a huge one must not get the memory for it. */
-static const double MOST_CHUNK_BYTES = 0x1p30;
-
-double fx_h5_chunk_bytes(hid_t dataset, hid_t list)
-{
-    hsize_t chunk[H5S_MAX_RANK];
-    if (H5Pget_layout(list) != H5D_CHUNKED) return 0;
-    const int rank = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
-    const hid_t type = H5Dget_type(dataset);
-    double bytes = (double)H5Tget_size(type);
-    H5Tclose(type);
-    for (int i = 0; i < rank; i++)
-        bytes *= (double)chunk[i];
-    return bytes;
-}
-
-/* Why one filter of a dataset is refused; NULL: it isn't. Ours use the first three only, LZF is added
- * for foreign files. LZF must be told to make a whole chunk, so that nothing depends on what HDF5 does
- * with a short one. */
-static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chunk, char text[80])
-{
-    unsigned flags = 0, what = 0, value[3] = {0};
-    size_t values = 3;
-    char name[40] = "";
-    const H5Z_filter_t id =
-        H5Pget_filter2(list, (unsigned)i, &flags, &values, value, sizeof name, name, &what);
-    if (id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32)
-        return NULL;
-    if (f->foreign && id == FX_LZF)
-        return values >= 3 && value[2] == chunk ? NULL
-                                                : "has LZF of another size than its chunks, refused";
-    name[strspn(name, FILTER_NAME)] = '\0'; /* it goes into a message */
-    snprintf(text, 80, "uses filter %d (%s), which is not known here", (int)id,
-             name[0] ? name : "no name");
-    return text;
-}
-
-/* Values in one piece are copied from wherever the file says that they are, as many as the shape says.
- */
-static bool lies_outside(const fx_h5 *f, hid_t dataset, hid_t list)
-{
-    const H5D_layout_t layout = H5Pget_layout(list);
-    if (f->writes || layout != H5D_CONTIGUOUS) return false;
-    const haddr_t begin = H5Dget_offset(dataset), end = (haddr_t)f->bytes;
-    const hsize_t stored = H5Dget_storage_size(dataset);
-    const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
-    const double needed = (double)H5Sget_simple_extent_npoints(space) * (double)H5Tget_size(type);
-    H5Sclose(space);
-    H5Tclose(type);
-    return begin != HADDR_UNDEF && (needed > (double)stored || begin > end || stored > end - begin);
-}
-
-/* Of floats and whole numbers; HDF5 computes with any size that a damaged type claims. */
-static bool numbers_too_wide(hid_t dataset)
-{
-    const hid_t type = H5Dget_type(dataset);
-    const H5T_class_t class = H5Tget_class(type);
-    const bool wide = (class == H5T_FLOAT || class == H5T_INTEGER) && H5Tget_size(type) > 8;
-    H5Tclose(type);
-    return wide;
-}
-
-/* Why a dataset of this creation list is refused; NULL: it isn't. */
-static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[80])
-{
-    const double chunk = fx_h5_chunk_bytes(dataset, list);
-    const char *refused = NULL;
-    if (H5Pget_layout(list) == H5D_VIRTUAL) return "is virtual, refused";
-    if (H5Pget_external_count(list) > 0) return "lies in other files, refused";
-    if (numbers_too_wide(dataset)) return "holds numbers of more than 8 bytes, refused";
-    if (H5Pget_layout(list) == H5D_COMPACT) return "lies in its own header, refused";
-    if (lies_outside(f, dataset, list)) return "lies outside its file, refused";
-    if (chunk > MOST_CHUNK_BYTES) {
-        snprintf(text, 80, "has chunks of %.0f MiB, more than %.0f, refused", chunk / 0x1p20,
-                 MOST_CHUNK_BYTES / 0x1p20);
-        return text;
-    }
-    for (int i = 0; i < H5Pget_nfilters(list) && !refused; i++)
-        refused = refused_filter(f, list, i, chunk, text);
-    return refused;
-}
-
-fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
-{
-    fx_h5_enter_shared(f);
-    const fx_status status = f->writes ? FX_OK : fx_h5_check_path(f, name);
-    if (status != FX_OK) {
-        fx_h5_leave();
-        return status;
-    }
-    const hid_t d = H5Dopen2(f->file, name, H5P_DEFAULT);
-    if (d < 0) return fx_h5_failed(f, name, "open dataset");
-    const hid_t list = H5Dget_create_plist(d);
-    char text[80];
-    const char *refused = refusal(f, d, list, text);
-    H5Pclose(list);
-    if (refused) {
-        H5Dclose(d);
-        return fx_h5_failed(f, name, refused);
-    }
-    *out = d;
-    return FX_OK;
 }
 
 /* Memory is taken by what a shape says, so it must be believed first: its values can be counted, and in
@@ -321,7 +216,7 @@ static void close_box(const box *b)
 /* Records why before it closes, for any call that succeeds clears HDF5's reason; leaves the lock. */
 static fx_status fail_box(const fx_h5 *f, const char *name, const box *b, const char *what)
 {
-    fx_h5_enter(); /* fx_h5_failed leaves once, close_box the second time */
+    fx_h5_enter(f); /* fx_h5_failed leaves once, close_box the second time */
     const fx_status status = fx_h5_failed(f, name, what);
     close_box(b);
     return status;
@@ -413,11 +308,24 @@ static herr_t step(hid_t file, const char *name, const H5O_info_t *info, void *d
     return w->status == FX_OK ? 0 : 1;
 }
 
+/* The walk goes past links, so a file of ours that has some is no file of ours. */
+static herr_t refuse_link(hid_t file, const char *name, const H5L_info_t *info, void *data)
+{
+    walk *w = data;
+    (void)file;
+    if (info->type == H5L_TYPE_HARD) return 0;
+    w->status = fx_fail(FX_EIO, "%s: %s: is a link, refused", w->f->path, name);
+    return 1;
+}
+
 fx_status fx_h5_walk(fx_h5 *f, fx_status (*visit)(void *self, fx_h5 *f, const char *name), void *self)
 {
     walk w = {f, visit, self, FX_OK};
-    fx_h5_enter();
-    if (H5Ovisit2(f->file, H5_INDEX_NAME, H5_ITER_INC, step, &w, H5O_INFO_BASIC) < 0)
+    fx_h5_enter(f);
+    if (!f->foreign && H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_INC, refuse_link, &w) < 0)
+        return fx_h5_failed(f, "", "walk");
+    if (w.status == FX_OK &&
+        H5Ovisit2(f->file, H5_INDEX_NAME, H5_ITER_INC, step, &w, H5O_INFO_BASIC) < 0)
         return fx_h5_failed(f, "", "walk");
     fx_h5_leave();
     return w.status;

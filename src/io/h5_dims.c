@@ -38,7 +38,7 @@ fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales)
         FX_TRY(fx_h5_describe(f, scales[i], &scale));
         FX_REQUIRE(scale.rank == 1 && scale.dim[0] == shape.dim[i], FX_EARG,
                    "%s: %s: %s does not fit dimension %d", f->path, name, scales[i], i);
-        fx_h5_enter();
+        fx_h5_enter(f);
         const bool marked = is_scale(f, scales[i]);
         if (H5Rcreate(&reference[i], f->file, scales[i], H5R_OBJECT, H5I_INVALID_HID) < 0)
             return fx_h5_failed(f, scales[i], "refer to");
@@ -47,7 +47,7 @@ fx_status fx_h5_name_dims(fx_h5 *f, const char *name, const char *const *scales)
         FX_TRY(fx_h5_set_text(f, scales[i], "CLASS", "DIMENSION_SCALE"));
         FX_TRY(fx_h5_set_text(f, scales[i], "NAME", scales[i]));
     }
-    fx_h5_enter();
+    fx_h5_enter(f);
     if (!write_list(f, name, reference, shape.rank))
         return fx_h5_agree(f, fx_h5_failed(f, name, "name dimensions"));
     fx_h5_leave();

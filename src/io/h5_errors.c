@@ -61,7 +61,7 @@ fx_status fx_h5_settle(fx_h5 *f, fx_status status)
 
 void fx_h5_enter_shared(const fx_h5 *f)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     if (f->comm) at_work = f;
 }
 

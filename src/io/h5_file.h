@@ -14,9 +14,12 @@ struct fx_h5 {
     char path[FX_PATH_MAX];
 };
 
-/* The process-wide lock around HDF5; recursive. */
-void fx_h5_enter(void);
+/* The process-wide lock around HDF5; recursive. f: what HDF5 works on from here, NULL: as before. */
+void fx_h5_enter(const fx_h5 *f);
 void fx_h5_leave(void);
+/* Called by these two, for a crash to be told of (h5_crash.c). */
+void fx_h5_note_entered(const fx_h5 *f);
+void fx_h5_note_left(void);
 
 /* The same, and from here to the next agreement a failed call of MPI-IO is one on this file. */
 void fx_h5_enter_shared(const fx_h5 *f);

@@ -7,7 +7,7 @@
 /* The attribute and how many elements it has; the lock is held on FX_OK and left on failure. */
 static fx_status open_list(fx_h5 *f, const char *object, const char *name, hid_t *out, int64_t *count)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const fx_status status = fx_h5_check_path(f, object);
     if (status != FX_OK) {
         fx_h5_leave();
@@ -93,7 +93,7 @@ fx_status fx_h5_get_names(fx_h5 *f, const char *object, const char *name, fx_h5_
 fx_status fx_h5_members(fx_h5 *f, const char *group, fx_h5_name out[FX_H5_NAMES], int *count)
 {
     H5G_info_t info;
-    fx_h5_enter();
+    fx_h5_enter(f);
     const fx_status status = fx_h5_check_path(f, group);
     if (status != FX_OK) {
         fx_h5_leave();
@@ -134,7 +134,7 @@ static fx_status set_list(fx_h5 *f, const char *object, const char *name, hid_t 
     const hid_t a =
         H5Acreate_by_name(f->file, object, name, type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     const bool written = a >= 0 && (count == 0 || H5Awrite(a, type, data) >= 0);
-    fx_h5_enter(); /* fx_h5_failed leaves once */
+    fx_h5_enter(f); /* fx_h5_failed leaves once */
     const fx_status status = written ? FX_OK : fx_h5_failed(f, name, "write attribute");
     if (written) fx_h5_leave();
     if (a >= 0) H5Aclose(a);
@@ -146,14 +146,14 @@ static fx_status set_list(fx_h5 *f, const char *object, const char *name, hid_t 
 
 fx_status fx_h5_set_bools(fx_h5 *f, const char *object, const char *name, const bool *values, int count)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     return set_list(f, object, name, bool_type(), count, values);
 }
 
 fx_status fx_h5_set_names(fx_h5 *f, const char *object, const char *name, const char *const *names,
                           int count)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hid_t type = H5Tcopy(H5T_C_S1);
     H5Tset_size(type, H5T_VARIABLE);
     H5Tset_cset(type, H5T_CSET_UTF8);
@@ -162,12 +162,12 @@ fx_status fx_h5_set_names(fx_h5 *f, const char *object, const char *name, const 
 
 fx_status fx_h5_group(fx_h5 *f, const char *name)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hid_t links = H5Pcreate(H5P_LINK_CREATE), list = H5Pcreate(H5P_GROUP_CREATE);
     H5Pset_create_intermediate_group(links, 1);
     H5Pset_obj_track_times(list, 0);
     const hid_t group = H5Gcreate2(f->file, name, links, list, H5P_DEFAULT);
-    fx_h5_enter(); /* fx_h5_failed leaves once */
+    fx_h5_enter(f); /* fx_h5_failed leaves once */
     const fx_status status = group >= 0 ? FX_OK : fx_h5_failed(f, name, "create group");
     if (group >= 0) fx_h5_leave();
     if (group >= 0) H5Gclose(group);
@@ -179,14 +179,14 @@ fx_status fx_h5_group(fx_h5 *f, const char *name)
 
 fx_status fx_h5_write_bools(fx_h5 *f, const char *name, const bool *values, int64_t count)
 {
-    fx_h5_enter();
+    fx_h5_enter(f);
     const hsize_t size = (hsize_t)count;
     const hid_t type = bool_type(), space = H5Screate_simple(1, &size, NULL),
                 list = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_obj_track_times(list, 0);
     const hid_t d = H5Dcreate2(f->file, name, type, space, H5P_DEFAULT, list, H5P_DEFAULT);
     const bool written = d >= 0 && H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
-    fx_h5_enter(); /* fx_h5_failed leaves once */
+    fx_h5_enter(f); /* fx_h5_failed leaves once */
     const fx_status status = written ? FX_OK : fx_h5_failed(f, name, "write");
     if (written) fx_h5_leave();
     if (d >= 0) H5Dclose(d);

@@ -103,7 +103,7 @@ static void print_hdf5(FILE *out)
                    {32001, "blosc"},
                    {32015, "zstd"}};
     unsigned major = 0, minor = 0, release = 0;
-    fx_h5_enter();
+    fx_h5_enter(NULL);
     H5get_libversion(&major, &minor, &release);
     fprintf(out, "HDF5         %u.%u.%u, filters", major, minor, release);
     for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)

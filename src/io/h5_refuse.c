@@ -1,0 +1,122 @@
+/* h5_refuse.c: what a dataset must not be, held against it before a byte of it is read: links, other
+ * files, filters that nobody knows, sizes that its file can't have. */
+#include <stdio.h>
+#include <string.h>
+
+#include "h5_file.h"
+
+static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
+
+/* A chunk is held whole, so a small file that claims a huge one must not get the memory for it. */
+static const double MOST_CHUNK_BYTES = 0x1p30;
+
+double fx_h5_chunk_bytes(hid_t dataset, hid_t list)
+{
+    hsize_t chunk[H5S_MAX_RANK];
+    if (H5Pget_layout(list) != H5D_CHUNKED) return 0;
+    const int rank = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
+    const hid_t type = H5Dget_type(dataset);
+    double bytes = (double)H5Tget_size(type);
+    H5Tclose(type);
+    for (int i = 0; i < rank; i++)
+        bytes *= (double)chunk[i];
+    return bytes;
+}
+
+/* Why one filter of a dataset is refused; NULL: it isn't. Ours use the first three only, LZF is added
+ * for foreign files. LZF must be told to make a whole chunk, so that nothing depends on what HDF5 does
+ * with a short one. */
+static const char *refused_filter(const fx_h5 *f, hid_t list, int i, double chunk, char text[80])
+{
+    unsigned flags = 0, what = 0, value[3] = {0};
+    size_t values = 3;
+    char name[40] = "";
+    const H5Z_filter_t id =
+        H5Pget_filter2(list, (unsigned)i, &flags, &values, value, sizeof name, name, &what);
+    if (id == H5Z_FILTER_DEFLATE || id == H5Z_FILTER_SHUFFLE || id == H5Z_FILTER_FLETCHER32)
+        return NULL;
+    if (f->foreign && id == FX_LZF)
+        return values >= 3 && value[2] == chunk ? NULL
+                                                : "has LZF of another size than its chunks, refused";
+    name[strspn(name, FILTER_NAME)] = '\0'; /* it goes into a message */
+    snprintf(text, 80, "uses filter %d (%s), which is not known here", (int)id,
+             name[0] ? name : "no name");
+    return text;
+}
+
+/* Values in one piece are copied from wherever the file says that they are, as many as the shape says.
+ */
+static bool lies_outside(const fx_h5 *f, hid_t dataset, hid_t list)
+{
+    const H5D_layout_t layout = H5Pget_layout(list);
+    if (f->writes || layout != H5D_CONTIGUOUS) return false;
+    const haddr_t begin = H5Dget_offset(dataset), end = (haddr_t)f->bytes;
+    const hsize_t stored = H5Dget_storage_size(dataset);
+    const hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset);
+    const double needed = (double)H5Sget_simple_extent_npoints(space) * (double)H5Tget_size(type);
+    H5Sclose(space);
+    H5Tclose(type);
+    return begin != HADDR_UNDEF && (needed > (double)stored || begin > end || stored > end - begin);
+}
+
+/* Of floats and whole numbers; HDF5 computes with any size that a damaged type claims. */
+static bool numbers_too_wide(hid_t dataset)
+{
+    const hid_t type = H5Dget_type(dataset);
+    const H5T_class_t class = H5Tget_class(type);
+    const bool wide = (class == H5T_FLOAT || class == H5T_INTEGER) && H5Tget_size(type) > 8;
+    H5Tclose(type);
+    return wide;
+}
+
+/* Files of ours hold no types as objects. */
+static bool has_named_type(hid_t dataset)
+{
+    const hid_t type = H5Dget_type(dataset);
+    const bool named = H5Tcommitted(type) > 0;
+    H5Tclose(type);
+    return named;
+}
+
+/* Why a dataset of this creation list is refused; NULL: it isn't. */
+static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[80])
+{
+    const double chunk = fx_h5_chunk_bytes(dataset, list);
+    const char *refused = NULL;
+    if (H5Pget_layout(list) == H5D_VIRTUAL) return "is virtual, refused";
+    if (H5Pget_external_count(list) > 0) return "lies in other files, refused";
+    if (!f->foreign && has_named_type(dataset)) return "is of a type with a name, refused";
+    if (numbers_too_wide(dataset)) return "holds numbers of more than 8 bytes, refused";
+    if (H5Pget_layout(list) == H5D_COMPACT) return "lies in its own header, refused";
+    if (lies_outside(f, dataset, list)) return "lies outside its file, refused";
+    if (chunk > MOST_CHUNK_BYTES) {
+        snprintf(text, 80, "has chunks of %.0f MiB, more than %.0f, refused", chunk / 0x1p20,
+                 MOST_CHUNK_BYTES / 0x1p20);
+        return text;
+    }
+    for (int i = 0; i < H5Pget_nfilters(list) && !refused; i++)
+        refused = refused_filter(f, list, i, chunk, text);
+    return refused;
+}
+
+fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
+{
+    fx_h5_enter_shared(f);
+    const fx_status status = f->writes ? FX_OK : fx_h5_check_path(f, name);
+    if (status != FX_OK) {
+        fx_h5_leave();
+        return status;
+    }
+    const hid_t d = H5Dopen2(f->file, name, H5P_DEFAULT);
+    if (d < 0) return fx_h5_failed(f, name, "open dataset");
+    const hid_t list = H5Dget_create_plist(d);
+    char text[80];
+    const char *refused = refusal(f, d, list, text);
+    H5Pclose(list);
+    if (refused) {
+        H5Dclose(d);
+        return fx_h5_failed(f, name, refused);
+    }
+    *out = d;
+    return FX_OK;
+}
