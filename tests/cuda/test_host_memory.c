@@ -89,9 +89,7 @@ static void batches_are_pinned(void **state)
     make_scratch(folder, "pinned");
     c.pack_patch = c.data_patch = SIDE;
     c.pack_strata = BATCH;
-    OK(fx_print(c.pack_source, sizeof c.pack_source, "%s", folder));
-    OK(fx_print(c.pack_path, sizeof c.pack_path, "%s/pack", folder));
-    OK(fx_print(c.data_path, sizeof c.data_path, "%s/pack", folder));
+    pack_within(&c, folder);
     OK(fx_path(path, "%s/1000_512_512_seed_1.h5", folder));
     write_source(path, 1000, 6, SIDE, SIDE, (source_kind){0});
     OK(fx_pack(fx_comm_self(), &c));

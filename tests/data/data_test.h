@@ -96,6 +96,14 @@ static inline void make_scratch(char path[FX_PATH_MAX], const char *name)
     assert_non_null(mkdtemp(path));
 }
 
+/* The sources in a folder go into its pack, which is trained on. */
+static inline void pack_within(fx_config *c, const char *folder)
+{
+    OK(fx_print(c->pack_source, sizeof c->pack_source, "%s", folder));
+    OK(fx_print(c->pack_path, sizeof c->pack_path, "%s/pack", folder));
+    OK(fx_print(c->data_path, sizeof c->data_path, "%s/pack", folder));
+}
+
 /* Removes a folder that make_scratch made, with what is inside. */
 static inline void remove_scratch(const char *path)
 {

@@ -33,9 +33,7 @@ static int set_up(void **state)
     config.pack_strata = 24;
     config.train_global_batch = BATCH;
     config.pack_shard_patches = 2;
-    OK(fx_print(config.pack_source, sizeof config.pack_source, "%s", folder));
-    OK(fx_print(config.pack_path, sizeof config.pack_path, "%s/pack", folder));
-    OK(fx_print(config.data_path, sizeof config.data_path, "%s/pack", folder));
+    pack_within(&config, folder);
     OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
     write_source(path, 1000, 30, S, S, (source_kind){0});
     OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));

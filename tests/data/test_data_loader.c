@@ -31,9 +31,7 @@ static int set_up(void **state)
     char path[FX_PATH_MAX];
     make_scratch(folder, "loader");
     config = test_config();
-    OK(fx_print(config.pack_source, sizeof config.pack_source, "%s", folder));
-    OK(fx_print(config.pack_path, sizeof config.pack_path, "%s/pack", folder));
-    OK(fx_print(config.data_path, sizeof config.data_path, "%s/pack", folder));
+    pack_within(&config, folder);
     OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
     write_source(path, 1000, 12, 8, 8, (source_kind){0});
     OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));

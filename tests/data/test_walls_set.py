@@ -20,7 +20,7 @@ from formats import pack, patches, run
 
 CONFIG = os.path.join(os.environ["FX_TESTS_DIR"], "..", "configs", "walls.yaml")
 SMALL = formats.sets({"generate__grid": 64, "generate__start": 0.1, "generate__interval": 0.05, "generate__snapshots": 5,
-                      "pack__strata": 4, "train__steps": 20, "train__global_batch": 4, "train__warmup": 2, "checkpoint__every": 20,
+                      "pack__strata": 4, "train__steps": 6, "train__global_batch": 4, "train__warmup": 2, "checkpoint__every": 6,
                       "eval__patches": 4, "eval__batch": 4, "model__channels": "[32]", "model__blocks": "[1]",
                       "model__depth": 1})
 
