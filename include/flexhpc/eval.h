@@ -92,8 +92,8 @@ typedef struct fx_sample_score {
                       patches, or all snapshots within a decorrelation time (about 1 time unit) */
     double reynolds;
     double rfne;
-    double floor[FX_FLOORS]; /* RFNE of SR: bicubic, -; of FC: persistence, linear extrapolation. NaN:
-                                no such floor */
+    double floor[FX_FLOORS]; /* RFNE of SR: interpolation, -; of FC: persistence, linear extrapolation.
+                                NaN: no such floor */
     double correlation;
     double loss; /* of training, at a time and noise of the sample's own; NaN: not computed */
     fx_task task;

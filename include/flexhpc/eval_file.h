@@ -11,10 +11,10 @@
  *   leads/K/{rfne,correlation,persistence,mean_rfne,energy,truth_energy,enstrophy,truth_enstrophy}
  *   (leads) float64, of leads 1, 2, ..
  *   panel/K/{input,model,truth} (side, side) float32, an example; attributes title, input_label
- *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed, and
- * `periodic`, 1 or 0 for y and x: whether the domains of all of the pack's sources are (not in older
- * files). `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured. Includes
- * eval.h, signatures.h, str.h. */
+ *   and of the whole: pack, name, checkpoint, step, sample_steps, members, patches, seed, and, not in
+ * older files, asked, pack_hash, and `periodic`, 1 or 0 for y and x: whether the domains of all of the
+ * pack's sources are. `task` is 0 for super-resolution, 1 for a forecast; NaN is what was not measured.
+ * Includes eval.h, signatures.h, str.h. */
 #ifndef FLEXHPC_EVAL_FILE_H
 #define FLEXHPC_EVAL_FILE_H
 
@@ -52,7 +52,11 @@ typedef struct fx_eval_row {
     const char *title, *input_label;
 } fx_eval_row;
 
-enum { FX_EVALUATION_ROWS = 64, FX_SIGNS_MAX = FX_EVALUATION_ROWS * FX_SIGNATURES };
+enum {
+    FX_ASKED_MAX = 2048,
+    FX_EVALUATION_ROWS = 64,
+    FX_SIGNS_MAX = FX_EVALUATION_ROWS * FX_SIGNATURES
+};
 
 typedef struct fx_eval_file {
     char pack[FX_NAME_MAX + 1]; /* the last part of data.path */
@@ -60,6 +64,9 @@ typedef struct fx_eval_file {
     char checkpoint[FX_PATH_MAX];
     int64_t step;                                 /* of the checkpoint */
     int64_t sample_steps, members, patches, seed; /* of the sampling */
+    char asked[FX_ASKED_MAX]; /* what else was asked for, as fx_evaluation_asked says it; "": an older
+                                 version's file */
+    int64_t pack_hash;        /* XXH64 of the pack's manifest; 0: not known */
     bool periodic[2];  /* along y and x, of all sources; where a file doesn't say, as of old, true */
     fx_scores samples; /* as fx_scores_merge leaves them */
     fx_eval_row row[FX_EVALUATION_ROWS]; /* as fx_scores_summarise leaves them */

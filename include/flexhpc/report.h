@@ -111,7 +111,8 @@ typedef struct fx_report {
     int facts;
     const fx_finding *finding;
     int findings;
-    double goal; /* the ratio of RFNE to the floor's that the run was to reach; 0: none */
+    bool bilinear; /* interpolation, not bicubic, is the floor of super-resolution: data.upsampling */
+    double goal;   /* the ratio of RFNE to the floor's that the run was to reach; 0: none */
     const fx_report_score *score; /* sorted as fx_scores_summarise gives them */
     int scores;
     const fx_sign *sign; /* failure signatures that fired */

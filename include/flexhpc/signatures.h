@@ -45,9 +45,9 @@ extern const fx_signature_row fx_signature_table[FX_SIGNATURES];
 /* What has been measured; NaN is not, and stays silent. */
 typedef struct fx_symptoms {
     int members;
-    double spread_skill, diversity;        /* FX_STATISTIC_SPREAD_SKILL, _DIVERSITY */
-    double band_energy, band_sum;          /* FX_STATISTIC_BAND_ENERGY, _BAND_SUM */
-    double trained_ratio;                  /* RFNE over bicubic's, of patches that it was trained on */
+    double spread_skill, diversity; /* FX_STATISTIC_SPREAD_SKILL, _DIVERSITY */
+    double band_energy, band_sum;   /* FX_STATISTIC_BAND_ENERGY, _BAND_SUM */
+    double trained_ratio;           /* RFNE over interpolation's, of patches that it was trained on */
     double seam, seam_truth, seam_error;   /* fx_seams */
     double comb;                           /* fx_seams */
     double cutoff, decibel, natural, tail; /* FX_STATISTIC_CUTOFF, _DECIBEL, natural95, _TAIL */

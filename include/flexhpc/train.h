@@ -39,8 +39,8 @@ typedef struct fx_step_options {
 fx_status fx_step_options_from_config(const fx_config *config, const fx_comm *comm,
                                       fx_step_options *out);
 
-/* "bicubic": the word of data.upsampling. Local. */
-const char *fx_upsampling_name(const fx_step_options *options);
+/* "bicubic": the word of data.upsampling, which makes the floor of super-resolution. Local. */
+const char *fx_upsampling_name(const fx_config *config);
 
 /* The same for one process that does not train: without the contrastive term, which may need more
  * ranks. Local. */
@@ -179,6 +179,12 @@ fx_status fx_run_step(fx_comm *comm, const char *folder, const fx_config *config
  * folder (eval_file.h; eval.name). The model, its scale and its conditioning are the checkpoint's.
  * Collective. */
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder);
+
+/* What decides an evaluation's results beside the model and what fx_eval_file has as numbers: the keys
+ * eval.reynolds, eval.scale, eval.condition, eval.horizon and sample.feedback as a text, and the XXH64
+ * of the pack's manifest, which holds the checksums of its shards; 0: the pack is not there. FX_EIO
+ * names a manifest that can't be read. Local. */
+fx_status fx_evaluation_asked(const fx_config *config, char *out, size_t size, int64_t *pack);
 
 /* Samples as fx_evaluate does and writes them, with inputs and truth, in the units of the source, to
  * the HDF5 file `out` (src/train/sample.c says what it holds). Local. */

@@ -193,6 +193,8 @@ static fx_status write_attributes(fx_h5 *f, const fx_eval_file *file)
                    ? fx_h5_set_text(f, "/", attributes[i].name, at)
                    : fx_h5_set_int(f, "/", attributes[i].name, *(const int64_t *)(const void *)at));
     }
+    FX_TRY(fx_h5_set_text(f, "/", "asked", file->asked));
+    FX_TRY(fx_h5_set_int(f, "/", "pack_hash", file->pack_hash));
     return fx_h5_set_ints(f, "/", "periodic", (const int64_t[]){file->periodic[0], file->periodic[1]},
                           2);
 }
@@ -208,6 +210,10 @@ static fx_status read_attributes(fx_h5 *f, fx_eval_file *file)
     }
     double periodic[2] = {1, 1};
     int count;
+    if (fx_h5_has_attribute(f, "/", "asked"))
+        FX_TRY(fx_h5_get_text(f, "/", "asked", file->asked, sizeof file->asked));
+    if (fx_h5_has_attribute(f, "/", "pack_hash"))
+        FX_TRY(fx_h5_get_int(f, "/", "pack_hash", &file->pack_hash));
     if (fx_h5_has_attribute(f, "/", "periodic"))
         FX_TRY(fx_h5_get_reals(f, "/", "periodic", periodic, 2, &count));
     for (int i = 0; i < 2; i++)

@@ -230,7 +230,7 @@ static void praise_write(text *t, const fx_report *report, fx_task task)
     const double most = better.most;
     if (better.rows > 0) {
         finding_open(t, FX_MARK_GOOD);
-        fx_text_add(t, "%s: better than %s at ", task_title(task), floor_name(task, 0));
+        fx_text_add(t, "%s: better than %s at ", task_title(task), floor_name(report, task, 0));
         names_write(t, report, task, wins);
         fx_text_add(
             t, better.rows > 1 ? ", ratios at most %.2f.</span></li>\n" : ": ratio %.2f.</span></li>\n",
@@ -259,7 +259,7 @@ static void rule_write(text *t, const fx_report *report, fx_task task, const rul
     }
     finding_open(t, r->mark);
     fx_text_add(t, "%s: %s%s at ", task_title(task), r->says,
-                r->floor >= 0 ? floor_name(task, r->floor) : "");
+                r->floor >= 0 ? floor_name(report, task, r->floor) : "");
     names_write(t, report, task, r->holds);
     fx_text_add(t, rows > 1 ? ", at worst " : ": ");
     r->said(t, report, worst);
@@ -324,7 +324,7 @@ void cards_write(text *t, const fx_report *report)
                     "<div class=\"card\"><h2>%s</h2><p class=\"note\">error relative to %s; 1 is "
                     "no better</p><div "
                     "class=\"shares\">",
-                    task_title((fx_task)task), floor_name((fx_task)task, 0));
+                    task_title((fx_task)task), floor_name(report, (fx_task)task, 0));
         share_write(t, report, (fx_task)task, "seen in training", is_seen);
         share_write(t, report, (fx_task)task, "never seen", is_unseen);
         fx_text_add(t, "</div></div>\n");

@@ -6,19 +6,17 @@
 
 static const double RATIO_WIDTH = 150; /* of the small pictures, in their units */
 static const char *const titles[] = {[FX_SR] = "Super-resolution", [FX_FC] = "Forecast"};
-static const char *const floors[][FX_FLOORS] = {
-    [FX_SR] = {"bicubic interpolation", "second floor"},
-    [FX_FC] = {"persistence", "linear extrapolation"},
-};
 
 const char *task_title(fx_task task)
 {
     return titles[task];
 }
 
-const char *floor_name(fx_task task, int floor)
+const char *floor_name(const fx_report *report, fx_task task, int floor)
 {
-    return floors[task][floor];
+    if (task == FX_FC) return floor == 0 ? "persistence" : "linear extrapolation";
+    if (floor > 0) return "second floor";
+    return report->bilinear ? "bilinear interpolation" : "bicubic interpolation";
 }
 
 /* The largest value the small pictures must show: a little above the floor, more where a model is
@@ -113,14 +111,17 @@ static void table_write(text *t, const fx_report *report, fx_task task)
     fx_text_add(t,
                 "<div class=\"scroll\"><table><caption>%s</caption><thead><tr><th scope=\"col\">Re</th>"
                 "<th scope=\"col\">model RFNE</th><th scope=\"col\">%s</th>",
-                titles[task], floors[task][0]);
-    if (has.second_floor) fx_text_add(t, "<th scope=\"col\">%s</th>", floors[task][1]);
+                titles[task], floor_name(report, task, 0));
+    if (has.second_floor) fx_text_add(t, "<th scope=\"col\">%s</th>", floor_name(report, task, 1));
     fx_text_add(t,
                 "<th scope=\"col\">model / %s</th><th class=\"picture\"><svg class=\"ratio\" "
                 "viewBox=\"0 0 152 20\" aria-hidden=\"true\"><text x=\"1\" y=\"16\">0</text><text "
                 "x=\"%.1f\" y=\"16\" "
                 "text-anchor=\"middle\">floor</text></svg></th>",
-                task == FX_SR ? "bicubic" : "persistence", 1 + RATIO_WIDTH / end);
+                task == FX_FC      ? "persistence"
+                : report->bilinear ? "bilinear"
+                                   : "bicubic",
+                1 + RATIO_WIDTH / end);
     if (has.correlation) fx_text_add(t, "<th scope=\"col\">correlation</th>");
     if (has.fine_scales) fx_text_add(t, "<th scope=\"col\">fine scales</th>");
     fx_text_add(t, "<th scope=\"col\">patches</th>");

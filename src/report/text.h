@@ -60,7 +60,8 @@ void measures_write(text *t, const fx_report *report);            /* measures.c 
 void grids_write(text *t, const fx_report *report);               /* grids.c */
 void ranks_write(text *t, const fx_report *report);               /* ranks.c */
 const char *task_title(fx_task task);                             /* tables.c */
-const char *floor_name(fx_task task, int floor);                  /* tables.c */
-extern const char *const report_style[];                          /* style.c: rules, ended by NULL */
+/* "bicubic interpolation"; tables.c */
+const char *floor_name(const fx_report *report, fx_task task, int floor);
+extern const char *const report_style[]; /* style.c: rules, ended by NULL */
 
 #endif

@@ -3,13 +3,27 @@
 #include <math.h>
 #include <string.h>
 
+#include "flexhpc/train.h"
 #include "study.h"
 
 enum { ALL_PAIRS = 4, REYNOLDS = 64 };
 
-static const char *floor_text(fx_task task)
+const char *study_floor_name(const study *s, fx_task task)
 {
-    return task == FX_SR ? "bicubic" : "persistence";
+    const char *name = fx_upsampling_name(&s->run[0].config);
+    for (int i = 1; i < s->runs; i++)
+        if (s->run[i].config.data_upsampling != s->run[0].config.data_upsampling)
+            name = "interpolation";
+    return task == FX_SR ? name : "persistence";
+}
+
+fx_status study_ratio_chart(study *s, fx_task task, const char *x_label, bool log_x,
+                            const study_curve *curve, int curves)
+{
+    const char *title =
+        fx_pool_print(s->pool, "%s: RFNE over %s's", task == FX_SR ? "Super-resolution" : "Forecast",
+                      study_floor_name(s, task));
+    return title ? study_chart(s, title, x_label, "ratio", log_x, curve, curves) : FX_ENOMEM;
 }
 
 /* Distinct Reynolds numbers of an evaluation, ascending; the number of them. */
@@ -64,8 +78,9 @@ static const char *const ARM_COLUMNS[] = {"arm",
                                           "spread over seeds, %",
                                           NULL};
 static const char FLOORS_NOTE[] =
-    "Floors: bicubic interpolation for SR; persistence, and second linear extrapolation, for FC. "
-    "Climatology, the mean of all time, has RFNE 1. Spread over seeds: standard deviation of a run's "
+    "Floors: interpolation (data.upsampling) for SR; persistence, and second linear extrapolation, for "
+    "FC. Climatology, the mean of all time, has RFNE 1 for fields of mean 0. Spread over seeds: "
+    "standard deviation of a run's "
     "mean over the arm's mean.";
 
 fx_status study_arm_table(study *s, int evaluation)
@@ -120,10 +135,9 @@ static fx_status put_pair(study *s, study_table *t, const study_arm *a, const st
     FX_TRY(study_put_interval(s, t, &difference, 4));
     FX_TRY(study_put(s, t, percent, "%+.1f"));
     FX_TRY(study_put_text(s, t, "%s", study_verdict_text(verdict)));
-    return study_say(s, FX_MARK_NOTE,
-                     "%s: RFNE of %s against %s: %+.1f %% (difference %+.4f [%+.4f, %+.4f]): %s",
-                     study_task_name(task), a->name, b->name, percent, difference.value, difference.low,
-                     difference.high, study_verdict_text(verdict));
+    return study_say(s, FX_MARK_NOTE, "%s: RFNE of %s against %s: %+.1f %% (difference %s): %s",
+                     study_task_name(task), a->name, b->name, percent,
+                     study_interval_text(s, &difference, 4, true), study_verdict_text(verdict));
 }
 
 fx_status study_difference_table(study *s, int evaluation, const char *reference)
@@ -165,8 +179,6 @@ static fx_status add_curve(study *s, const study_arm *arm, int evaluation, fx_ta
 
 fx_status study_reynolds_charts(study *s, int evaluation)
 {
-    static const char *const titles[] = {[FX_SR] = "Super-resolution: RFNE over bicubic's",
-                                         [FX_FC] = "Forecast: RFNE over persistence's"};
     for (fx_task task = FX_SR; task <= FX_FC; task++) {
         study_curve curve[STUDY_ARMS];
         double reynolds[REYNOLDS];
@@ -174,8 +186,7 @@ fx_status study_reynolds_charts(study *s, int evaluation)
         const int count = study_reynolds(s, evaluation, task, reynolds, REYNOLDS);
         for (const study_arm *arm = s->kind->arm; arm->name && count > 0; arm++)
             FX_TRY(add_curve(s, arm, evaluation, task, reynolds, count, &curve[curves++]));
-        if (curves > 0)
-            FX_TRY(study_chart(s, titles[task], "Reynolds number", "ratio", true, curve, curves));
+        if (curves > 0) FX_TRY(study_ratio_chart(s, task, "Reynolds number", true, curve, curves));
     }
     return FX_OK;
 }
@@ -194,8 +205,8 @@ fx_status study_say_floors(study *s, int evaluation)
             FX_TRY(study_noise(s, evaluation, task, &noise));
             FX_TRY(study_ratio(s, &model, &floor, &noise, &ratio));
             FX_TRY(study_say(s, ratio.high < 1 ? FX_MARK_GOOD : FX_MARK_BAD,
-                             "%s: %s has %.2f [%.2f, %.2f] of the error of %s%s", study_task_name(task),
-                             arm->name, ratio.value, ratio.low, ratio.high, floor_text(task),
+                             "%s: %s has %s of the error of %s%s", study_task_name(task), arm->name,
+                             study_interval_text(s, &ratio, 2, false), study_floor_name(s, task),
                              ratio.high < 1    ? ""
                              : ratio.value < 1 ? ": not surely below it"
                                                : ""));

@@ -1,5 +1,6 @@
 /* evaluations.c: the evaluations of a study's runs. They are files that `flexhpc eval` could have
- * written, in the run's folder; one that is there and was made with the same sampling is taken. */
+ * written, in the run's folder; one that is there is taken where it was made
+ * of the same pack, checkpoint's step and settings; any other is made again. */
 #include <string.h>
 
 #include "flexhpc/io.h"
@@ -7,31 +8,78 @@
 #include "flexhpc/train.h"
 #include "study.h"
 
-fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps, int64_t members)
+static const char *last_part(const char *path)
 {
-    FX_REQUIRE(pack[0], FX_ECONFIG, "%s: the study %s needs this pack", key, s->kind->name);
-    FX_REQUIRE(s->evaluations < STUDY_EVALUATIONS, FX_ECONFIG, "more than %d evaluations a run",
-               STUDY_EVALUATIONS);
-    study_evaluation *e = &s->evaluation[s->evaluations++];
-    *e = (study_evaluation){.key = key, .pack = pack, .steps = steps, .members = members};
-    return fx_print(e->name, sizeof e->name, "n%lld-m%lld", (long long)steps, (long long)members);
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
 }
 
-/* Whether a file is what the evaluation would give again. */
-static bool is_same(const study *s, const study_run *run, const study_evaluation *e,
-                    const fx_eval_file *file)
+static fx_status add(study *s, const study_evaluation *wanted)
 {
-    return file->step == run->step && file->sample_steps == e->steps && file->members == e->members &&
-           file->patches == s->config.eval_patches && file->seed == s->config.seed;
+    FX_REQUIRE(wanted->pack[0], FX_ECONFIG, "%s: the study %s needs this pack", wanted->key,
+               s->kind->name);
+    FX_REQUIRE(s->evaluations < STUDY_EVALUATIONS, FX_ECONFIG, "more than %d evaluations a run",
+               STUDY_EVALUATIONS);
+    for (const study_evaluation *e = s->evaluation; e < s->evaluation + s->evaluations; e++)
+        FX_REQUIRE(strcmp(last_part(e->pack), last_part(wanted->pack)) != 0 ||
+                       strcmp(e->name, wanted->name) != 0,
+                   FX_ECONFIG, "%s: %s and %s (%s) have one name, and so would their evaluations",
+                   wanted->key, wanted->pack, e->pack, e->key);
+    s->evaluation[s->evaluations++] = *wanted;
+    return FX_OK;
+}
+
+fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps, int64_t members)
+{
+    study_evaluation e = {.key = key, .pack = pack, .steps = steps, .members = members};
+    FX_TRY(fx_print(e.name, sizeof e.name, "n%lld-m%lld", (long long)steps, (long long)members));
+    return add(s, &e);
+}
+
+fx_status study_evaluate_foreign(study *s, const char *key, const char *pack, int64_t steps)
+{
+    study_evaluation e = {.key = key, .pack = pack, .steps = steps, .members = 1, .foreign = true};
+    FX_TRY(fx_print(e.name, sizeof e.name, "n%lld-m1-foreign", (long long)steps));
+    return add(s, &e);
+}
+
+/* What `flexhpc eval` is asked for. */
+static fx_status configure(const study *s, const study_evaluation *e, fx_config *c)
+{
+    *c = s->config;
+    c->sample_steps = e->steps;
+    c->eval_members = e->members;
+    if (e->foreign) FX_TRY(fx_print(c->eval_scale, sizeof c->eval_scale, "pack"));
+    if (e->foreign && strcmp(c->eval_condition, "pack") == 0) /* the default: not chosen */
+        FX_TRY(fx_print(c->eval_condition, sizeof c->eval_condition, "mean"));
+    FX_TRY(fx_print(c->data_path, sizeof c->data_path, "%s", e->pack));
+    return fx_print(c->eval_name, sizeof c->eval_name, "%s", e->name);
+}
+
+/* Whether a file is what the evaluation would give again; of a pack that is no longer there, as far as
+ * can be told. */
+static fx_status compare(const study *s, const study_run *run, const study_evaluation *e,
+                         const fx_eval_file *file, bool *same)
+{
+    char asked[FX_ASKED_MAX];
+    int64_t pack = 0;
+    fx_config c;
+    FX_TRY(configure(s, e, &c));
+    FX_TRY(fx_evaluation_asked(&c, asked, sizeof asked, &pack));
+    *same = file->step == run->step && file->sample_steps == e->steps && file->members == e->members &&
+            file->patches == c.eval_patches && file->seed == c.seed &&
+            strcmp(file->asked, asked) == 0 && (pack == 0 || file->pack_hash == pack);
+    return FX_OK;
 }
 
 /* One that can't be read is made again. */
 static bool read_file(study *s, const study_run *run, const study_evaluation *e, fx_eval_file *out)
 {
     char path[FX_PATH_MAX];
+    bool same = false;
     *out = (fx_eval_file){0};
     if (fx_eval_file_path(run->folder, e->pack, e->name, path) == FX_OK && fx_file_exists(path) &&
-        fx_eval_file_read(path, out) == FX_OK && is_same(s, run, e, out))
+        fx_eval_file_read(path, out) == FX_OK && compare(s, run, e, out, &same) == FX_OK && same)
         return true;
     if (fx_error_message()[0]) fx_log(FX_WARN, "%s", fx_error_message());
     fx_error_clear();
@@ -54,15 +102,9 @@ static fx_status is_there(study *s, const study_run *run, const study_evaluation
 
 static fx_status evaluate(study *s, study_run *run, const study_evaluation *e)
 {
-    fx_config c = s->config;
+    fx_config c;
     fx_lock *lock = NULL;
-    c.sample_steps = e->steps;
-    c.eval_members = e->members;
-    if (e->foreign) FX_TRY(fx_print(c.eval_scale, sizeof c.eval_scale, "pack"));
-    if (e->foreign && strcmp(c.eval_condition, "pack") == 0) /* the default: not chosen */
-        FX_TRY(fx_print(c.eval_condition, sizeof c.eval_condition, "mean"));
-    FX_TRY(fx_print(c.data_path, sizeof c.data_path, "%s", e->pack));
-    FX_TRY(fx_print(c.eval_name, sizeof c.eval_name, "%s", e->name));
+    FX_TRY(configure(s, e, &c));
     FX_TRY(study_run_lock(s, run, &lock));
     if (run->busy) return FX_OK;
     fx_log(FX_INFO, "study %s: evaluating %s on %s, %lld steps, %lld members", s->kind->name, run->name,

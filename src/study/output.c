@@ -65,6 +65,16 @@ fx_status study_put_interval(study *s, study_table *t, const fx_interval *v, int
     return add(t, text, *v);
 }
 
+const char *study_interval_text(study *s, const fx_interval *v, int digits, bool sign)
+{
+    const char *text = isnan(v->low)
+                           ? fx_pool_print(s->pool, sign ? "%+.*f [no interval]" : "%.*f [no interval]",
+                                           digits, v->value)
+                           : fx_pool_print(s->pool, sign ? "%+.*f [%+.*f, %+.*f]" : "%.*f [%.*f, %.*f]",
+                                           digits, v->value, digits, v->low, digits, v->high);
+    return text ? text : ""; /* no memory: study_say finds none either */
+}
+
 fx_status study_say(study *s, fx_mark mark, const char *fmt, ...)
 {
     char text[1024];

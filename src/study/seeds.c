@@ -32,10 +32,12 @@ static fx_status put_task(study *s, study_table *t, fx_task task)
     if (noise.freedom == 0)
         return study_say(s, FX_MARK_BAD, "%s: one run only: the noise of seeds is not known",
                          study_task_name(task));
-    const double half = fx_student_quantile(noise.freedom) * noise.relative * sqrt(2.0 / all.seeds);
+    /* as a difference is judged: the noise of both arms pooled, each with this one's degrees of freedom
+     */
+    const double half = fx_student_quantile(2 * noise.freedom) * noise.relative * sqrt(2.0 / all.seeds);
     return study_say(s, FX_MARK_NOTE,
                      "%s: RFNE %.4f over %d seeds, s %.5f, s/mean %.2f %%; two arms of %d seeds each "
-                     "that differ by less than %.1f %% are a tie",
+                     "and as much noise that differ by less than %.1f %% are a tie",
                      study_task_name(task), all.mean, all.seeds, noise.relative * all.mean,
                      100 * noise.relative, all.seeds, 100 * half);
 }

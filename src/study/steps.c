@@ -36,17 +36,19 @@ fx_status study_plan_steps(study *s)
     return FX_OK;
 }
 
-static fx_status read_points(study *s, fx_task task, const fx_seed_noise *noise, point *out)
+static fx_status read_points(study *s, fx_task task, point *out)
 {
     const study_arm *arm = s->kind->arm;
     for (int i = 0; i < s->config.study_steps.count; i++) {
         study_series ensemble;
+        fx_seed_noise noise;
         point *p = &out[i];
         *p = (point){.steps = (int64_t)s->config.study_steps.value[i]};
         FX_TRY(study_series_of(s, arm, i, task, 0, study_rfne, &p->rfne));
-        FX_TRY(study_mean(s, &p->rfne, noise, &p->mean));
+        FX_TRY(study_noise(s, i, task, &noise));
+        FX_TRY(study_mean(s, &p->rfne, &noise, &p->mean));
         FX_TRY(study_series_of(s, arm, i, task, 0, study_mean_rfne, &ensemble));
-        FX_TRY(study_mean(s, &ensemble, noise, &p->ensemble));
+        FX_TRY(study_mean(s, &ensemble, &noise, &p->ensemble));
         p->decibel = study_band(s, arm, i, task);
         p->spread = study_spread_skill(s, arm, i, task);
     }
@@ -162,9 +164,7 @@ fx_status study_analyse_steps(study *s)
               "ratio of ensembles: 1 is calibrated. Means over seeds and Reynolds numbers.";
     FX_TRY(study_say_noise(s, 0));
     for (fx_task task = FX_SR; task <= FX_FC; task++) {
-        fx_seed_noise noise;
-        FX_TRY(study_noise(s, 0, task, &noise));
-        FX_TRY(read_points(s, task, &noise, p[task]));
+        FX_TRY(read_points(s, task, p[task]));
         if (p[task][0].rfne.seeds == 0) continue;
         FX_TRY(put_points(s, t, task, p[task]));
         FX_TRY(say(s, task, p[task]));

@@ -24,7 +24,7 @@ enum {
     STUDY_COLUMNS = 16,
     STUDY_CHARTS = 8
 };
-enum { STUDY_READINGS = 48 };
+enum { STUDY_READINGS = 128 };
 
 typedef struct study study;
 
@@ -131,9 +131,14 @@ fx_status study_is_over(study *s, double seconds, bool *over);
 
 /* ---- evaluations.c */
 
-/* Adds an evaluation to the study; FX_ECONFIG when the key names no pack. Local. */
+/* Adds an evaluation to the study; FX_ECONFIG when the key names no pack, or one whose file would be
+ * another evaluation's. Local. */
 fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t steps,
                             int64_t members);
+
+/* The same of data of another kind: scaled by its pack's root mean square, told the mean condition of
+ * the training or what eval.condition says, one member. Local. */
+fx_status study_evaluate_foreign(study *s, const char *key, const char *pack, int64_t steps);
 
 /* Makes those of this job's runs that are missing. Collective. */
 fx_status study_evaluations_make(study *s, bool *early);
@@ -201,6 +206,10 @@ fx_status study_put_text(study *s, study_table *t, const char *fmt, ...)
 fx_status study_put(study *s, study_table *t, double value, const char *format);
 fx_status study_put_interval(study *s, study_table *t, const fx_interval *value, int digits);
 
+/* "0.120 [0.100, 0.140]", of the study's pool; "0.120 [no interval]" where there is none. sign: with a
+ * plus before what is positive. */
+const char *study_interval_text(study *s, const fx_interval *value, int digits, bool sign);
+
 /* A sentence about what the tables show. */
 fx_status study_say(study *s, fx_mark mark, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
@@ -221,6 +230,13 @@ fx_status study_write(study *s);
 
 /* Distinct Reynolds numbers, ascending; the number of them, at most `most`. */
 int study_reynolds(const study *s, int evaluation, fx_task task, double *out, int most);
+
+/* "bicubic" or "persistence": what makes the floor; "interpolation" where the runs differ. */
+const char *study_floor_name(const study *s, fx_task task);
+
+/* A chart of ratios to that floor. */
+fx_status study_ratio_chart(study *s, fx_task task, const char *x_label, bool log_x,
+                            const study_curve *curve, int curves);
 
 /* Scores of every arm, over all Reynolds numbers and of each. */
 fx_status study_arm_table(study *s, int evaluation);

@@ -23,17 +23,30 @@ typedef struct point {
     fx_interval rfne, ratio;
 } point;
 
-static fx_status read_points(study *s, fx_task task, const fx_seed_noise *noise, point *out, int *count)
+/* Whether all runs that were evaluated there were trained on it. */
+static bool is_seen(const study *s, int evaluation, double reynolds)
+{
+    for (const study_run *run = s->run; run < s->run + s->runs; run++)
+        for (int i = 0; run->have[evaluation] && i < run->evaluation[evaluation].rows; i++) {
+            const fx_eval_row *row = &run->evaluation[evaluation].row[i];
+            if (row->score.reynolds == reynolds && !row->seen) return false;
+        }
+    return true;
+}
+
+static fx_status read_points(study *s, fx_task task, point *out, int *count)
 {
     for (int e = HELDOUT; e <= UNSEEN; e++) {
         double reynolds[MOST];
+        fx_seed_noise noise;
         const int n = study_reynolds(s, e, task, reynolds, MOST);
+        FX_TRY(study_noise(s, e, task, &noise));
         for (int i = 0; i < n; i++) {
-            point p = {.reynolds = reynolds[i], .seen = e == HELDOUT};
+            point p = {.reynolds = reynolds[i], .seen = is_seen(s, e, reynolds[i])};
             FX_TRY(study_series_of(s, s->kind->arm, e, task, p.reynolds, study_rfne, &p.model));
             FX_TRY(study_series_of(s, s->kind->arm, e, task, p.reynolds, study_floor, &p.floor));
-            FX_TRY(study_mean(s, &p.model, noise, &p.rfne));
-            FX_TRY(study_ratio(s, &p.model, &p.floor, noise, &p.ratio));
+            FX_TRY(study_mean(s, &p.model, &noise, &p.rfne));
+            FX_TRY(study_ratio(s, &p.model, &p.floor, &noise, &p.ratio));
             int at = (*count)++;
             for (; at > 0 && out[at - 1].reynolds > p.reynolds; at--)
                 out[at] = out[at - 1];
@@ -74,21 +87,20 @@ static finding judge(const point *p, const point *below, const point *above)
 
 static fx_status say(study *s, fx_task task, const point *p, const finding *f)
 {
-    static const char *const floors[] = {[FX_SR] = "bicubic", [FX_FC] = "persistence"};
     if (p->seen) return FX_OK;
     if (f->mark == FX_MARK_NOTE)
         return study_say(
             s, FX_MARK_NOTE,
-            "%s, Re %g, outside the range trained on (extrapolation): %.3f [%.3f, %.3f] of "
-            "%s's error; %.3f at the nearest seen",
-            study_task_name(task), p->reynolds, p->ratio.value, p->ratio.low, p->ratio.high,
-            floors[task], f->low);
+            "%s, Re %g, outside the range trained on (extrapolation): %s of %s's error; %.3f at the "
+            "nearest seen",
+            study_task_name(task), p->reynolds, study_interval_text(s, &p->ratio, 3, false),
+            study_floor_name(s, task), f->low);
     return study_say(
         s, f->mark,
-        "%s, Re %g, never seen: %.3f [%.3f, %.3f] of %s's error; its seen neighbours, give "
-        "or take a tenth, span %.3f to %.3f: %s",
-        study_task_name(task), p->reynolds, p->ratio.value, p->ratio.low, p->ratio.high, floors[task],
-        f->low, f->high, f->word);
+        "%s, Re %g, never seen: %s of %s's error; its seen neighbours, give or take a tenth, span "
+        "%.3f to %.3f: %s",
+        study_task_name(task), p->reynolds, study_interval_text(s, &p->ratio, 3, false),
+        study_floor_name(s, task), f->low, f->high, f->word);
 }
 
 static fx_status put_points(study *s, study_table *t, fx_task task, const point *p, int count)
@@ -110,9 +122,8 @@ static fx_status put_points(study *s, study_table *t, fx_task task, const point 
 /* Seen and unseen Reynolds numbers as two curves. */
 static fx_status chart(study *s, fx_task task, const point *p, int count)
 {
-    static const char *const titles[] = {[FX_SR] = "Super-resolution: RFNE over bicubic's",
-                                         [FX_FC] = "Forecast: RFNE over persistence's"};
     study_curve curve[2];
+    int curves = 0;
     for (int seen = 0; seen < 2; seen++) {
         double *x = fx_pool_calloc(s->pool, (size_t)count, sizeof *x);
         fx_interval *y = fx_pool_calloc(s->pool, (size_t)count, sizeof *y);
@@ -123,9 +134,9 @@ static fx_status chart(study *s, fx_task task, const point *p, int count)
             x[n] = p[i].reynolds;
             y[n++] = p[i].ratio;
         }
-        curve[seen] = (study_curve){seen ? "seen" : "never seen", x, y, n};
+        if (n > 0) curve[curves++] = (study_curve){seen ? "seen" : "never seen", x, y, n};
     }
-    return study_chart(s, titles[task], "Reynolds number", "ratio", true, curve, 2);
+    return study_ratio_chart(s, task, "Reynolds number", true, curve, curves);
 }
 
 fx_status study_analyse_unseen(study *s)
@@ -137,11 +148,9 @@ fx_status study_analyse_unseen(study *s)
     FX_TRY(study_say_noise(s, HELDOUT));
     for (fx_task task = FX_SR; task <= FX_FC; task++) {
         point *p = fx_pool_calloc(s->pool, 2 * MOST, sizeof *p);
-        fx_seed_noise noise;
         int count = 0;
         if (!p) return FX_ENOMEM;
-        FX_TRY(study_noise(s, HELDOUT, task, &noise));
-        FX_TRY(read_points(s, task, &noise, p, &count));
+        FX_TRY(read_points(s, task, p, &count));
         if (count == 0) continue;
         FX_TRY(put_points(s, t, task, p, count));
         FX_TRY(chart(s, task, p, count));

@@ -60,12 +60,11 @@ static fx_status say(study *s, fx_task task, const fx_seed_noise *noise)
     FX_TRY(study_series_of(s, arm, 0, task, 0, study_spread, &most));
     if (none.seeds == 0 || most.seeds == 0 || isnan(most.mean)) return FX_OK;
     FX_TRY(study_difference(s, &most, &none, noise, &difference, &verdict));
-    return study_say(
-        s, FX_MARK_NOTE,
-        "%s: spread of ensembles with weak conditioning at all levels against at none: "
-        "%+.1f %% (difference %+.4f [%+.4f, %+.4f]): %s. That it is higher is a hypothesis",
-        study_task_name(task), 100 * difference.value / none.mean, difference.value, difference.low,
-        difference.high, study_verdict_text(verdict));
+    return study_say(s, FX_MARK_NOTE,
+                     "%s: spread of ensembles with weak conditioning at all levels against at none: "
+                     "%+.1f %% (difference %s): %s. That it is higher is a hypothesis",
+                     study_task_name(task), 100 * difference.value / none.mean,
+                     study_interval_text(s, &difference, 4, true), study_verdict_text(verdict));
 }
 
 static fx_status put_task(study *s, study_table *t, fx_task task, study_curve *rfne,

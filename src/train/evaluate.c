@@ -111,6 +111,15 @@ bool fx_evaluates(const fx_evaluation *e, int r)
     return is_listed(&e->config->eval_reynolds, fx_pack_manifest(e->pack)->reynolds[r].reynolds);
 }
 
+static fx_status check_reynolds(const fx_evaluation *e)
+{
+    bool any = false;
+    for (int r = 0; r < e->reynolds; r++)
+        any |= fx_evaluates(e, r);
+    FX_REQUIRE(any, FX_ECONFIG, "eval.reynolds: the pack %s holds none of them", e->config->data_path);
+    return FX_OK;
+}
+
 static fx_status run_all(fx_evaluation *e)
 {
     for (int r = 0; r < e->reynolds; r++) {
@@ -168,11 +177,12 @@ static fx_status open_data(fx_evaluation *e)
 fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char *folder,
                              fx_evaluation **out)
 {
-    FX_TRY(make(comm, config, out));
+    FX_TRY(fx_agree(comm, make(comm, config, out)));
     (*out)->members = (int)config->eval_members;
     (*out)->horizon = (int)config->eval_horizon;
     FX_TRY(open_model(*out, folder));
     fx_status status = open_data(*out);
+    if (status == FX_OK) status = check_reynolds(*out);
     if (status == FX_OK) status = check_horizon(*out);
     if (status == FX_OK) status = measure_all(*out);
     return fx_agree(comm, status);
@@ -214,8 +224,9 @@ fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder
     FX_TRY_DONE(fx_evaluation_open(comm, config, folder, &e));
     FX_TRY_DONE(fx_evaluation_run(e));
     FX_TRY_DONE(fx_scores_merge(&e->scores, comm));
-    FX_TRY_DONE(
-        fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count));
+    status =
+        fx_scores_summarise(&e->scores, (uint64_t)config->seed, scores, FX_EVALUATION_ROWS, &count);
+    FX_TRY_DONE(fx_agree(comm, status));
     fx_evaluation_print(e, scores, count);
     if (comm->rank == 0) status = fx_evaluation_write(e, path, scores, count);
     if (comm->rank == 0 && status == FX_OK) show_examples(folder, path);

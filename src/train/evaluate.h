@@ -59,6 +59,10 @@ void fx_evaluation_close(fx_evaluation **evaluation);
 /* eval.scale and eval.condition, once model and pack are open. Local. */
 fx_status fx_evaluation_units(fx_evaluation *evaluation);
 
+/* eval.condition alone: what the model is told instead of the data's own condition; NaN: nothing.
+ * Local. */
+fx_status fx_evaluation_condition(const fx_config *config, const fx_trained *trained, double *out);
+
 /* Whether the r-th Reynolds number of the pack is one of eval.reynolds. Local. */
 bool fx_evaluates(const fx_evaluation *evaluation, int r);
 

@@ -29,23 +29,22 @@ static fx_status find_scales(fx_evaluation *e)
     return FX_OK;
 }
 
-static fx_status find_condition(fx_evaluation *e)
+fx_status fx_evaluation_condition(const fx_config *config, const fx_trained *trained, double *out)
 {
-    const char *word = e->config->eval_condition;
+    const char *word = config->eval_condition;
     const bool mean = strcmp(word, "mean") == 0;
-    e->condition = NAN;
+    *out = NAN;
     if (!word[0] || strcmp(word, "pack") == 0) return FX_OK;
-    FX_REQUIRE(mean || (fx_is_number(word, &e->condition) && e->condition >= 0 && e->condition <= 1e9),
-               FX_ECONFIG, "eval.condition: \"%s\" is none of pack, mean, a number from 0 to 1e9",
-               word);
-    if (mean) e->condition = e->trained->progress.condition_mean;
-    FX_REQUIRE(!isnan(e->condition), FX_ECONFIG,
-               "eval.condition: mean: %s, of an older version, does not say it", e->trained->path);
+    FX_REQUIRE(mean || (fx_is_number(word, out) && *out >= 0 && *out <= 1e9), FX_ECONFIG,
+               "eval.condition: \"%s\" is none of pack, mean, a number from 0 to 1e9", word);
+    if (mean) *out = trained->progress.condition_mean;
+    FX_REQUIRE(!isnan(*out), FX_ECONFIG,
+               "eval.condition: mean: %s, of an older version, does not say it", trained->path);
     return FX_OK;
 }
 
 fx_status fx_evaluation_units(fx_evaluation *e)
 {
     FX_TRY(find_scales(e));
-    return find_condition(e);
+    return fx_evaluation_condition(e->config, e->trained, &e->condition);
 }

@@ -74,11 +74,12 @@ static fx_status fill_example(fx_pool *pool, const fx_evaluation *e, const fx_ev
     out->target = w->target;
     out->title = fx_pool_print(pool, "Re %g%s, %s", s->reynolds, w->seen ? "" : " (never trained on)",
                                s->task == FX_SR ? "super-resolution" : "forecast");
-    out->input_label = s->task == FX_SR ? fx_pool_print(pool, "%s from one pixel in %lld x %lld",
-                                                        fx_upsampling_name(&e->trained->options),
-                                                        (long long)e->trained->options.factor,
-                                                        (long long)e->trained->options.factor)
-                                        : "last snapshot";
+    out->input_label = s->task == FX_SR
+                           ? fx_pool_print(pool, "%s from one pixel in %lld x %lld",
+                                           fx_upsampling_name(&e->trained->progress.config),
+                                           (long long)e->trained->options.factor,
+                                           (long long)e->trained->options.factor)
+                           : "last snapshot";
     return out->title && out->input_label ? FX_OK : FX_ENOMEM;
 }
 
@@ -107,6 +108,7 @@ static fx_status fill(fx_evaluation *e, const fx_score *s, int count, fx_eval_fi
     out->members = e->members;
     out->patches = e->config->eval_patches;
     out->seed = e->config->seed;
+    FX_TRY(fx_evaluation_asked(e->config, out->asked, sizeof out->asked, &out->pack_hash));
     fx_manifest_periodic(fx_pack_manifest(e->pack), out->periodic);
     out->samples = e->scores;
     out->rows = count;

@@ -15,6 +15,7 @@
 #include "flexhpc/config.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
+#include "flexhpc/train.h"
 #include "flexhpc/watch.h"
 #include "latest.h"
 
@@ -225,10 +226,11 @@ static fx_run_state state_of(const char *folder, const fx_run_view *v, char erro
     return FX_RUN_STOPPED;
 }
 
-static void look_for_alarms(const char *folder, fx_run_view *v, const sums *s, double straggler)
+static void look_for_alarms(const char *folder, fx_run_view *v, const sums *s, double straggler,
+                            const char *upsampling)
 {
-    static const char *const tasks[] = {"super-resolution", "forecast"}, *const floors[] = {
-                                                                             "bicubic", "persistence"};
+    const char *const tasks[] = {"super-resolution", "forecast"}, *const floors[] = {upsampling,
+                                                                                     "persistence"};
     if (v->state == FX_RUN_RUNNING && v->quiet > SILENT + STEPS * (s->steps ? v->seconds : 0))
         alarm_add(v, "silent for %.0f s", v->quiet);
     if (v->state == FX_RUN_RUNNING && is_there(folder, "STOP"))
@@ -304,6 +306,7 @@ fx_status fx_run_look(const char *folder, fx_run_view *v)
     read_config(folder, v, config, &known);
     const fx_status status = read_record(folder, known && config->validate_every > 0, v, &s);
     const double straggler = known ? config->run_straggler : 0;
+    const char *upsampling = known ? fx_upsampling_name(config) : "interpolation";
     fx_free(config);
     FX_TRY(status);
     FX_TRY(fx_path(checkpoints, "%s/ckpt", folder));
@@ -319,6 +322,6 @@ fx_status fx_run_look(const char *folder, fx_run_view *v)
     if (v->steps >= 0 && v->step >= 0 && v->state != FX_RUN_FINISHED)
         v->left = v->seconds * (double)(v->steps > v->step ? v->steps - v->step : 0);
     say_how_it_failed(v, error);
-    look_for_alarms(folder, v, &s, straggler);
+    look_for_alarms(folder, v, &s, straggler, upsampling);
     return FX_OK;
 }

@@ -65,7 +65,13 @@ static void add_training(page *p)
                             .smooth = SMOOTH,
                             .curve = p->losses,
                             .curves = curves});
-    static const char *const names[] = {"super-resolution", "bicubic", "forecast", "persistence"};
+    const char *upsampling = fx_upsampling_name(&r->config),
+               *const names[] = {"super-resolution", upsampling, "forecast", "persistence"},
+               *note =
+                   fx_pool_print(r->pool,
+                                 "EMA weights on the same patches and noise each time, means over "
+                                 "Reynolds numbers; %s interpolation and persistence are the floors.",
+                                 upsampling);
     curves = 0;
     for (int i = 0; i < 4; i++)
         if (r->validations && isfinite(r->validation[i + 1][r->validations - 1]))
@@ -73,8 +79,7 @@ static void add_training(page *p)
     add_chart(p, (fx_chart){.title = "Validation",
                             .x_label = "step",
                             .y_label = "RFNE",
-                            .note = "EMA weights on the same patches and noise each time, means over "
-                                    "Reynolds numbers; bicubic and persistence are the floors.",
+                            .note = note,
                             .curve = p->errors,
                             .curves = curves});
 }
@@ -285,6 +290,7 @@ static fx_status write(page *p)
                         .findings = p->words.findings,
                         .sign = p->sign,
                         .signs = p->signs,
+                        .bilinear = r->config.data_upsampling == FX_BILINEAR,
                         .score = p->score,
                         .scores = r->rows,
                         .panel = p->panel,

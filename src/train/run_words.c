@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "flexhpc/train.h"
+
 static const double LEARNS = 0.05; /* fall of the loss over the last tenth of the steps */
 static const double WAITS = 0.2;   /* share of the time */
 static const double RISES = 0.05;  /* of the validation's loss above its least */
@@ -301,13 +303,14 @@ static void find_texts(writer *w)
                             arch_name(c), size_text(w), (long long)newest_step(r),
                             (long long)c->train_steps, (long long)c->train_global_batch,
                             list_text(w, &c->data_reynolds, "of its pack"), judged_text(w));
-    add_paragraph(w, "RFNE is the norm of the error over the norm of the truth, a patch at a time, "
-                     "averaged. A ratio is "
-                     "the model\xe2\x80\x99s RFNE over its floor\xe2\x80\x99s: bicubic interpolation "
-                     "for super-resolution, the "
-                     "unchanged last snapshot for forecasts. Intervals are 95 % block bootstraps over "
-                     "time; they do not "
-                     "hold the spread between training seeds.");
+    add_paragraph(
+        w,
+        PRINT(w,
+              "RFNE is the norm of the error over the norm of the truth, a patch at a time, averaged. "
+              "A ratio is the model\xe2\x80\x99s RFNE over its floor\xe2\x80\x99s: %s interpolation "
+              "for super-resolution, the unchanged last snapshot for forecasts. Intervals are 95 %% "
+              "block bootstraps over time; they do not hold the spread between training seeds.",
+              fx_upsampling_name(c)));
     add_paragraph(w, "Few DDIM steps from noise give something close to the conditional mean, which "
                      "makes RFNE small and "
                      "fine scales weak. A low RFNE therefore says nothing about the realism of small "

@@ -1,7 +1,8 @@
 /* sample.c: flexhpc sample: what a trained model makes of patches of a pack, as an HDF5 file for other
  * programs: `sr_input`, `sr_model`, `sr_truth` and the same of `fc` (sample, y, x) float32 in the units
  * of the source, `reynolds` (sample); `sample`, `y`, `x` are dimension scales. The input of sr is the
- * bicubic image, that of fc the last snapshot. The samples are those of an evaluation. */
+ * interpolated image (data.upsampling), that of fc the last snapshot. The samples are those of an
+ * evaluation. */
 #include "evaluate.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
@@ -93,8 +94,6 @@ fx_status fx_sample_file(const fx_config *config, const char *folder, const char
     for (int r = 0; r < w.e->reynolds; r++)
         if (fx_evaluates(w.e, r))
             w.reynolds[w.count++] = fx_pack_manifest(w.e->pack)->reynolds[r].reynolds;
-    FX_REQUIRE_DONE(w.count > 0, FX_ECONFIG, "eval.reynolds: the pack %s holds none of them",
-                    config->data_path);
     FX_TRY_DONE(fx_h5_create(NULL, part, &w.file));
     FX_TRY_DONE(lay_out(&w));
     w.e->keep = keep;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "evaluate.h"
 #include "field_file.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
@@ -20,6 +21,7 @@ typedef struct job {
     fx_field_file file; /* rank 0's */
     fx_task task;
     int64_t height, width, factor, first, frames; /* of the result; factor: its size over the input's */
+    double condition;                             /* that the model is told */
     bool coarse;                                  /* the source holds the input */
     int64_t frame;                                /* that is being sampled */
     float **state; /* (inputs): coarse field, or snapshots, newest last */
@@ -52,18 +54,49 @@ static fx_status check_times(job *j)
     return FX_OK;
 }
 
+/* eval.scale, put in the place of the checkpoint's. A source does not say which data set of the
+ * training it is of, so where these had scales of their own one has to be given. */
+static fx_status find_scale(job *j)
+{
+    fx_progress *p = &j->model->progress;
+    const char *word = j->config->eval_scale;
+    double number = p->data_scale;
+    if (!word[0] || strcmp(word, "checkpoint") == 0) {
+        FX_REQUIRE(!p->data_sets[0] || p->config.data_scale > 0, FX_ECONFIG,
+                   "eval.scale: checkpoint: %s was trained on data sets with scales of their own (%s): "
+                   "give that of %s as a number",
+                   j->model->path, p->data_sets, j->config->sample_source);
+        return FX_OK;
+    }
+    FX_REQUIRE(fx_is_number(word, &number) && number > 0 && isfinite(number), FX_ECONFIG,
+               "eval.scale: \"%s\" is none of checkpoint, a number above 0, which whole fields "
+               "(sample.source) need",
+               word);
+    p->data_scale = number;
+    return FX_OK;
+}
+
+/* What the model is told: eval.condition, or what the source says. */
+static fx_status find_condition(job *j)
+{
+    FX_TRY(fx_evaluation_condition(j->config, j->model, &j->condition));
+    if (!isnan(j->condition)) return FX_OK;
+    j->condition = fx_source_run_of(j->source, j->config->sample_run).condition;
+    FX_REQUIRE(j->condition > 0 || fx_trained_with_zero(j->model), FX_ECONFIG,
+               "source.condition: %s does not say its Reynolds number, and the model was not trained "
+               "without one",
+               j->config->sample_source);
+    return FX_OK;
+}
+
 static fx_status check_source(job *j)
 {
     const fx_source_info *info = fx_source_describe(j->source);
     const fx_config *c = j->config;
     FX_REQUIRE(c->sample_run < info->runs, FX_ECONFIG, "sample.run: %lld, but %s has %lld",
                (long long)c->sample_run, c->sample_source, (long long)info->runs);
-    FX_REQUIRE(fx_source_run_of(j->source, c->sample_run).condition > 0 ||
-                   fx_trained_with_zero(j->model),
-               FX_ECONFIG,
-               "source.condition: %s does not say its Reynolds number, and the model was not trained "
-               "without one",
-               c->sample_source);
+    FX_TRY(find_scale(j));
+    FX_TRY(find_condition(j));
     j->coarse = j->task == FX_SR && c->sample_input == FX_INPUT_COARSE;
     j->factor = j->task == FX_SR ? j->model->options.factor : 1;
     j->height = info->height * (j->coarse ? j->factor : 1);
@@ -97,7 +130,7 @@ static fx_status open_field(job *j)
                                       .width = j->width,
                                       .periodic = {info->periodic[0], info->periodic[1]},
                                       .overlap = c->sample_overlap,
-                                      .reynolds = fx_source_run_of(j->source, c->sample_run).condition,
+                                      .reynolds = j->condition,
                                       .seed = (uint64_t)c->seed,
                                       .members = together ? (int)c->sample_members : 1};
     FX_TRY_CTX(fx_field_create(j->comm, j->model, &options, &j->field), "%s", c->sample_source);

@@ -78,9 +78,9 @@ static fx_status from_config(const fx_config *c, const fx_comm *comm, fx_step_op
     return FX_OK;
 }
 
-const char *fx_upsampling_name(const fx_step_options *options)
+const char *fx_upsampling_name(const fx_config *config)
 {
-    return options->upsampling == FX_BICUBIC ? "bicubic" : "bilinear";
+    return config->data_upsampling == FX_BICUBIC ? "bicubic" : "bilinear";
 }
 
 fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, fx_step_options *out)

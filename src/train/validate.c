@@ -53,7 +53,7 @@ static fx_status run(fx_validation *v, fx_validation_report *out)
     FX_REQUIRE(out->scores > 0, FX_ECONFIG, "eval.reynolds: the pack %s holds none of them",
                v->config.data_path);
     out->loss = out->rfne = 0;
-    out->upsampling = fx_upsampling_name(&e->trained->options);
+    out->upsampling = fx_upsampling_name(&e->trained->progress.config);
     for (int i = 0; i < out->scores; i++) {
         out->loss += out->score[i].loss / out->scores;
         out->rfne += out->score[i].rfne / out->scores;

@@ -3,13 +3,14 @@ test_study.sh."""
 import glob
 import json
 import os
+import re
 import sys
 
 import h5py
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "eval"))
-from compare_oracle import bootstrap, half, judge, noise  # noqa: E402
+from compare_oracle import STUDENT, bootstrap, half, judge, noise  # noqa: E402
 
 study, name, reference, members = sys.argv[1:5]
 with open(f"{study}/{name}/table.json") as f:
@@ -88,6 +89,11 @@ for row in found["tables"].get("levels", []):
     close(f"spread of {arm}", row["spread"]["value"], spread)
     close(f"spread-skill of {arm}", row["spread-skill ratio"], np.sqrt(sums["spread"] / sums["mean_error"]))
     close(f"diversity of {arm}", row["spread over residual"], np.sqrt(sums["deviation"] / sums["residual_square"]))
+if name == "seeds":
+    limits = [float(m.group(1)) for r in found["readings"] if (m := re.search(r"differ by less than ([0-9.]+) % are a tie", r))]
+    assert len(limits) == 2
+    for limit, (relative, freedom) in zip(limits, pooled):
+        assert abs(limit - 100 * STUDENT[2 * freedom] * relative * np.sqrt(2 / 2)) < 0.051, limits
 if reference != "-":
     assert any(reference in (r["a"], r["b"]) for r in found["tables"]["differences"])
 for path in ("table.md", "report.html", "chart-1.svg"):

@@ -60,7 +60,7 @@ expect 0 ./study baselines pool
 [ "$(grep -c ': training ' out)" -eq 6 ] || fail "six runs are trained"
 check baselines flex 1
 expect 0 ./study seeds pool
-says out 'two arms of 2 seeds each that differ by less than'
+says out 'two arms of 2 seeds each and as much noise that differ by less than'
 ! grep -qE ': (training|evaluating) ' out || fail "what is there is made again"
 check seeds - 1
 expect 0 ./study steps pool
@@ -69,6 +69,8 @@ says pool/steps/table.md 'flat or rising is expected'
 expect 0 ./study unseen pool
 says pool/unseen/table.md 'SR, Re 50, outside the range trained on \(extrapolation\)'
 says pool/unseen/table.md 'FC, Re 150, never seen: .*(carries over|worse|better)'
+expect 0 ./study unseen pool --set study.unseen=pack # which the runs were trained on
+! grep -q 'never seen' pool/unseen/table.md || fail "what was trained on is called unseen"
 expect 0 ./study weak-levels pool
 [ "$(grep -c ': training ' out)" -eq 6 ] || fail "three new arms of two seeds are trained"
 check weak-levels flex 4
@@ -96,6 +98,26 @@ wait $! || fail "the other part: $(tail -1 first)"
 expect 0 ./study seeds shared
 cmp pool/seeds/table.json shared/seeds/table.json || fail "another table from two jobs"
 
+# ---- An evaluation that was made otherwise, or of another pack of that name, is made again; the runs are kept.
+evaluates() { # COUNT OPTIONS...
+    local count=$1
+    shift
+    expect 0 ./study seeds again "$@"
+    ! grep -q ': training ' out || fail "trained again: $*"
+    [ "$(grep -c ': evaluating ' out)" -eq "$count" ] || fail "not $count evaluations: $*"
+}
+for set in eval.scale=1.5 eval.condition=mean eval.reynolds=100; do evaluates 2 --set "$set"; done
+evaluates 2
+evaluates 0
+cp -r pack-heldout kept
+rm -r pack-heldout
+evaluates 0 # as far as can be told
+rm -r fields-pack-heldout
+pack pack-heldout generate.seed=3
+evaluates 2
+rm -r pack-heldout
+mv kept pack-heldout
+
 # ---- What is left out is said, and what another job has is left alone.
 expect 0 ./study baselines part --arm flex --seed 1
 says out 'no table yet, 2 of 3 runs are not done: unet-s1, uvit-s1'
@@ -119,6 +141,10 @@ refused 2 'made with other settings: train.steps: 6 -> 4' ./study seeds pool --s
 refused 2 'study.arms: the study baselines has no arm unett; did you mean unet?' ./study baselines pool --arm unett
 refused 2 'study.part: "3/2" is no I/N' ./study seeds pool --part 3/2
 refused 2 'study.heldout: the study seeds needs this pack' ./study seeds pool --set study.heldout=
+refused 2 'study.foreign: other/pack-unseen and pack-unseen (study.foreign) have one name' \
+    ./study zero-shot pool --set 'study.foreign=pack-unseen other/pack-unseen'
+refused 2 'study.unseen: other/pack-heldout and pack-heldout (study.heldout) have one name' \
+    ./study unseen pool --set study.unseen=other/pack-heldout
 refused 2 'study.seeds: 1 stands there twice' ./study seeds pool --seed 1,1
 refused 2 'study.seeds: the study seeds needs two or more' ./study seeds pool --seed 1
 refused 2 'study.steps: whole numbers that rise' ./study steps pool --set study.steps=5,2

@@ -36,7 +36,17 @@ says out '^FC Re 200, 3 leads on patches: correlation 0.8 at lead '
 expect 0 mpiexec -n 2 "$FLEXHPC" eval "${few[@]}" "${rollout[@]}" --set eval.name=shared
 refused 2 "eval.horizon: 9 leads need runs of" "$FLEXHPC" eval "${few[@]}" --set eval.horizon=9
 refused 2 "eval.name: a/b" "$FLEXHPC" eval "${few[@]}" --set eval.name=a/b
+refused 2 "eval.reynolds: the pack pack holds none of them" "$FLEXHPC" eval "${few[@]}" --set eval.reynolds=999
 expect 0 "$FLEXHPC" report run
+says run/report.html 'model / bicubic'
+
+# ---- The floor has the name of the model's own upsampling.
+expect 0 "$FLEXHPC" train tiny.yaml --run linear --set train.steps=2 --set data.upsampling=bilinear --set validate.path=pack \
+    --set validate.every=1 --set validate.patches=2
+expect 0 "$FLEXHPC" eval tiny.yaml --run linear --set eval.patches=2
+expect 0 "$FLEXHPC" report linear
+says linear/report.html 'model / bilinear'
+! grep -i 'bicubic' linear/report.html >out || fail "a bilinear model's report speaks of bicubic"
 
 /usr/bin/python3 - <<'PY' || fail "the file's content"
 import h5py
@@ -48,6 +58,7 @@ def table(file, name):
 files = [h5py.File(f"run/eval-pack{name}.h5") for name in ("", "-one-step")]
 for file, steps in zip(files, (2, 1)):
     assert (file.attrs["step"], file.attrs["sample_steps"], file.attrs["members"], file.attrs["patches"]) == (4, steps, 1, 7)
+    assert file.attrs["asked"] == b"Re all; scale checkpoint; condition pack" and file.attrs["pack_hash"] != 0
     assert file.attrs["pack"] == b"pack" and b"step-00000004" in file.attrs["checkpoint"]
     samples, scores = table(file, "samples"), table(file, "scores")
     assert len(samples["rfne"]) == 2 * 2 * 7 and len(scores["rfne"]) == 4

@@ -126,6 +126,25 @@ def check_equal_bits(source):
     return about
 
 
+def check_units(source, w):
+    """eval.scale divides and multiplies, eval.condition is told; with scales by data set one has to be given."""
+    keys = dict(sample__task="fc", sample__snapshot=2)
+    ours, other = (sample("untrained", source, **keys, eval__scale=scale) for scale in ("checkpoint", 3 * SCALE))
+    close(other[0]["fc_model"] - w[2], 3 * (ours[0]["fc_model"] - w[2]), 1e-5)
+    assert other[1]["data_scale"] == 3 * SCALE
+    own = sample("trained", source)[0]["sr_model"]
+    assert np.array_equal(own, sample("trained", source, eval__condition=200)[0]["sr_model"])
+    assert np.abs(own - sample("trained", source, eval__condition=5000)[0]["sr_model"]).max() > 1e-6
+    os.remove("out.h5")
+    refused('eval.scale: "pack" is none of checkpoint, a number above 0, which whole fields', eval__scale="pack")
+    refused('eval.scale: "-1" is none of', eval__scale=-1)
+    refused('eval.condition: "warm" is none of pack, mean', eval__condition="warm")
+    command("pack", "tiny.yaml", *settings(dict(pack__path="named", pack__dataset="alpha")))
+    command("train", "tiny.yaml", "--run", "named-run", *settings(dict(data__path="named", data__scale=0)))
+    refused("was trained on data sets with scales of their own (alpha=", run="named-run")
+    sample("named-run", source, eval__scale=SCALE)
+
+
 def check_file(about):
     """`out.h5` of the last forecast, as xarray would read it, and what it says of itself."""
     with h5py.File("out.h5") as file:
@@ -190,6 +209,7 @@ with tempfile.TemporaryDirectory() as folder:
     odd = smooth(28, 20, 5, 2)
     check_zero_network(write("300_28_20_seed_1.h5", odd), odd, (0, 0))
     check_equal_bits(source)
+    check_units(source, w)
     check_file(sample("trained", source, sample__task="fc", sample__horizon=2, sample__members=2)[1])
     check_refusals(w)
 print("whole fields are what NumPy makes of them, on any number of ranks")
