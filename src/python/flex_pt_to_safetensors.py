@@ -19,6 +19,7 @@ whatever else the pickle names is neither looked up nor called.
 import argparse
 import collections
 import json
+import math
 import os
 import pickle
 import re
@@ -77,7 +78,7 @@ class Reader(pickle.Unpickler):
     def tensor(storage, offset, shape, stride, *_):
         numbers, kind = storage
         reach = offset + sum((n - 1) * s for n, s in zip(shape, stride)) if all(shape) else -1
-        if offset < 0 or min((*shape, *stride, 0)) < 0 or reach >= len(numbers):
+        if offset < 0 or min((*shape, *stride, 0)) < 0 or reach >= len(numbers) or math.prod(shape) > len(numbers):
             raise ValueError(f"a tensor {tuple(shape)} goes beyond its numbers")
         array = np.lib.stride_tricks.as_strided(numbers[offset:], shape, [s * numbers.itemsize for s in stride])
         if kind == "BFloat16Storage":
@@ -122,6 +123,15 @@ def named(checkpoint):
     return tensors
 
 
+def created(path):
+    """A new file in the place of what an earlier try left; never through a link that somebody put there."""
+    if os.path.islink(path):
+        raise ValueError(f"{path}: is a symbolic link, refused")
+    if os.path.exists(path):
+        os.remove(path)
+    return open(path, "xb")
+
+
 def write_safetensors(path, tensors, metadata):
     """F32 in the order of names; to a temporary file first."""
     header, at = {"__metadata__": metadata}, 0
@@ -130,7 +140,7 @@ def write_safetensors(path, tensors, metadata):
         at += 4 * tensors[name].size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    with open(path + ".part", "wb") as file:
+    with created(path + ".part") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name in sorted(tensors):
             file.write(np.ascontiguousarray(tensors[name], "<f4").tobytes())
@@ -191,7 +201,8 @@ def main():
     try:
         if arguments.to_pt:
             import torch
-            torch.save(published(read_safetensors(arguments.source)), arguments.target + ".part")
+            with created(arguments.target + ".part") as file:
+                torch.save(published(read_safetensors(arguments.source)), file)
             os.replace(arguments.target + ".part", arguments.target)
         else:
             metadata = {"format": "pt", "step": "0", "source": os.path.basename(arguments.source)}

@@ -1,5 +1,6 @@
 /* import.c: a safetensors file as a run folder with one checkpoint. Names are matched first, against
  * the model that the configuration describes; only then memory is taken for it. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,7 @@ static fx_status read_config(importer *m)
 {
     const fx_import_options *o = m->options;
     fx_config *c = &m->progress.config;
+    char *end = NULL;
     const char *text = fx_safetensors_metadata(m->file, "config"),
                *step = fx_safetensors_metadata(m->file, "step");
     if (o->config) {
@@ -58,9 +60,10 @@ static fx_status read_config(importer *m)
                m->path);
     m->progress.data_scale = (double)(float)c->data_scale; /* as the loader divides */
     m->progress.ranks = 1;
-    m->progress.step = step ? strtoll(step, NULL, 10) : 0;
-    FX_REQUIRE(m->progress.step >= 0 && m->progress.step <= INT32_MAX, FX_EVALUE,
-               "%s: metadata: step: %.40s is none", m->path, step);
+    m->progress.step = step ? strtoll(step, &end, 10) : 0;
+    FX_REQUIRE(!step ||
+                   (isdigit((unsigned char)step[0]) && *end == '\0' && m->progress.step <= INT32_MAX),
+               FX_EVALUE, "%s: metadata: step: %.40s is none", m->path, step);
     return FX_OK;
 }
 

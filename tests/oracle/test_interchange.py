@@ -11,7 +11,8 @@
 Without PyTorch, the models of golden files and the files are still checked. The limit is 2e-4 of the velocity's norm; seen: 1e-6.
 
 Planted errors, each caught: the networks of a published checkpoint in another order than its averages have, a class that a .pt
-file names looked up, a tensor taken beyond its numbers, a view taken from the begin of its storage.
+file names looked up, a tensor taken beyond its numbers, a view taken from the begin of its storage,
+a tensor that repeats one number without end, a file written through a planted link.
 Run: label full
 Run: timeout 600
 Run: cost 12
@@ -235,8 +236,12 @@ def published_checkpoint(both):
     class Wide:  # a tensor of more numbers than it brings
         def __reduce__(self):
             return torch._utils._rebuild_tensor_v2, (torch.zeros(2).storage(), 0, (1 << 20,), (1,), False, {})
+    class Repeated:  # the same number for ever
+        def __reduce__(self):
+            return torch._utils._rebuild_tensor_v2, (torch.zeros(2).storage(), 0, (1 << 20,), (0,), False, {})
     for name, bad, words in (("evil", {"encoder": Evil()}, "encoder: no state dictionary"), ("list", [Evil()], "no dictionary"),
                              ("wide", {"encoder": {"x": Wide()}}, "goes beyond its numbers"),
+                             ("repeated", {"encoder": {"x": Repeated()}}, "goes beyond its numbers"),
                              ("other", {"model": {}}, "no published checkpoint"),
                              ("short", {**checkpoint, "ema": {"shadow_params": shadow[1:]}}, "tensors for"),
                              ("mixed", {**checkpoint, "ema": {"shadow_params": shadow[::-1]}}, "in the place of")):
@@ -246,6 +251,12 @@ def published_checkpoint(both):
     assert not os.path.exists("executed")
     said = run(sys.executable, CONVERTER, "back.safetensors", "none.safetensors", code=1)
     assert "no archive as PyTorch writes" in said, said
+    with open("victim", "w") as file:
+        file.write("mine")
+    os.symlink("victim", "linked.part")
+    for arguments in (("published.pt",), ("--to-pt", "back.safetensors")):
+        said = run(sys.executable, CONVERTER, *arguments, "linked", code=1)
+        assert "linked.part: is a symbolic link, refused" in said and open("victim").read() == "mine", said
 
 
 with tempfile.TemporaryDirectory() as scratch:

@@ -199,9 +199,14 @@ static void what_does_not_fit_is_refused_by_name(void **state)
     refuses(file_of("twice", (const char *[]){"encoder.module.pos_embed", "encoder.pos_embed", NULL},
                     (const char *[]){"config", "data: {scale: 1}\n", NULL}),
             run, &none, FX_EVALUE, "mean the same");
-    refuses(file_of("step", (const char *[]){"a", NULL},
-                    (const char *[]){"config", "data: {scale: 1}\n", "step", "-4", NULL}),
-            run, &none, FX_EVALUE, "step: -4 is none");
+    for (int i = 0; i < 4; i++) {
+        static const char *const steps[] = {"-4", "4th", "", "4294967296"};
+        char words[40];
+        snprintf(words, sizeof words, "step: %s is none", steps[i]);
+        refuses(file_of("step", (const char *[]){"a", NULL},
+                        (const char *[]){"config", "data: {scale: 1}\n", "step", steps[i], NULL}),
+                run, &none, FX_EVALUE, words);
+    }
     refuses(in_folder("nothing"), run, &none, FX_EIO, "nothing: open: No such file");
     refuses(folder, run, &none, FX_EIO, "is no regular file");
 }
