@@ -78,6 +78,18 @@ static int free_number(const fx_manifest *old)
     return next;
 }
 
+/* Of a rank; its share ends where the next one's begins. */
+static int first_shard(const fx_packing *job, int rank)
+{
+    return (int)((int64_t)job->manifest.shards * rank / job->comm->size);
+}
+
+/* Of any rank. */
+static int most_shards(const fx_packing *job)
+{
+    return job->manifest.shards / job->comm->size + 1;
+}
+
 /* One more shard, of source s, at the end of the manifest. */
 static fx_status add_shard(fx_packing *job, size_t capacity[2], int s, fx_pack_shard shard, int kept)
 {
@@ -120,9 +132,9 @@ static fx_status lay_out(fx_packing *job)
             FX_TRY(add_shard(job, capacity, s, shard, 0));
         }
     }
-    job->first = (int)((int64_t)m->shards * job->comm->rank / job->comm->size);
-    job->end = (int)((int64_t)m->shards * (job->comm->rank + 1) / job->comm->size);
-    return FX_ALLOC(job->result, m->shards);
+    job->first = first_shard(job, job->comm->rank);
+    job->end = first_shard(job, job->comm->rank + 1);
+    return FX_ALLOC(job->result, m->shards + most_shards(job));
 }
 
 /* ---- Manifest ---- */
@@ -131,18 +143,18 @@ static fx_status gather_results(fx_packing *job)
 {
     fx_comm *comm = job->comm;
     fx_manifest *m = &job->manifest;
-    const size_t shards = (size_t)m->shards;
+    const size_t most = (size_t)most_shards(job);
     fx_shard_result *all = NULL;
     int finished = 0;
-    fx_status status = FX_ALLOC(all, (size_t)comm->size * shards);
+    fx_status status = FX_ALLOC(all, (size_t)comm->size * most);
     if (status == FX_OK) status = FX_ALLOC(m->reynolds, m->sources);
     status = fx_agree(comm, status);
-    if (status == FX_OK) status = comm->ops->all_gather(comm, job->result, shards * sizeof *all, all);
-    for (int s = 0; status == FX_OK && s < m->shards; s++) {
-        int owner = 0;
-        while (s >= (int)((int64_t)m->shards * (owner + 1) / comm->size))
+    if (status == FX_OK)
+        status = comm->ops->all_gather(comm, job->result + job->first, most * sizeof *all, all);
+    for (int s = 0, owner = 0; status == FX_OK && s < m->shards; s++) {
+        while (s >= first_shard(job, owner + 1))
             owner++;
-        const fx_shard_result *r = &all[(size_t)owner * shards + (size_t)s];
+        const fx_shard_result *r = &all[(size_t)owner * most + (size_t)(s - first_shard(job, owner))];
         const fx_pack_source *source = &m->source[m->shard[s].source];
         const double reynolds = source->reynolds;
         m->shard[s].bytes = r->bytes;

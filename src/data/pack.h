@@ -21,7 +21,7 @@ typedef struct fx_packing {
     fx_manifest manifest;
     fx_manifest old;         /* with pack.add the pack that is added to */
     int *kept;               /* (shards) 1 + its number in the old pack; 0: to be written */
-    fx_shard_result *result; /* (shards) this rank's are filled */
+    fx_shard_result *result; /* (shards, and room for one rank's) this rank's are filled */
     fx_stats dataset;        /* of pack.dataset's shards */
     int first, end;          /* this rank's shards */
     bool others;             /* files of unknown formats are left out */
