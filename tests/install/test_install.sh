@@ -45,7 +45,7 @@ library=$(pkg-config --variable=libdir flexhpc)/libflexhpc.so
 [ "$(objdump -p "$library" | sed -n 's/^ *SONAME *//p')" = libflexhpc.so.0 ] || fail "SONAME"
 nm -D --defined-only "$library" | awk '$2 != "A" {print $3}' >names
 ! grep -v '@@FLEXHPC_0$\|@@FLEXHPC_PRIVATE$' names || fail "names that are not ours"
-grep -o 'flexhpc_[a-z]*(' here/include/flexhpc.h | tr -d '(' | sort -u >promised
+grep -o 'flexhpc_[a-z_]*(' here/include/flexhpc.h | tr -d '(' | sort -u >promised
 sed -n 's/@@FLEXHPC_0$//p' names | sort | diff promised - || fail "flexhpc.h and the library promise other functions"
 
 [ "$(cd / && "$scratch/here/bin/flexhpc" --version)" = "$("$FLEXHPC" --version)" ] || fail "the binary"
