@@ -2,13 +2,13 @@
 Imported after formats, whose scratch folder they lie in."""
 import ctypes
 import json
-import os
 
 import numpy as np
 import h5py
 
 import formats
 from formats import run, sets
+from library import load
 
 random = np.random.default_rng(5)
 
@@ -40,7 +40,7 @@ def losses(name):
         return [row["loss"] for row in map(json.loads, lines) if "loss" in row]
 
 
-library = ctypes.CDLL(os.path.join(os.environ["FX_BINARY_DIR"], "libflexhpc.so"))
+library = load()
 library.flexhpc_error.restype = ctypes.c_char_p
 
 

@@ -5,7 +5,6 @@ Planted and caught: the transposition left out; both flips of the same axis; rot
 left out.
 """
 import ctypes
-import os
 import sys
 
 try:
@@ -14,7 +13,9 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-library = ctypes.CDLL(os.path.join(os.environ["FX_BINARY_DIR"], "libflexhpc.so"))
+from library import load
+
+library = load()
 library.fx_is_reflection.restype = ctypes.c_bool
 pointer = np.ctypeslib.ndpointer(np.float32, flags="C")
 library.fx_symmetry_apply.argtypes = [ctypes.c_uint, ctypes.c_float, ctypes.c_int64, pointer, pointer]
