@@ -2,7 +2,7 @@
 differ by nothing but their seeds' noise are a tie about as often as a 95 % interval says.
 
 Run: label quick
-Nothing was planted on purpose yet.
+Planted and caught: the tie rule reversed.
 """
 import ctypes
 

@@ -4,7 +4,10 @@
 # Run: label full
 # Run: timeout 300
 # Run: cost 40
-# Caught: evaluations of no member at all (a bool in place of their number). Nothing was planted on purpose yet.
+# Planted and caught: seeds averaged before samples are paired; finished runs trained again; a run of another configuration
+# adopted; evaluations taken that were made
+# with another scale, or of another pack of that name; what was trained on called unseen by the name of its pack; the limit of
+# a tie from one arm's degrees of freedom; and, unplanted, evaluations of no member at all (a bool in place of their number).
 # shellcheck source=tests/fault/tiny.sh
 . "$FX_TESTS_DIR/fault/tiny.sh"
 

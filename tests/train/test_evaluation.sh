@@ -5,7 +5,8 @@
 # Run: cost 12
 # Planted and caught: one sample's row left out; rows in the order of arrival; the file named without eval.name; the details
 # of a sample left where its rank had them; every member with the noise of the first; a rollout whose
-# members forget what they forecast; one from each member in place of the mean; the truth of the lead before.
+# members forget what they forecast; one from each member in place of the mean; the truth of the lead before; bicubic in
+# the table, or in the text, of the report of every model; an evaluation of no Reynolds number let through.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 

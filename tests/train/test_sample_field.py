@@ -5,7 +5,8 @@ comes from; and what can't be is refused in one line, with nothing left behind.
 
 Planted and caught: noise numbered from the tile's own corner, or by the first tile row's; a tile a column aside; the newest member's
 field fed back for the mean; leads that share their noise; a coarse field read from row 1; the truth a snapshot late; the tiles of
-two ranks taken for each other's; walls taken for periodic; a missing Reynolds number let through.
+two ranks taken for each other's; walls taken for periodic; a missing Reynolds number let through;
+eval.scale or eval.condition not asked; the scale of a training on data sets with their own taken for all.
 
 Run: label full
 Run: timeout 600
