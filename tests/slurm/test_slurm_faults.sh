@@ -4,6 +4,7 @@
 # names rank and node, and the requeued job goes on from its checkpoint to the end, with the bits of the others. One that
 # fails in every start is requeued three times and no more. Skipped where there is no Slurm, or no root.
 # Run: label full
+# Run: lock slurm
 # Run: timeout 600
 # Run: cost 45
 # Planted and caught: thirty starts in place of three; the last rank of a lost node forgotten; nodes of

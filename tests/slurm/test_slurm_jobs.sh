@@ -5,6 +5,7 @@
 # table and its plot; the large run from nothing to its evaluation, cut and requeued as well; and what `flexhpc jobscript`
 # prints. Skipped where there is no Slurm, or no root.
 # Run: label full
+# Run: lock slurm
 # Run: timeout 600
 # Run: cost 45
 # Planted and caught: requeue.sbatch without --open-mode=append; exit code 0 for a run that was cut; all jobs of a sweep
