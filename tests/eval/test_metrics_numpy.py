@@ -8,44 +8,13 @@ over M^2 pairs, spread without (M + 1) / M, ties that never fill the last rank, 
 a bin, NaN counted in a mean, batches of 33.
 """
 import ctypes
-import os
-import subprocess
-import sys
 import zlib
 
 import numpy as np
 
-library = os.path.join(os.environ["FX_BINARY_DIR"], "libflexhpc.so")
-if "libasan" in subprocess.run(["ldd", library], capture_output=True, text=True).stdout:
-    print("a library under AddressSanitizer does not load into Python")
-    sys.exit(77)
-fx = ctypes.CDLL(library)
+from eval_types import METRICS, STATISTICS, Details, SampleScore, Score, Scores, f32p, f64, fx, i64
 
-f32p, f64, i64 = ctypes.POINTER(ctypes.c_float), ctypes.c_double, ctypes.c_int64
-FLOORS, METRICS, STATISTICS, RESAMPLES, BINS, LEADS, LEAD_SCORES = 2, 19, 26, 2000, 128, 4, 8
-
-
-class SampleScore(ctypes.Structure):
-    _fields_ = [("index", i64), ("block", i64), ("reynolds", f64), ("rfne", f64), ("floor", f64 * FLOORS),
-                ("correlation", f64), ("loss", f64), ("task", ctypes.c_int), ("value", f64 * METRICS),
-                ("place", i64)]
-
-
-class Details(ctypes.Structure):
-    _fields_ = [("shells", i64), ("dk", f64), ("nyquist", f64), ("lowres_nyquist", f64), ("values", ctypes.c_bool),
-                ("members", ctypes.c_int), ("leads", ctypes.c_int)]
-
-
-class Scores(ctypes.Structure):
-    _fields_ = [("row", ctypes.POINTER(SampleScore)), ("count", i64), ("capacity", ctypes.c_size_t), ("details", Details),
-                ("numbers", ctypes.POINTER(f64)), ("details_capacity", ctypes.c_size_t)]
-
-
-class Score(ctypes.Structure):
-    _fields_ = [("task", ctypes.c_int), ("reynolds", f64), ("count", i64), ("blocks", i64), ("rfne", f64), ("rfne_error", f64),
-                ("rfne_low", f64), ("rfne_high", f64), ("floor", f64 * FLOORS), ("ratio", f64), ("ratio_low", f64),
-                ("ratio_high", f64), ("correlation", f64), ("loss", f64), ("value", f64 * STATISTICS), ("low", f64 * STATISTICS),
-                ("high", f64 * STATISTICS), ("published", f64), ("natural95", f64)]
+RESAMPLES, BINS, LEADS, LEAD_SCORES = 2000, 128, 4, 8
 
 
 class Band(ctypes.Structure):
