@@ -104,6 +104,19 @@ static inline void pack_within(fx_config *c, const char *folder)
     OK(fx_print(c->data_path, sizeof c->data_path, "%s/pack", folder));
 }
 
+/* A pack of two sources: Re 1000 of side x side pixels in `snapshots` snapshots, and Re 500 of 24 x 16
+ * in seven; `c` says the rest. */
+static inline void pack_two_sources(fx_config *c, const char *folder, int snapshots, int side)
+{
+    char path[FX_PATH_MAX];
+    pack_within(c, folder);
+    OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
+    write_source(path, 1000, snapshots, side, side, (source_kind){0});
+    OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));
+    write_source(path, 500, 7, 24, 16, (source_kind){0});
+    OK(fx_pack(fx_comm_self(), c));
+}
+
 /* Removes a folder that make_scratch made, with what is inside. */
 static inline void remove_scratch(const char *path)
 {

@@ -27,18 +27,12 @@ static fx_config config;
 static int set_up(void **state)
 {
     (void)state;
-    char path[FX_PATH_MAX];
     make_scratch(folder, "augment");
     config = test_config();
     config.pack_strata = 24;
     config.train_global_batch = BATCH;
     config.pack_shard_patches = 2;
-    pack_within(&config, folder);
-    OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
-    write_source(path, 1000, 30, S, S, (source_kind){0});
-    OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));
-    write_source(path, 500, 7, 24, 16, (source_kind){0});
-    OK(fx_pack(fx_comm_self(), &config));
+    pack_two_sources(&config, folder, 30, S);
     return 0;
 }
 

@@ -28,15 +28,9 @@ static fx_config config;
 static int set_up(void **state)
 {
     (void)state;
-    char path[FX_PATH_MAX];
     make_scratch(folder, "loader");
     config = test_config();
-    pack_within(&config, folder);
-    OK(fx_path(path, "%s/1000_8_8_seed_1.h5", folder));
-    write_source(path, 1000, 12, 8, 8, (source_kind){0});
-    OK(fx_path(path, "%s/500_24_16_seed_2.h5", folder));
-    write_source(path, 500, 7, 24, 16, (source_kind){0});
-    OK(fx_pack(fx_comm_self(), &config));
+    pack_two_sources(&config, folder, 12, 8);
     return 0;
 }
 

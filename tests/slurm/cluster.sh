@@ -56,7 +56,9 @@ cluster_conf() {
     chmod 700 "$slurm/log"
     (umask 077 && head -c 128 /dev/urandom >"$slurm/etc/munge.key")
     echo "# no control groups" >"$slurm/etc/cgroup.conf"
-    # cred_expire: what a requeued job waits before it may start. TmpFS: PMIx makes one folder a node there.
+    # cred_expire: what a requeued job waits before it may start. TmpFS: PMIx makes one folder a node there. FirstJobId: Open MPI
+    # knows a process by the number of its job and its rank alone. A rank of one cluster's job 3 took for its own peer one of
+    # another's job 3 that had its port before, and died inside MPI_Init of a message that came too early.
     cat >"$SLURM_CONF" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -79,6 +81,7 @@ JobRequeue=1
 KillOnBadExit=0
 KillWait=${KILL_WAIT:-2}
 MinJobAge=3600
+FirstJobId=$base
 SwitchType=switch/none
 StateSaveLocation=$slurm/state
 SlurmdSpoolDir=$slurm/spool/%n

@@ -6,7 +6,7 @@
  * written (all_models_come_back_to_the_bit); shapes not compared, unexpected names passed over, two
  * names of one meaning taken (what_does_not_fit_is_refused_by_name); `module.` behind a network's name
  * kept (frameworks_prefixes_are_passed_over).
- * Run: label full (under AddressSanitizer it takes two minutes)
+ * Run: label quick
  * Run: timeout 300 */
 #include <setjmp.h>
 #include <stdarg.h>
