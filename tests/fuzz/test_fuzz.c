@@ -7,7 +7,8 @@
  * 10 s of processor time, is named by target, seed and number, which make the same input again:
  * `test_fuzz TARGET 1 SEED NUMBER`.
  *
- * Planted error, caught: a manifest that is not freed (memory left). Found for real, and mended since:
+ * Planted errors, caught: a manifest that is not freed (memory left); under AddressSanitizer, a crash
+ * and an overflow in a reader, which were taken for HDF5's before. Found for real, and mended since:
  * benchmarks/results/fuzz-2026-11-30.md. Not caught: overlapping tensors taken, which no case made
  * (test_safetensors has them).
  *
