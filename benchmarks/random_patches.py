@@ -4,7 +4,7 @@ is h5py as the published loader uses it: files open lazily, of each sample a ran
 at even positions, one read of `cond` snapshots and one of the future, then the division by the scale. The files are written
 here, contiguous and in chunks of a snapshot (plain; shuffled and LZF, as PDEBench has them), and packed by FLEXHPC. Cold: each
 file is dropped from the page cache (POSIX_FADV_DONTNEED) before; warm: the same samples once more. Rounds take ours and the
-peers in turn; the table has medians over them. One rank and one thread on each side; FOLDER needs 5 times the data's size."""
+peers in turn; the table has medians over them. One rank on each side; one thread on the peer's, --readers threads on ours. FOLDER needs 5 times the data's size."""
 import argparse
 import json
 import os
@@ -82,7 +82,7 @@ def flexhpc(*words):
 def read_ours(pack, samples, batch):
     """Samples/s, cold and warm, of `flexhpc bench io`: the loader without its thread, every snapshot's checksum compared."""
     with open(f"{pack}.yaml", "w") as text:
-        text.write(f"model: {{cond: {COND}}}\ndata: {{path: {pack}, patch: {PATCH}, scale: {SCALE}, forecast_step: {AHEAD}}}\n"
+        text.write(f"model: {{cond: {COND}}}\ndata: {{path: {pack}, patch: {PATCH}, scale: {SCALE}, forecast_step: {AHEAD}, readers: {o.readers}}}\n"
                    f"train: {{global_batch: {batch}}}\nbench: {{steps: {samples // batch}}}\n")
     flexhpc("bench", "io", f"{pack}.yaml", "--json", f"{pack}.json")
     with open(f"{pack}.json") as text:
@@ -108,7 +108,7 @@ def main():
     with open("/proc/cpuinfo") as text:
         cpu = next(line.split(":")[1].strip() for line in text if line.startswith("model name"))
     print(f"{o.files} files of ({o.snapshots}, {o.side}, {o.side}), {size:.1f} GiB; windows of {COND} + 1 snapshots of {PATCH} x {PATCH}; {o.rounds} "
-          f"rounds of {o.samples} samples,\nours in batches of {o.batch}. {cpu}, {os.cpu_count()} CPUs; h5py {h5py.__version__}, HDF5 "
+          f"rounds of {o.samples} samples,\nours in batches of {o.batch} by {o.readers} threads. {cpu}, {os.cpu_count()} CPUs; h5py {h5py.__version__}, HDF5 "
           f"{h5py.version.hdf5_version}, Linux {platform.release()}; load before the\nrounds {min(loads):.1f} to {max(loads):.1f}.\n")
     print("| read from | pass | samples/s, median | least to most | shards against it |\n|---|---|---|---|---|")
     for (source, name), rate in sorted(rates.items(), key=lambda row: (row[0][1], row[0][0] != "shards")):
@@ -120,7 +120,7 @@ def main():
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("flexhpc")
 parser.add_argument("folder")
-for key, default in {"side": 2048, "snapshots": 40, "files": 3, "rounds": 5, "samples": 256, "batch": 8}.items():
+for key, default in {"side": 2048, "snapshots": 40, "files": 3, "rounds": 5, "samples": 1024, "batch": 8, "readers": 1}.items():
     parser.add_argument(f"--{key}", type=int, default=default)
 o = parser.parse_args()
 sys.exit(main())

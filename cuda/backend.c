@@ -66,6 +66,7 @@ static void close_cuda(fx_exec **base)
     fx_cuda_staging_free(&exec->staging);
     fx_conv_close(exec);
     fx_matmul_close(exec);
+    fx_cuda_energy_close(exec);
     if (exec->base.close_library) exec->base.close_library(exec->base.library);
     if (exec->counters) cudaFree(exec->counters);
     if (exec->step) cudaFree(exec->step);
@@ -250,6 +251,7 @@ const fx_backend fx_backend_cuda = {
     .forget = forget,
     .wait = wait,
     .limits = fx_cuda_limits,
+    .energy = fx_cuda_energy,
     .describe = describe,
     .flow = &fx_cuda_flow,
 };

@@ -59,6 +59,7 @@ else()
     ${NCCL_LIBRARY})
 endif()
 target_link_options(flexhpc_cuda PRIVATE LINKER:-z,defs)
+target_link_libraries(flexhpc_cuda PRIVATE ${CMAKE_DL_LIBS})
 # Also where CMake takes the toolkit's folder for one that every program searches.
 get_filename_component(cudnn_folder "${CUDNN_LIBRARY}" DIRECTORY)
 get_filename_component(nccl_folder "${NCCL_LIBRARY}" DIRECTORY)

@@ -1,6 +1,7 @@
 /* devices.c: which GPU is a rank's. The launcher may leave each rank one GPU or show all of a node's to
  * every rank: then the local rank picks. NCCL takes one GPU a rank, and says no more than "invalid
- * usage" where two ranks bring the same; here both are named. */
+ * usage" where two ranks bring the same; here both are named. Groups of ranks that work beside each
+ * other (study.ranks) have GPUs of their own: it is the local rank in the whole job that picks. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +21,7 @@ static fx_status choose(fx_cuda *exec, place *mine)
     int count = 0;
     FX_CUDA(cudaGetDeviceCount(&count));
     FX_REQUIRE(count > 0, FX_EDEVICE, "the driver sees no device");
-    exec->device = exec->base.options.comm->local_rank % count;
+    exec->device = exec->base.options.comm->node_rank % count;
     FX_CUDA(cudaSetDevice(exec->device));
     *mine = (place){{0}, {0}};
     snprintf(mine->host, sizeof mine->host, "%s", fx_host());

@@ -11,7 +11,7 @@ enum { Z, TARGET, SCHEDULE };
 enum { THREADS = 256, WIDE = fx_wide<float>::COUNT };
 
 typedef struct view {
-    fx_schedule_attrs attrs;
+    fx_diffuse_attrs attrs;
     int64_t samples, pixels, cond;
 } view;
 
@@ -34,15 +34,16 @@ FX_DEVICE void schedule_of(const fx_schedule_attrs &attrs, double t, float s[4])
     s[3] = (float)logsnr;
 }
 
-/* z and target of W pixels, from to - from. */
+/* z and target of W pixels, from (to - from) / scale. */
 template <int W, typename T>
-FX_DEVICE void say(fx_predict predict, const float s[4], const float to[W], const float from[W],
-                   const float noise[W], T *z, T *target)
+FX_DEVICE void say(const fx_diffuse_attrs &a, const float s[4], const float to[W], const float from[W],
+                   float scale, const float noise[W], T *z, T *target)
 {
     const float alpha = s[0], sigma = s[1];
+    const fx_predict predict = a.schedule.predict;
     float mixed[W], wanted[W];
     for (int k = 0; k < W; k++) {
-        const float R = to[k] - from[k];
+        const float R = (a.target.raw ? to[k] : to[k] - from[k]) / scale;
         mixed[k] = alpha * R + sigma * noise[k];
         wanted[k] = predict == FX_PREDICT_V   ? alpha * noise[k] - sigma * R
                     : predict == FX_PREDICT_X ? R
@@ -62,7 +63,7 @@ FX_KERNEL void FX_BOUNDS(THREADS)
     float *s = (float *)bytes; /* 4 */
     const int64_t b = fx_block_y(), i = fx_index() * W, at = b * v.pixels + i;
     if (fx_thread() == 0) {
-        schedule_of(v.attrs, (double)t[b], s);
+        schedule_of(v.attrs.schedule, (double)t[b], s);
         if (fx_block() == 0) fx_set_wide(schedule + 4 * b, s);
     }
     fx_sync();
@@ -73,12 +74,12 @@ FX_KERNEL void FX_BOUNDS(THREADS)
         last[k] = fx_get(snapshots + (at + k) * v.cond + v.cond - 1);
     if (lowres) {
         fx_get_all<W>(lowres + at, other);
-        say<W>(v.attrs.predict, s, last, other, noise, z + at, target + at);
+        say<W>(v.attrs, s, last, other, v.attrs.target.scale[0], noise, z + at, target + at);
     }
     if (future) {
         const int64_t row = at + (lowres ? v.samples * v.pixels : 0);
         fx_get_all<W>(future + at, other);
-        say<W>(v.attrs.predict, s, other, last, noise, z + row, target + row);
+        say<W>(v.attrs, s, other, last, v.attrs.target.scale[1], noise, z + row, target + row);
     }
 }
 

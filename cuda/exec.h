@@ -13,6 +13,7 @@ extern "C" {
 typedef struct fx_cuda_staging fx_cuda_staging;
 typedef struct fx_cuda_graph fx_cuda_graph;
 typedef struct fx_nccl fx_nccl;
+typedef struct fx_cuda_meter fx_cuda_meter;
 
 enum { FX_COUNTERS = 1 << 16 };
 
@@ -32,6 +33,7 @@ typedef struct fx_cuda {
     void *cudnn, *cublaslt;   /* cudnnHandle_t, cublasLtHandle_t; made by the first prepare that wants
                                  one, else NULL */
     fx_nccl *nccl;            /* comm_nccl.c's; NULL on one rank, and before a prepare wants it */
+    fx_cuda_meter *meter;     /* energy.c's; NULL until asked for */
     void *plans;              /* conv_plans.c's, by product */
     void *products;           /* matmul.c's, by shape */
     fx_cuda_staging *staging; /* copy.c's */
@@ -63,6 +65,10 @@ fx_status fx_cuda_check(cudaError_t error, const char *what, const char *node);
 
 /* The backend's `limits`. */
 fx_status fx_cuda_limits(fx_exec *exec, int64_t side, size_t bytes, fx_device_limits *out);
+
+/* The backend's `energy`, by NVML; closed with the exec. */
+fx_status fx_cuda_energy(fx_exec *exec, double *joules);
+void fx_cuda_energy_close(fx_cuda *exec);
 
 /* The rank's GPU, which becomes the thread's device. FX_EDEVICE, the same on all ranks, where two share
  * one. Collective. */

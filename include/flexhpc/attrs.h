@@ -60,6 +60,14 @@ typedef struct fx_schedule_attrs { /* log-SNR schedule and weights (flex-model 6
     bool sigmoid_weight;
     double sigmoid_shift;
 } fx_schedule_attrs;
+typedef struct fx_target_attrs { /* what is diffused; [0] of super-resolution, [1] of the forecast */
+    bool raw;                    /* the target field itself, else what it differs by from the input */
+    float scale[2];              /* that is divided by; above 0 */
+} fx_target_attrs;
+typedef struct fx_diffuse_attrs {
+    fx_schedule_attrs schedule;
+    fx_target_attrs target;
+} fx_diffuse_attrs;
 typedef struct fx_loss_attrs {
     fx_criterion criterion;
     fx_predict predict;
@@ -110,7 +118,7 @@ typedef union fx_attrs {
     fx_untoken_attrs untoken;
     fx_interpolate_attrs interpolate;
     fx_draw_attrs draw;
-    fx_schedule_attrs diffuse;
+    fx_diffuse_attrs diffuse;
     fx_loss_attrs loss;
     fx_gather_attrs gather;
     fx_contrast_attrs contrast;

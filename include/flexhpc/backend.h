@@ -76,6 +76,9 @@ typedef struct fx_backend {
     fx_status (*limits)(fx_exec *exec, int64_t side, size_t bytes,
                         fx_device_limits *out); /* by products of side x side matrices and copies of
                                             `bytes`. FX_EDEVICE: no device to measure. Collective */
+    fx_status (*energy)(fx_exec *exec,
+                        double *joules); /* that the device has used since its driver was loaded.
+                                            FX_EDEVICE: no counter. NULL: no device. Local */
     fx_status (*describe)(fx_exec *exec, char *text,
                           size_t size); /* device, library versions, threads: one line */
     const struct fx_flow_ops *flow;     /* what the flow solver needs */

@@ -24,6 +24,8 @@ typedef struct fx_progress {
     char data_sets[FX_DATASETS_TEXT];       /* "NAME=SCALE,NAME=SCALE,"; "": none */
     double loss;                            /* of the last step */
     double condition_least, condition_mean; /* over the samples trained on; NaN: an older version's */
+    int64_t moments; /* of the optimizer, of each trained parameter: 0 of an import; -1: an older
+                        version's. fx_checkpoint_save sets it */
     fx_config config;
 } fx_progress;
 
@@ -65,7 +67,9 @@ fx_status fx_checkpoint_engines(fx_comm *comm, const char *path, char **out);
 fx_status fx_checkpoint_load(fx_comm *comm, fx_params *params, fx_exec *exec, const char *path,
                              bool weights_only);
 
-/* Compares every tensor with its checksum. Local. */
+/* Holds a file against its own configuration: every tensor of that model must be there, with its
+ * shape, type, EMA and state of the optimizer, and no other; every tensor and the attributes have their
+ * checksums. FX_EVALUE, FX_EIO name the first that is missing, wrong or unknown. Local. */
 fx_status fx_checkpoint_verify(const char *path);
 
 /* Compares two checkpoints: a line to `out` for every tensor and attribute, "equal" or the largest

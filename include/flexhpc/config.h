@@ -20,6 +20,9 @@ typedef struct fx_list {
     double value[FX_LIST_MAX];
 } fx_list;
 
+/* The i-th number; a list of one number has it at every place. Local. */
+double fx_list_at(const fx_list *list, int i);
+
 typedef struct fx_config {
 #define FX_TOP_INT(name, ...)         int64_t name;
 #define FX_TOP_CHOICE(name, ...)      int name;
@@ -62,8 +65,8 @@ fx_status fx_config_text(const fx_config *config, char *text, size_t size);
  * default, FILE:LINE, command line, or that it follows from other keys. Local. */
 fx_status fx_config_print_origins(const char *file, const char *const *overrides, FILE *out);
 
-/* The keys whose values differ, as "train.global_batch: 8 -> 16" lines in `text` (cut, with "..." at
- * the end, when it does not fit); the number of them. Local. */
+/* The keys whose values differ in meaning, as "train.global_batch: 8 -> 16" lines in `text` (cut, with
+ * "..." at the end, when it does not fit); the number of them. Local. */
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size);
 
 /* One line a key: name, default, range, help, unit. Local. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "flexhpc/comm.h"
 #include "flexhpc/config.h"
 #include "flexhpc/error.h"
@@ -172,6 +173,8 @@ fx_status fx_manifest_write(const char *folder, const fx_manifest *manifest); /*
 void fx_manifest_free(fx_manifest *manifest);
 /* The axes, y and x, along which the domains of all sources are periodic. Local. */
 void fx_manifest_periodic(const fx_manifest *manifest, bool periodic[2]);
+/* Whether all patches are whole periodic domains. Local. */
+bool fx_manifest_is_whole(const fx_manifest *manifest);
 fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 
 /* Packs the file or folder pack.source, or `count` files, into pack.path: tiles of pack.patch
@@ -184,9 +187,19 @@ fx_patch fx_manifest_patch(const fx_manifest *manifest, int64_t patch);
 fx_status fx_pack(fx_comm *comm, const fx_config *config);
 fx_status fx_pack_files(fx_comm *comm, const fx_config *config, const char *const *files, int count);
 
-/* Reads every shard and compares size and checksum with the manifest; names the first that differs.
- * Local. */
-fx_status fx_pack_verify(const char *folder);
+/* What a verification found. */
+typedef struct fx_pack_verified {
+    int shards, damaged;     /* of the manifest; shards and statistics that are not as packed */
+    double bytes, seconds;   /* read by all ranks */
+    char first[FX_PATH_MAX]; /* damage; "": none */
+} fx_pack_verified;
+
+/* Reads every shard, the ranks sharing them out, and holds size, layout and checksum against the
+ * manifest, and the manifest's statistics against those of the shards; likewise the low-resolution
+ * fields inside. Rank 0 writes a line to `out` (NULL: none) for each damage, with the file, and where
+ * the file can still be read one for the snapshots of each patch that are lost. FX_EVALUE, and *result
+ * in full, where anything is damaged. Collective. */
+fx_status fx_pack_verify(fx_comm *comm, const char *folder, FILE *out, fx_pack_verified *result);
 
 /* Copies all shards of a pack to a folder of each node's own disk, one rank a node; what is there and
  * whole is kept. FX_EIO when there is no room. Rank 0 prints the pack that the copies make. Collective.
@@ -202,15 +215,20 @@ const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack);
 /* Snapshots [t, t + count) of a patch into out (count, S, S); every snapshot's checksum is compared.
  * Local. */
 fx_status fx_pack_read(fx_pack_reader *pack, int64_t patch, int64_t t, int64_t count, float *out);
+/* How many threads share the reads of fx_pack_read_spans, 1 unless this is called, at most
+ * FX_PACK_READERS_MAX. Local. */
+enum { FX_PACK_READERS_MAX = 16 };
+void fx_pack_use_readers(fx_pack_reader *pack, int readers);
 /* Snapshots [t, t + count) of a patch, and to what of the caller's they belong. */
 typedef struct fx_span {
     int64_t patch, t, count, row, plane;
 } fx_span;
 
 /* Reads the spans and gives each to `take`, as (count, S, S) at `snapshots`, which it leaves as they
- * are and has during the call only. Spans are put in the order of the files, those that touch or
- * overlap become one read, and the system hears of reads some time ahead, so that a disk or a file
- * server has several at once to do. Values and errors are those of fx_pack_read. Local. */
+ * are and has during the call only; with several readers, from several threads at once. Spans are put
+ * in the order of the files, those that touch or overlap become one read, and the system hears of reads
+ * some time ahead, so that a disk or a file server has several at once to do. Values and errors are
+ * those of fx_pack_read. Local. */
 typedef fx_status (*fx_span_taker)(void *self, const fx_span *span, const float *snapshots);
 fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count, fx_span_taker take,
                              void *self);
@@ -311,10 +329,10 @@ typedef struct fx_loader_batch {
 
 /* Takes data.path, data.stage, data.keep_strata, data.reynolds, data.weights, data.scale,
  * data.forecast_step, data.condition_scale, data.lowres, data.lowres_noise, data.factor, data.augment,
- * data.field, data.prefetch, data.prefetch_memory, data.patch, model.cond, train.global_batch,
- * train.accumulate and seed. Row i of micro-batch m on rank r is slot r B/R + m b + i of the global
- * batch B, b = B / (R accumulate). Batches lie in host memory of the exec's, which it uploads without a
- * copy between and must outlive the loader; NULL: of the heap. Collective. */
+ * data.field, data.prefetch, data.prefetch_memory, data.readers, data.patch, model.cond,
+ * train.global_batch, train.accumulate and seed. Row i of micro-batch m on rank r is slot r B/R + m b +
+ * i of the global batch B, b = B / (R accumulate). Batches lie in host memory of the exec's, which it
+ * uploads without a copy between and must outlive the loader; NULL: of the heap. Collective. */
 fx_status fx_loader_create(fx_comm *comm, const fx_config *config, fx_exec *exec, fx_loader **out);
 
 /* The micro-batch of a step, any step: out of turn costs the batches read ahead. An error of the thread

@@ -15,6 +15,7 @@ typedef enum fx_exchange { FX_EXCHANGE_NONE, FX_EXCHANGE_GATHER, FX_EXCHANGE_FEA
 
 typedef struct fx_objective_options {
     fx_schedule_attrs schedule;
+    fx_target_attrs target;
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
     int64_t global_samples; /* samples of the global batch: losses are means over it */
@@ -52,8 +53,9 @@ void fx_record_contrast(fx_builder *g, const fx_objective_options *options, fx_o
                         int count);
 
 /* Records DDIM sampling (eta 0) from x (R, S, S, 1) ~ N(0, I) at t = 1 in `steps` steps under what the
- * task encoders gave (fx_model_conditions) and re (B, 1). Returns the residual (R, S, S, 1): the field
- * is it plus lowres (SR rows) or the last snapshot (FC rows). */
+ * task encoders gave (fx_model_conditions) and re (B, 1). Returns what was diffused (R, S, S, 1): the
+ * field is it times fx_target_attrs.scale, plus, unless raw, lowres (SR rows) or the last snapshot (FC
+ * rows). */
 fx_tensor *fx_record_sampler(fx_builder *g, const fx_model *model, fx_schedule_attrs schedule,
                              int steps, const fx_conditions *conditions, fx_tensor *re, fx_tensor *x);
 

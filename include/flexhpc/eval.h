@@ -95,7 +95,9 @@ typedef struct fx_sample_score {
     double floor[FX_FLOORS]; /* RFNE of SR: interpolation, -; of FC: persistence, linear extrapolation.
                                 NaN: no such floor */
     double correlation;
-    double loss; /* of training, at a time and noise of the sample's own; NaN: not computed */
+    double
+        loss; /* of training, at a time and noise of the sample's own; NaN: not computed, as the next */
+    double target, output; /* there: mean squares of what the network is to say, and of what it says */
     fx_task task;
     double value[FX_METRICS];
     int64_t place; /* fx_scores' own */
@@ -210,7 +212,7 @@ typedef struct fx_score {
     double ratio;                 /* rfne / floor[0]: below 1 is better than the floor */
     double ratio_low, ratio_high; /* paired: model and floor are resampled together */
     double correlation;           /* mean over the samples that have one */
-    double loss;                  /* mean */
+    double loss, target, output;  /* means */
     double value[FX_STATISTICS], low[FX_STATISTICS], high[FX_STATISTICS];
     double published; /* mean over batches of 32 of |error| / |truth|, norms over a batch: RFNE as the
                          published code has it */

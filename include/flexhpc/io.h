@@ -54,6 +54,8 @@ fx_status fx_list_dir(const char *path, const char *suffix, char ***names, int *
  */
 typedef struct fx_lock fx_lock;
 fx_status fx_lock_take(const char *folder, fx_lock **out);
+/* The same; busy: it failed because somebody holds the lock. */
+fx_status fx_lock_try(const char *folder, fx_lock **out, bool *busy);
 void fx_lock_release(fx_lock **lock);
 
 /* Who holds the folder's lock, "pid 7 on n01 since 2026-01-31T23:59:59Z", or "" when nobody does, the

@@ -18,6 +18,10 @@ typedef enum fx_level { FX_DEBUG, FX_INFO, FX_WARN } fx_level;
  * Local. */
 void fx_log_setup(int rank, int size, fx_level level);
 
+/* What lines on standard output and standard error are about, put before them as "NAME: "; "": nothing
+ * (as at first). For ranks that do different things beside each other. Local. */
+void fx_log_name(const char *name);
+
 /* This rank's log, to which lines are added from now on; made where missing. NULL: none any more. A
  * line that can't be written there is not missed: a full disk does not end a run by its log. Local. */
 fx_status fx_log_open(const char *path);

@@ -102,6 +102,7 @@ typedef struct fx_report_table {
     int columns;
     const char *const *cell;
     int rows;
+    bool words; /* the last column holds words, and more than a line of them */
 } fx_report_table;
 
 typedef struct fx_report {
@@ -153,6 +154,7 @@ typedef struct fx_compared_cell {
 
 typedef struct fx_compared_row {
     fx_task task;
+    const char *name; /* of the evaluations (eval.name); NULL: they have none */
     double reynolds;
     bool seen;
     fx_compared_cell cell[FX_COMPARED_MAX];
@@ -166,7 +168,7 @@ typedef struct fx_comparison {
     const char *title, *summary;
     const char *name[FX_COMPARED_MAX];
     int runs;                   /* from 2 */
-    const fx_compared_row *row; /* by task, then Reynolds number */
+    const fx_compared_row *row; /* by task, name (NULL first), then Reynolds number */
     int rows;
     const fx_compared_fact *fact;
     int facts;
@@ -174,6 +176,8 @@ typedef struct fx_comparison {
     int keys;
     const fx_chart *chart; /* curve i of a chart is run i's, as its colour says */
     int charts;
+    const char *const *note; /* what is wrong with files of the runs, a line each */
+    int notes;
 } fx_comparison;
 
 /* Writes the page as fx_report_write does; FX_EARG when the number of runs can't be. Local. */

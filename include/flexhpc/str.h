@@ -45,6 +45,9 @@ bool fx_is_number(const char *text, double *number);
  * with a fraction if need be; UNLIMITED and NOT_SET are infinite. False: none of these. Local. */
 bool fx_parse_span(const char *text, double *seconds);
 
+/* "4.31 kJ": three digits, and the prefix that keeps them from 1 to 1000; "0.041 J" below 1. Local. */
+void fx_si_text(double value, const char *unit, char *out, size_t size);
+
 /* Seconds of the monotonic clock. Local. */
 double fx_now(void);
 

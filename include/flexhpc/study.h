@@ -20,7 +20,9 @@ extern "C" {
     X(latent_patch, "latent-patch", "what do larger latent patches cost and save?")                    \
     X(tasks, "tasks", "both tasks at once against each alone, with and without contrast")              \
     X(contrast, "contrast", "does contrast help on a mixture of data sets?")                           \
-    X(zero_shot, "zero-shot", "what does a model do on other observables and boundaries?")
+    X(zero_shot, "zero-shot", "what does a model do on other observables and boundaries?")             \
+    X(parameterisation, "parameterisation", "v, x or eps, of residuals or of raw fields?")             \
+    X(residual_space, "residual-space", "is the residual simpler than the field, and easier to learn?")
 
 typedef struct fx_study_call {
     const char *name;             /* of the study */
@@ -34,9 +36,11 @@ typedef struct fx_study_call {
 /* Trains what is missing in FOLDER/runs/ARM-sSEED (finished runs of the same settings are taken as they
  * are), evaluates (eval-PACK-nN-mM.h5 in the run's folder), and writes FOLDER/NAME/table.md,
  * table.json, report.html and chart-K.svg. A job that takes a part of the runs, or finds some in the
- * hands of another job, does its own and leaves the table to whoever finds all done. *early: stopped by
- * a signal or the time limit; called again it goes on. FX_ECONFIG names what is wrong with name, keys,
- * or a run of other settings. Collective. */
+ * hands of another job, does its own and leaves the table to whoever finds all done. With study.ranks
+ * groups of ranks take a run each, and its bits are those of so many ranks alone. A run that fails is
+ * named in the end, with its status, when all others are done; but a rank that dies or hangs ends all
+ * groups. *early: stopped by a signal or the time limit, whatever failed before; called again it goes
+ * on. FX_ECONFIG names what is wrong with name, keys, or a run of other settings. Collective. */
 fx_status fx_study(fx_comm *comm, const fx_study_call *call, bool *early);
 
 #ifdef __cplusplus

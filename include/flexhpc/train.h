@@ -15,6 +15,7 @@ extern "C" {
 typedef struct fx_step_options {
     fx_model model;
     fx_schedule_attrs schedule;
+    fx_target_attrs target;
     fx_criterion criterion;
     float contrast_weight, contrast_temperature;
     int contrast_ranks;          /* consecutive ranks that share a contrastive term; 0: all */
@@ -39,6 +40,21 @@ typedef struct fx_step_options {
 fx_status fx_step_options_from_config(const fx_config *config, const fx_comm *comm,
                                       fx_step_options *out);
 
+/* diffusion.residual_scale of a task; 0: it is still to be found (fx_targets_scale). Local. */
+double fx_residual_scale(const fx_config *config, fx_task task);
+
+/* Visits `count` samples of data.path as training draws them, but the same ones for every seed and
+ * number of ranks, in each task that the model has: the field that is wanted, and what a residual is
+ * taken against (the interpolated input, or the last snapshot). Both are (S, S), divided by data.scale,
+ * and there during the visit only. Local. */
+typedef fx_status (*fx_target_visit)(void *self, fx_task task, const float *truth, const float *base,
+                                     int64_t pixels);
+fx_status fx_targets_visit(const fx_config *config, int64_t count, fx_target_visit visit, void *self);
+
+/* Puts the root mean square of what is diffused, over some hundred samples, in the place of every 0 in
+ * diffusion.residual_scale. FX_EVALUE where it is 0. Local. */
+fx_status fx_targets_scale(fx_config *config);
+
 /* "bicubic": the word of data.upsampling, which makes the floor of super-resolution. Local. */
 const char *fx_upsampling_name(const fx_config *config);
 
@@ -57,6 +73,10 @@ double fx_ema_decay(double largest, int64_t u);
  * says why one is not to be had, the same on all ranks. Collective. */
 fx_status fx_exec_open(fx_comm *comm, const fx_config *config, fx_exec **out);
 
+/* What counters tell the energy of. */
+typedef enum fx_energy_kind { FX_ENERGY_CPU, FX_ENERGY_GPU, FX_ENERGY_KINDS } fx_energy_kind;
+typedef struct fx_energy fx_energy; /* energy.h, private to src/train */
+
 /* A model in training: parameters, their slabs, and the step's program on one backend. */
 typedef struct fx_trainee {
     fx_step_options options;
@@ -70,6 +90,7 @@ typedef struct fx_trainee {
     fx_tensor *norm;             /* (4): norm before clipping, factor, finite, - */
     double *words, *own;         /* what the ranks told each other of the newest step; of that, own */
     const fx_observer *observer; /* of every step from now on; not owned; NULL: none */
+    fx_energy *energy;           /* read once a step; not owned; NULL: not counted */
 } fx_trainee;
 
 /* Records, plans and allocates. Parameters are zero: fx_params_initialize or a checkpoint fills them.
@@ -92,13 +113,15 @@ typedef struct fx_step_report {
     int culprit;       /* lowest rank whose own losses are not finite; -1: none */
     const double *own; /* by rank: seconds of its own since the step before (fx_beat_own); the
                           trainee's, until its next step */
+    double joules[FX_ENERGY_KINDS]; /* of all ranks since the step before; NaN: not counted */
 } fx_step_report;
 
 /* Runs one step on the inputs written before (fx_program_write on inputs[]). Collective. */
 fx_status fx_trainee_step(fx_trainee *trainee, const fx_step *step, fx_step_report *report);
 
-/* A program that only computes the losses of one micro-batch, with raw or EMA weights of `params`; it
- * is only planned, as the one below, where `params` are only laid out. */
+/* A program that only computes the losses of one micro-batch, with raw or EMA weights of `params`, and
+ * keeps beside them what the network is to say and what it says (nodes.target, .velocity); it is only
+ * planned, as the one below, where `params` are only laid out. */
 typedef struct fx_probe {
     fx_program *program;
     fx_batch inputs;
@@ -109,10 +132,11 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
 
 /* Sampling of `batch` patches in `steps` DDIM steps with raw or EMA weights, as two programs: `encoder`
  * runs the task encoders on snapshots (unless options->given: lowres), coarse and re, and keeps what
- * they give and lowres; `denoiser` makes the kept residual of x, reading what the encoder's last run
- * kept. So members of an ensemble cost one run of the encoder, whatever their number and that of the
- * steps, and no memory; a member's bits are those that it would have alone. Neither holds anything of
- * training. Closed with fx_sampler_free, also after a failure. Local. */
+ * they give and lowres; `denoiser` makes the kept residual of x (what fx_record_sampler returns, which
+ * options->target makes a field of), reading what the encoder's last run kept. So members of an
+ * ensemble cost one run of the encoder, whatever their number and that of the steps, and no memory; a
+ * member's bits are those that it would have alone. Neither holds anything of training. Closed with
+ * fx_sampler_free, also after a failure. Local. */
 typedef struct fx_sampler {
     fx_program *encoder, *denoiser;
     fx_batch inputs;         /* the encoder's */
@@ -141,6 +165,7 @@ typedef enum fx_resume { FX_RESUME_AUTO, FX_RESUME_NEVER, FX_RESUME_MUST } fx_re
 
 typedef struct fx_run_options {
     const char *folder; /* made where missing; used by one job at a time */
+    bool locked;        /* the caller holds the folder's lock (fx_lock_take) */
     fx_resume resume;
     const char *checkpoint; /* the run goes on from this file, or this run folder's newest; NULL:
                                `resume` says. It must not be older than what the run has */
@@ -168,6 +193,20 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
  */
 fx_status fx_run_step_seconds(const char *folder, double *seconds);
 
+/* What a run's metrics.jsonl says of its gradients and of what the network is trained for. NaN: not in
+ * the record. */
+typedef struct fx_run_history {
+    int64_t steps, validations;
+    double *step, *norm;           /* of each step; the gradient's norm before clipping */
+    double *validated;             /* the step of each validation */
+    double *target[2], *output[2]; /* there, by task: mean squares of what the network is to say, and of
+                                      what it says */
+} fx_run_history;
+
+/* Reads it for the run in a folder, into arrays of the pool (mem.h). Local. */
+struct fx_pool;
+fx_status fx_run_history_read(const char *folder, struct fx_pool *pool, fx_run_history *out);
+
 /* How many steps the run in a folder has done with the configuration's settings, by its newest
  * checkpoint; 0: none, or no run. What the configuration leaves to the pack (data.scale, data.reynolds)
  * may be anything. FX_ECONFIG names the first other setting that differs and decides about results.
@@ -179,6 +218,9 @@ fx_status fx_run_step(fx_comm *comm, const char *folder, const fx_config *config
  * folder (eval_file.h; eval.name). The model, its scale and its conditioning are the checkpoint's.
  * Collective. */
 fx_status fx_evaluate(fx_comm *comm, const fx_config *config, const char *folder);
+
+/* Whether eval.reynolds asks for a Reynolds number of the pack. Local. */
+bool fx_evaluation_takes(const fx_config *config, double reynolds);
 
 /* What decides an evaluation's results beside the model and what fx_eval_file has as numbers: the keys
  * eval.reynolds, eval.scale, eval.condition, eval.horizon and sample.feedback as a text, and the XXH64
@@ -251,8 +293,9 @@ fx_status fx_gpu_write(const fx_gpu_report *report, const char *file);
 fx_status fx_profile(fx_comm *comm, const fx_config *config, const char *trace, const char *times,
                      FILE *out);
 
-/* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations.
- * Local. */
+/* Writes `report.html` into a run folder from what is there: configuration, metrics, evaluations,
+ * sampled fields. Files of the last two that can't be read are left out, with a warning and a line in
+ * the report. Local. */
 fx_status fx_run_report(const char *folder);
 
 /* Writes a comparison of 2 to FX_COMPARED_MAX (report.h) run folders to `path`. FX_ECONFIG when they

@@ -30,7 +30,7 @@ typedef struct fx_trained {
     float *noise;  /* (B, S, S): x at t = 1 */
     /* Outputs. */
     float *base;     /* (B, S, S): the interpolated input, or the last snapshot */
-    float *estimate; /* (B, S, S): base plus what the network adds */
+    float *estimate; /* (B, S, S): what was sampled, times its scale, plus base unless raw */
 } fx_trained;
 
 /* Opens a checkpoint, or a run folder's newest, on the backend that `config` asks for, for sample.steps

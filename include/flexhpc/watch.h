@@ -30,6 +30,8 @@ typedef struct fx_run_view {
     double seconds;           /* a step's, mean over the newest 50 */
     double samples;           /* a second, likewise */
     double wait;              /* share of these steps spent waiting for data */
+    double joules;            /* used since the run began, of kinds that the newest step counts */
+    double sample_joules;     /* a sample's of these kinds, over these steps; NaN: one began since */
     double left;              /* seconds that the steps to come take, without saves and validations */
     double quiet;             /* seconds since the run wrote to its record or its log */
     int64_t saved;            /* step of the newest checkpoint */

@@ -10,8 +10,9 @@
  * three periods of a second, not after a deadline. Otherwise blamed is the rank whose own thread is
  * silent (stopped, swapped out, gone), otherwise the one that has entered and left the fewest
  * collectives: all others wait for it. Limit: a node sees its own ranks only; a node where nobody is
- * behind leaves the word to the others for three seconds before it reports what it sees itself, and
- * says nothing when a TERM or INT shows that one of them has ended the job. Includes comm.h. */
+ * behind, or who is behind waits in a collective itself, leaves the word to the others for three
+ * seconds before it reports what it sees, and says nothing when a TERM or INT shows that one of them
+ * has ended the job: one line for one fault, unless that takes longer. Includes comm.h. */
 #ifndef FLEXHPC_WATCHDOG_H
 #define FLEXHPC_WATCHDOG_H
 

@@ -22,7 +22,7 @@ typedef struct fx_cli {
         *override; /* "key=value" of --set and of options that stand for a key, NULL-terminated */
     int overrides;
     const char *run, *resume, *time_limit, *json, *out, *origin, *ranks; /* NULL: not given */
-    const char *site, *nodes, *time, *job;                               /* NULL: not given */
+    const char *site, *nodes, *time, *job, *study;                       /* NULL: not given */
     const char *csv, *plot, *batch, *repeats, *network, *profile, *comm_file, *io_file, *fraction,
         *every, *weights, *partial;
     fx_pool *pool; /* of what is above */
@@ -59,12 +59,20 @@ typedef struct fx_option {
  * ends in .yaml or .yml. With CONFIG comes --set. */
 typedef enum fx_cli_file { FX_NO_CONFIG, FX_MAY_HAVE_CONFIG, FX_NEEDS_CONFIG } fx_cli_file;
 
+/* A field of the JSON that a command writes, one row. */
+typedef struct fx_json_field {
+    const char *name, *help;
+    size_t
+        real; /* its offset where it is a double of the struct that the command shows; 0: it is not */
+} fx_json_field;
+
 typedef struct fx_command {
     const char *name;      /* one word, or two */
     const char *arguments; /* as usage shows them */
     const char *help, *example;
     const char *codes; /* exit codes, where there are more than 0, 1 and 2; NULL: there are not */
-    const fx_option *options; /* rows up to one without a name; NULL: none */
+    const fx_option *options;    /* rows up to one without a name; NULL: none */
+    const fx_json_field *fields; /* likewise, of --json's file */
     fx_cli_file config;
     int least, most; /* arguments beside CONFIG; most < 0: any number */
     bool ranks;      /* runs under mpiexec or srun */
@@ -77,6 +85,7 @@ typedef struct fx_command {
     X(generate)                                                                                    \
     X(data_info)                                                                                   \
     X(data_check)                                                                                  \
+    X(data_verify)                                                                                 \
     X(data_export)                                                                                 \
     X(data_stage)                                                                                  \
     X(pack)                                                                                        \
@@ -94,6 +103,8 @@ typedef struct fx_command {
     X(study_tasks)                                                                                 \
     X(study_contrast)                                                                              \
     X(study_zero_shot)                                                                             \
+    X(study_parameterisation)                                                                      \
+    X(study_residual_space)                                                                        \
     X(report)                                                                                      \
     X(status)                                                                                      \
     X(watch)                                                                                       \

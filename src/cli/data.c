@@ -1,4 +1,5 @@
 /* flexhpc data info PATH: what a file of fields, a pack, or another HDF5 file holds. Local.
+ * flexhpc data verify PACK: a pack held against its checksums. Collective.
  * flexhpc data stage PACK DIR: a pack's shards onto the disks of nodes. Collective. */
 #include <math.h>
 #include <string.h>
@@ -188,6 +189,31 @@ const fx_command fx_command_data_info = {
     .least = 1,
     .most = 1,
     .run = info,
+};
+
+static fx_status verify(fx_cli *cli)
+{
+    const fx_comm *comm = cli->comm;
+    fx_pack_verified v;
+    const fx_status status = fx_pack_verify(cli->comm, cli->argument[0], stdout, &v);
+    if (comm->rank == 0 && v.seconds > 0)
+        printf("%s: %d shards, %.1f MiB in %.2f s, %.0f MiB/s, %d rank%s: %s\n", cli->argument[0],
+               v.shards, v.bytes / 0x1p20, v.seconds, v.bytes / 0x1p20 / v.seconds, comm->size,
+               comm->size == 1 ? "" : "s", status == FX_OK ? "whole" : "damaged");
+    return status;
+}
+
+const fx_command fx_command_data_verify = {
+    .name = "data verify",
+    .arguments = "PACK",
+    .help = "read every shard of a pack and compare checksums: names files, patches and snapshots that "
+            "are damaged",
+    .example = "mpiexec -n 4 flexhpc data verify packs/train",
+    .codes = "0 whole, 1 damaged or error, 2 usage or configuration",
+    .least = 1,
+    .most = 1,
+    .ranks = true,
+    .run = verify,
 };
 
 static fx_status stage(fx_cli *cli)

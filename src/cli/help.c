@@ -43,6 +43,9 @@ static void usage_of(const fx_command *c)
     for (const fx_option *o = c->options; o && o->name; o++)
         print_option(o);
     if (c->config != FX_NO_CONFIG) print_option(&fx_cli_set);
+    if (c->fields) printf("\nFields of the JSON:\n");
+    for (const fx_json_field *f = c->fields; f && f->name; f++)
+        printf("  %-14s %s\n", f->name, f->help);
     if (c->example) printf("\nexample: %s\n", c->example);
     printf("\nExit codes: %s.\nEnvironment: %s\n", c->codes ? c->codes : usual_codes,
            fx_cli_environment);

@@ -2,7 +2,7 @@
  * beside the binary (jobs/, in a build folder) or in the installed share/flexhpc/jobs. Three lines of a
  * script steer it: its first line that is no comment, before which #SBATCH lines go; the line that
  * sources the site's file, in whose place the file goes; and "CONFIG RUN" in its usage, where it wants
- * a run. */
+ * a run, or "CONFIG RUN NAME", where it wants a study's name as well. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@ enum {
 };
 
 static const char SOURCES_SITE[] = ". \"${FLEX_SITE:", SITE_RESOURCES[] = "FLEX_SBATCH=(",
-                  LINT[] = "# shellcheck source=", SHEBANG[] = "#!/bin/bash\n";
+                  LINT[] = "# shellcheck source=", SHEBANG[] = "#!/bin/bash\n",
+                  WANTS_RUN[] = "CONFIG RUN", WANTS_STUDY[] = "CONFIG RUN NAME";
 
 /* ---- Where the scripts are. */
 
@@ -104,18 +105,20 @@ static fx_status print_resources(const char *site, const char *name)
     return fx_fail(FX_ECONFIG, "--site: %s: has no line FLEX_SBATCH=(...)", name);
 }
 
-/* `set -- CONFIG RUN --set ...`: the script's arguments, before those that it is submitted with. */
-static fx_status print_arguments(const fx_cli *cli, bool wants_run)
+/* `set -- CONFIG RUN NAME --set ...`: the script's arguments, before those that it is submitted with.
+ */
+static fx_status print_arguments(const fx_cli *cli, const char *script)
 {
+    const bool wants_run = strstr(script, WANTS_RUN) != NULL;
     const char *run = cli->run;
     if (wants_run && !run) { /* runs/NAME of NAME.yaml */
         const char *slash = strrchr(cli->config, '/'), *name = slash ? slash + 1 : cli->config;
         run = fx_pool_print(cli->pool, "runs/%.*s", (int)strcspn(name, "."), name);
         FX_REQUIRE(run, FX_ENOMEM, "no memory for the script");
     }
-    const char *words[3] = {"--", cli->config, wants_run ? run : NULL};
+    const char *words[4] = {"--", cli->config, wants_run ? run : NULL, cli->study};
     printf("set");
-    for (int i = 0; i < 3 && words[i]; i++) {
+    for (int i = 0; i < 4 && words[i]; i++) {
         const char *quoted = fx_cli_quote(cli->pool, words[i]);
         FX_REQUIRE(quoted, FX_ENOMEM, "no memory for the script");
         printf(" %s", quoted);
@@ -149,7 +152,7 @@ static fx_status print_script(const fx_cli *cli, const char *script, const char 
         }
         if (begins(line, SOURCES_SITE)) {
             printf("%s", site);
-            FX_TRY(print_arguments(cli, strstr(script, "CONFIG RUN") != NULL));
+            FX_TRY(print_arguments(cli, script));
         } else if (!begins(line, LINT)) {
             printf("%.*s", (int)(next_line(line) - line), line);
         }
@@ -175,6 +178,19 @@ static fx_status check_options(fx_cli *cli)
     return FX_OK;
 }
 
+/* A study that there is, where the script is a study's and nowhere else. */
+static fx_status check_study(const fx_cli *cli, const char *job, const char *script)
+{
+    char *words[] = {"flexhpc", "study", (char *)cli->study, NULL};
+    const fx_command *command = NULL;
+    int count = 0;
+    const bool wanted = strstr(script, WANTS_STUDY) != NULL;
+    FX_REQUIRE(wanted || !cli->study, FX_ECONFIG, "--study: the script %s does not run one", job);
+    FX_REQUIRE(!wanted || cli->study, FX_ECONFIG,
+               "--study NAME: which study does the script %s run? flexhpc help study lists them", job);
+    return cli->study ? fx_cli_find(3, words, &command, &count) : FX_OK;
+}
+
 static fx_status run(fx_cli *cli)
 {
     char jobs[FX_PATH_MAX], *script = NULL, *site = NULL;
@@ -184,8 +200,9 @@ static fx_status run(fx_cli *cli)
     FX_TRY(check_options(cli));
     FX_TRY(fx_cli_config(cli, &config)); /* better here than in the queue */
     FX_TRY(find_jobs(jobs));
-    if (!job) job = cli->nodes && atoi(cli->nodes) > 1 ? "train-multi" : "train";
+    if (!job) job = cli->study ? "study" : cli->nodes && atoi(cli->nodes) > 1 ? "train-multi" : "train";
     FX_TRY_DONE(read_one("--job", jobs, job, ".sbatch", &script));
+    FX_TRY_DONE(check_study(cli, job, script));
     FX_TRY_DONE(read_site(jobs, cli->site, &site));
     FX_TRY_DONE(print_script(cli, script, site));
 done:
@@ -207,7 +224,9 @@ const fx_command fx_command_jobscript = {
         FX_OPTION_TEXT("--time", "[D-]HH:MM:SS", time, "time limit [default the script's]"),
         FX_OPTION_TEXT("--job", "NAME", job,
                        "the script, of jobs/ [default train, of several nodes train-multi]"),
-        FX_OPTION_TEXT("--run", "DIR", run, "the run's folder [default runs/NAME for NAME.yaml]")),
+        FX_OPTION_TEXT("--study", "NAME", study, "the study that --job study runs in an array of jobs"),
+        FX_OPTION_TEXT("--run", "DIR", run,
+                       "the run's or the study's folder [default runs/NAME for NAME.yaml]")),
     .config = FX_NEEDS_CONFIG,
     .run = run,
 };

@@ -65,6 +65,9 @@ static void print_command(const fx_command *c)
     for (const fx_option *o = c->options; o && o->name; o++)
         print_option(o);
     if (c->config != FX_NO_CONFIG) print_option(&fx_cli_set);
+    if (c->fields) printf(".PP\nFields of the JSON:\n");
+    for (const fx_json_field *f = c->fields; f && f->name; f++)
+        print_item(f->name, NULL, f->help);
     if (c->codes) print_line(".PP\nExit codes: ", c->codes);
     if (c->example) print_example(c->example);
 }

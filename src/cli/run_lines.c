@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char FORMAT[] = "%-8s  %15s  %9s  %9s  %9s  %8s  %-22s  ";
+static const char FORMAT[] = "%-8s  %15s  %9s  %9s  %9s  %8s  %-22s  %8s  %8s  ";
 
 void fx_run_span(double seconds, char *out, size_t size)
 {
@@ -19,6 +19,14 @@ static void number(double value, int digits, char *out, size_t size)
 {
     if (isfinite(value))
         snprintf(out, size, "%.*f", digits, value);
+    else
+        snprintf(out, size, "-");
+}
+
+void fx_run_energy(double joules, char *out, size_t size)
+{
+    if (isfinite(joules))
+        fx_si_text(joules, "J", out, size);
     else
         snprintf(out, size, "-");
 }
@@ -42,12 +50,13 @@ static void validation(const fx_run_view *v, char *out, size_t size)
 void fx_run_head(char out[FX_RUN_LINE])
 {
     snprintf(out, FX_RUN_LINE, FORMAT, "state", "step", "loss", "samples/s", "left", "saved at",
-             "RFNE over its floor");
+             "RFNE over its floor", "energy", "a sample");
 }
 
 void fx_run_row(const fx_run_view *v, char out[FX_RUN_LINE])
 {
-    char step[48] = "-", loss[32], speed[32], left[32], saved[32] = "-", found[96];
+    char step[48] = "-", loss[32], speed[32], left[32], saved[32] = "-", found[96], energy[32],
+         each[32];
     if (v->steps >= 0)
         snprintf(step, sizeof step, "%lld/%lld", (long long)(v->step > 0 ? v->step : 0),
                  (long long)v->steps);
@@ -55,9 +64,11 @@ void fx_run_row(const fx_run_view *v, char out[FX_RUN_LINE])
         snprintf(step, sizeof step, "%lld", (long long)v->step);
     number(v->loss, 4, loss, sizeof loss);
     number(v->samples, 1, speed, sizeof speed);
+    fx_run_energy(v->joules, energy, sizeof energy);
+    fx_run_energy(v->sample_joules, each, sizeof each);
     fx_run_span(v->left, left, sizeof left);
     if (v->saved >= 0) snprintf(saved, sizeof saved, "%lld", (long long)v->saved);
     validation(v, found, sizeof found);
     snprintf(out, FX_RUN_LINE, FORMAT, fx_run_state_name(v->state), step, loss, speed, left, saved,
-             found);
+             found, energy, each);
 }

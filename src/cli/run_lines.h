@@ -12,6 +12,9 @@ enum { FX_RUN_LINE = 512 };
 void fx_run_head(char out[FX_RUN_LINE]);
 void fx_run_row(const fx_run_view *view, char out[FX_RUN_LINE]);
 
+/* "4.31 kJ", of joules; "-" where they are not known. */
+void fx_run_energy(double joules, char *out, size_t size);
+
 /* "1:02:03"; "-" where it is not known. */
 void fx_run_span(double seconds, char *out, size_t size);
 

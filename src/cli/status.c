@@ -1,5 +1,6 @@
 /* flexhpc status DIR...: what runs are doing, a row each, from their files. Local. */
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +23,42 @@ static fx_status append_real(json_t *row, const char *key, double value)
                                                       : fx_fail(FX_ENOMEM, "no memory for a run");
 }
 
-/* The row of --json: numbers that are not known are null. */
+#define REAL(member) offsetof(fx_run_view, member)
+/* A row of --json. */
+static const fx_json_field fields[] = {
+    {"run", "its folder", 0},
+    {"state", "running, stopped, finished or failed", 0},
+    {"holder", "which process runs it; empty: none does", 0},
+    {"step", "newest update on record", 0},
+    {"steps", "updates that its configuration asks for", 0},
+    {"saved", "step of the newest checkpoint", 0},
+    {"validated", "step of the newest validation", 0},
+    {"loss", "of the newest step", REAL(loss)},
+    {"grad_norm", "gradient norm of the newest step, before clipping", REAL(norm)},
+    {"lr", "learning rate of the newest step", REAL(rate)},
+    {"seconds", "a step takes, mean over the newest 50", REAL(seconds)},
+    {"samples_per_s", "samples a second, over the newest 50 steps", REAL(samples)},
+    {"data_wait", "share of these steps' time spent waiting for data, 0 to 1", REAL(wait)},
+    {"energy_j",
+     "joules since the run began, of the counters that the newest step has, processors' and "
+     "GPUs', of all nodes",
+     REAL(joules)},
+    {"sample_j",
+     "joules a sample by these counters, over the newest 50 steps; null where one of them "
+     "began within these",
+     REAL(sample_joules)},
+    {"left", "seconds that the steps to come take, without saves and validations", REAL(left)},
+    {"quiet", "seconds since the run wrote to its record or its log", REAL(quiet)},
+    {"rfne_sr", "super-resolution's RFNE at the newest validation", REAL(rfne[0])},
+    {"floor_sr", "interpolation's there", REAL(floor[0])},
+    {"rfne_fc", "the forecast's RFNE there", REAL(rfne[1])},
+    {"floor_fc", "persistence's there", REAL(floor[1])},
+    {"alarms", "what is wrong, a text each", 0},
+    {0},
+};
+#undef REAL
+
+/* Numbers that are not known are null, steps -1. */
 static fx_status append(json_t *rows, const char *name, const fx_run_view *v)
 {
     json_t *alarms = json_array(),
@@ -32,16 +68,11 @@ static fx_status append(json_t *rows, const char *name, const fx_run_view *v)
                             (json_int_t)v->saved, "validated", (json_int_t)v->validated);
     for (int i = 0; i < v->alarms; i++)
         json_array_append_new(alarms, json_string(v->alarm[i]));
-    const struct {
-        const char *key;
-        double value;
-    } reals[] = {{"loss", v->loss},         {"grad_norm", v->norm},        {"lr", v->rate},
-                 {"seconds", v->seconds},   {"samples_per_s", v->samples}, {"data_wait", v->wait},
-                 {"left", v->left},         {"quiet", v->quiet},           {"rfne_sr", v->rfne[0]},
-                 {"floor_sr", v->floor[0]}, {"rfne_fc", v->rfne[1]},       {"floor_fc", v->floor[1]}};
     fx_status status = row && alarms ? FX_OK : fx_fail(FX_ENOMEM, "no memory for a run");
-    for (size_t i = 0; status == FX_OK && i < sizeof reals / sizeof *reals; i++)
-        status = append_real(row, reals[i].key, reals[i].value);
+    for (const fx_json_field *f = fields; status == FX_OK && f->name; f++)
+        if (f->real > 0)
+            status =
+                append_real(row, f->name, *(const double *)(const void *)((const char *)v + f->real));
     if (row) json_object_set(row, "alarms", alarms);
     json_decref(alarms);
     if (status == FX_OK && json_array_append(rows, row) != 0)
@@ -108,13 +139,15 @@ static fx_status run(fx_cli *cli)
 const fx_command fx_command_status = {
     .name = "status",
     .arguments = "DIR... [options]",
-    .help =
-        "say what runs are doing: of each DIR, a run folder or a folder of such, its state, step, "
-        "loss, speed, the time that the steps left will take, newest checkpoint, newest validation, "
-        "and what is wrong. Reads files alone; a run is not held up",
+    .help = "say what runs are doing: of each DIR, a run folder or a folder of such, its state, step, "
+            "loss, speed, energy where counters tell, the time that the steps left will take, newest "
+            "checkpoint, newest validation, "
+            "and what is wrong. Reads files alone; a run is not held up",
     .example = "flexhpc status runs",
     .options = FX_OPTIONS(FX_OPTION_TEXT("--json", "FILE", json,
-                                         "writes the same as JSON; what is not known is null or -1")),
+                                         "writes the same as JSON, {\"schema\": 1, \"runs\": [...]}; "
+                                         "what is not known is null, a step -1")),
+    .fields = fields,
     .least = 1,
     .most = -1,
     .run = run,

@@ -29,6 +29,7 @@ static const fx_option options[] = {
     FX_OPTION_KEY("--arm", "NAME,NAME", "study.arms"),
     FX_OPTION_KEY("--seed", "N,N", "study.seeds"),
     FX_OPTION_KEY("--part", "I/N", "study.part"),
+    FX_OPTION_KEY("--ranks", "N", "study.ranks"),
     FX_OPTION_TEXT("--time-limit", "[D-]HH:MM:SS[@S]", time_limit,
                    "stops, with exit code 75, before this time is over, as in train"),
     {0},
@@ -43,9 +44,10 @@ static const fx_option options[] = {
         .name = "study " word,                                                                         \
         .arguments = "CONFIG",                                                                         \
         .help = question,                                                                              \
-        .codes = "0 its table is written, or this job's part of the runs is done, 1 error, 2 usage "   \
-                 "or configuration, 75 stopped early (TERM, INT, USR1, USR2, --time-limit): start it " \
-                 "again, 130 stopped at once by a second INT or TERM",                                 \
+        .codes = "0 its table is written, or this job's part of the runs is done, 1 error (where a "   \
+                 "run failed, the others are done), 2 usage or configuration, 75 stopped early "       \
+                 "(TERM, INT, USR1, USR2, --time-limit): start it again, 130 stopped at once by a "    \
+                 "second INT or TERM",                                                                 \
         .example = "flexhpc study " word " configs/study-cpu.yaml --run study",                        \
         .options = options,                                                                            \
         .config = FX_NEEDS_CONFIG,                                                                     \

@@ -67,7 +67,7 @@ static void bar(const fx_run_view *v, char out[BAR + 1])
 
 static void compose(screen *s, const char *name, const fx_run_view *v)
 {
-    char text[FX_RUN_LINE], clock[16] = "", progress[BAR + 1];
+    char text[FX_RUN_LINE], clock[16] = "", progress[BAR + 1], each[32];
     const time_t now = time(NULL);
     struct tm local;
     s->lines = 0;
@@ -84,6 +84,11 @@ static void compose(screen *s, const char *name, const fx_run_view *v)
     if (isfinite(v->norm))
         add(s, "norm %.3f  lr %.2e  %.0f ms a step  waits for data %.0f %%  written %.0f s ago",
             v->norm, v->rate, 1e3 * v->seconds, 100 * v->wait, fmax(v->quiet, 0));
+    if (isfinite(v->joules)) {
+        fx_run_energy(v->joules, text, sizeof text);
+        fx_run_energy(v->sample_joules, each, sizeof each);
+        add(s, "energy %s, %s a sample", text, each);
+    }
     curve(v, text, sizeof text);
     if (v->recents > 1 && speaks_utf8()) add(s, "loss of the newest %d steps %s", v->recents, text);
     for (int i = 0; i < v->alarms; i++)

@@ -9,6 +9,11 @@
 
 enum { FILE_MAX = 1 << 20 };
 
+double fx_list_at(const fx_list *list, int i)
+{
+    return list->value[list->count > 1 ? i : 0];
+}
+
 fx_status fx_config_defaults(fx_config *config)
 {
     memset(config, 0, sizeof *config);

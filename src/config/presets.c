@@ -203,6 +203,14 @@ static fx_status check_keep_every(const fx_config *c)
     return FX_OK;
 }
 
+static fx_status check_residual_scale(const fx_config *c)
+{
+    const int count = c->diffusion_residual_scale.count;
+    FX_REQUIRE(count == 1 || count == 2, FX_ECONFIG,
+               "diffusion.residual_scale: %d numbers: one, or one for each task, are needed", count);
+    return FX_OK;
+}
+
 fx_status fx_config_complete(fx_config *c, const fx_given *given)
 {
     static fx_status (*const checks[ARCHS])(const fx_config *) = {check_flex, check_unet, check_uvit};
@@ -219,5 +227,6 @@ fx_status fx_config_complete(fx_config *c, const fx_given *given)
                "generate.output_grid: %lld is above generate.grid, %lld",
                (long long)c->generate_output_grid, (long long)c->generate_grid);
     FX_TRY(check_keep_every(c));
+    FX_TRY(check_residual_scale(c));
     return checks[c->model_arch](c);
 }

@@ -97,6 +97,14 @@ fx_status fx_config_text(const fx_config *config, char *text, size_t size)
     return status;
 }
 
+/* One number of diffusion.residual_scale is that of both tasks. */
+static bool means_same(const fx_config *a, const fx_config *b, const fx_key *key)
+{
+    const fx_list *x = &a->diffusion_residual_scale, *y = &b->diffusion_residual_scale;
+    return strcmp(key->name, "diffusion.residual_scale") == 0 && fx_list_at(x, 0) == fx_list_at(y, 0) &&
+           fx_list_at(x, 1) == fx_list_at(y, 1);
+}
+
 int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t size)
 {
     int count = 0;
@@ -106,7 +114,7 @@ int fx_config_diff(const fx_config *a, const fx_config *b, char *text, size_t si
         char left[VALUE_MAX], right[VALUE_MAX];
         fx_key_text(a, &fx_keys[i], left, sizeof left);
         fx_key_text(b, &fx_keys[i], right, sizeof right);
-        if (strcmp(left, right) == 0) continue;
+        if (strcmp(left, right) == 0 || means_same(a, b, &fx_keys[i])) continue;
         count++;
         if (used + 4 >= size) continue;
         const int n =

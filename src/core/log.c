@@ -19,6 +19,7 @@ enum { LINE_MAX_BYTES = 1024 };
 static int my_rank, ranks = 1;
 static fx_level least = FX_INFO;
 static int file = -1;           /* this rank's log; -1: none */
+static char about[64];          /* "NAME: ", or nothing */
 static volatile bool line_open; /* a line of progress that waits for the next one */
 
 void fx_log_setup(int rank, int size, fx_level level)
@@ -26,6 +27,11 @@ void fx_log_setup(int rank, int size, fx_level level)
     my_rank = rank;
     ranks = size;
     least = level;
+}
+
+void fx_log_name(const char *name)
+{
+    snprintf(about, sizeof about, "%.*s%s", (int)sizeof about - 3, name, name[0] ? ": " : "");
 }
 
 /* Names come from files: no control byte may reach a terminal. */
@@ -119,17 +125,18 @@ void fx_log(fx_level level, const char *fmt, ...)
     if (level != FX_WARN && my_rank != 0) return;
     close_line("\r\033[K");
     if (level == FX_WARN) {
-        fprintf(stderr, "flexhpc: warning: rank %d/%d on %s: %s\n", my_rank, ranks, fx_host(), line);
+        fprintf(stderr, "flexhpc: warning: %srank %d/%d on %s: %s\n", about, my_rank, ranks, fx_host(),
+                line);
         return;
     }
-    printf("%s\n", line);
+    printf("%s%s\n", about, line);
     fflush(stdout);
 }
 
 void fx_log_failure(const char *fmt, ...)
 {
     char line[LINE_MAX_BYTES];
-    const size_t begun = (size_t)snprintf(line, sizeof line, "flexhpc: ");
+    const size_t begun = (size_t)snprintf(line, sizeof line, "flexhpc: %s", about);
     va_list args;
     va_start(args, fmt);
     vsnprintf(line + begun, sizeof line - begun - 1, fmt, args); /* one byte is kept for the newline */

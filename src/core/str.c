@@ -155,6 +155,15 @@ bool fx_parse_span(const char *text, double *seconds)
     return true;
 }
 
+void fx_si_text(double value, const char *unit, char *out, size_t size)
+{
+    static const char *const prefix[] = {"", "k", "M", "G", "T"};
+    size_t p = 0;
+    while (fabs(value) >= 999.5 && p + 1 < sizeof prefix / sizeof *prefix)
+        value /= 1000, p++;
+    snprintf(out, size, "%.3g %s%s", value, prefix[p], unit);
+}
+
 double fx_now(void)
 {
     struct timespec t;

@@ -41,6 +41,7 @@ fx_status fx_batch_reader_open(const fx_comm *comm, const fx_config *c, fx_batch
                (long long)c->train_global_batch, comm->size, (long long)c->train_accumulate);
     FX_REQUIRE(c->data_path[0], FX_ECONFIG, "data.path: names no pack");
     FX_TRY_CTX(fx_pack_open(c->data_path, &r->pack), "data.path");
+    fx_pack_use_readers(r->pack, (int)c->data_readers);
     const fx_manifest *m = fx_pack_manifest(r->pack);
     FX_REQUIRE(m->patch == c->data_patch, FX_ECONFIG,
                "data.patch: %lld, but the patches of data.path %s are %lld pixels (pack.patch)",

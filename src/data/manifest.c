@@ -356,3 +356,13 @@ fx_patch fx_manifest_patch(const fx_manifest *m, int64_t patch)
         .place = place,
     };
 }
+
+bool fx_manifest_is_whole(const fx_manifest *m)
+{
+    for (int i = 0; i < m->sources; i++) {
+        const fx_pack_source *s = &m->source[i];
+        if (!s->periodic[0] || !s->periodic[1] || s->height != m->patch || s->width != m->patch)
+            return false;
+    }
+    return true;
+}

@@ -1,4 +1,5 @@
-/* pack.h: a pack that is being made, between the files pack*.c. Includes shard.h, sources.h. */
+/* pack.h: a pack that is being made, between the files pack*.c, and the pack inside a pack. Includes
+ * shard.h, sources.h. */
 #ifndef FLEXHPC_DATA_PACK_H
 #define FLEXHPC_DATA_PACK_H
 
@@ -54,6 +55,9 @@ typedef struct fx_lowres_list {
 /* Looks for them in the files that a pack is made of (fx_sources_list). Local. */
 fx_status fx_lowres_find(const fx_config *config, const char *const *files, int count, bool others,
                          fx_lowres_list *list);
+
+/* The pack of them inside `pack`, by rank 0's look at it; "": there is none. Collective. */
+fx_status fx_lowres_inside(fx_comm *comm, const char *pack, char out[FX_PATH_MAX]);
 
 /* ---- The folder of a pack (pack_folder.c), on rank 0. */
 

@@ -100,3 +100,15 @@ fx_status fx_lowres_find(const fx_config *config, const char *const *files, int 
     }
     return check_added(config, list->count > 0);
 }
+
+fx_status fx_lowres_inside(fx_comm *comm, const char *pack, char out[FX_PATH_MAX])
+{
+    bool exists = false;
+    fx_status status = fx_lowres_path(pack, out);
+    if (status == FX_OK && comm->rank == 0) status = fx_lowres_exists(pack, &exists);
+    int64_t has = exists;
+    FX_TRY(fx_agree(comm, status));
+    FX_TRY(fx_comm_max_i64(comm, &has));
+    if (!has) out[0] = '\0';
+    return FX_OK;
+}

@@ -13,12 +13,6 @@
 #include "flexhpc/mem.h"
 
 enum { GROUP = 16 /* shards written at once: 16 open files */ };
-static fx_shard_layout layout_of(const fx_packing *job, int shard)
-{
-    const fx_pack_shard *s = &job->manifest.shard[shard];
-    return (fx_shard_layout){&job->manifest.source[s->source], s->tile, s->patches,
-                             job->manifest.patch};
-}
 
 fx_status fx_pack_shard_path(const fx_packing *job, int shard, char path[FX_PATH_MAX])
 {
@@ -47,7 +41,7 @@ static fx_status inspect_shard(const fx_packing *job, int shard)
 {
     char path[FX_PATH_MAX];
     fx_shard *file = NULL;
-    const fx_shard_layout layout = layout_of(job, shard);
+    const fx_shard_layout layout = fx_shard_layout_of(&job->manifest, shard);
     fx_shard_result *r = &job->result[shard];
     FX_TRY(fx_pack_shard_path(job, shard, path));
     FX_TRY(fx_shard_open(path, &layout, &file));
@@ -101,7 +95,7 @@ static fx_status compare_values(const fx_packing *job, int shard, bool *same)
     fx_shard *file = NULL;
     fx_source *source = NULL;
     float *mine = NULL, *theirs = NULL;
-    const fx_shard_layout layout = layout_of(job, shard);
+    const fx_shard_layout layout = fx_shard_layout_of(&job->manifest, shard);
     const fx_source_file *from = &job->file[job->manifest.shard[shard].source];
     const int64_t side = layout.side, across = from->source.width / side,
                   last = from->source.snapshots - 1;
@@ -155,7 +149,7 @@ static fx_status write_group(fx_packing *job, int first, int count, const bool s
     for (int i = 0; i < count; i++) {
         char path[FX_PATH_MAX], part[FX_PATH_MAX];
         fx_pack_storage storage;
-        const fx_shard_layout layout = layout_of(job, first + i);
+        const fx_shard_layout layout = fx_shard_layout_of(&job->manifest, first + i);
         if (skip[i]) continue;
         FX_TRY_DONE(fx_shard_wanted(job->config, &layout, &storage));
         FX_TRY_DONE(remove_note(job->config->pack_path, shard[i].name));
@@ -192,7 +186,7 @@ static fx_status take_kept(const fx_packing *job, int shard)
     struct stat mine, source;
     bool same = false;
     const char *from = job->file[job->manifest.shard[shard].source].path;
-    const fx_shard_layout layout = layout_of(job, shard);
+    const fx_shard_layout layout = fx_shard_layout_of(&job->manifest, shard);
     const fx_pack_shard *old = &job->old.shard[job->kept[shard] - 1];
     job->result[shard] = (fx_shard_result){.bytes = old->bytes, .checksum = old->checksum};
     FX_TRY(fx_pack_shard_path(job, shard, path));

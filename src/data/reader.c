@@ -1,14 +1,21 @@
 /* reader.c: an open pack. Shards are opened when first read and the least recently used one is closed
  * beyond OPEN, so a pack of any size is read with few descriptors. Before a shard is opened its size is
- * compared with the manifest. */
+ * compared with the manifest. Spans are read in groups: their shards are opened and their places found
+ * by the calling thread, the reads themselves, with their checksums, are shared among the readers. */
 #include "shard.h"
 
+#include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 
-enum { OPEN = 64, AHEAD = 16 /* spans that the system hears of before they are read */ };
+enum {
+    OPEN = 64,
+    GROUP = 32, /* reads that threads share, of OPEN shards at most with what is told ahead */
+    AHEAD = 16  /* spans that the system hears of before their group is read */
+};
 static const int64_t RUN_BYTES = 4 << 20; /* of one read that several spans share */
 
 struct fx_pack_reader {
@@ -20,15 +27,26 @@ struct fx_pack_reader {
         uint64_t used; /* when, in reads */
     } open[OPEN];
     uint64_t reads;
-    float *room; /* of the present read of spans */
-    int64_t room_snapshots;
+    int readers;
+    struct {
+        float *values; /* of the present read of spans */
+        int64_t snapshots;
+    } room[FX_PACK_READERS_MAX]; /* of each reader */
 };
+
+/* One read, and the spans that lie in it. */
+typedef struct joint_read {
+    fx_shard *shard;
+    int64_t place, snapshots, count;
+    const fx_span *spans; /* (count), the first begins the read */
+} joint_read;
 
 fx_status fx_pack_open(const char *folder, fx_pack_reader **out)
 {
     fx_status status = FX_OK;
     fx_pack_reader *pack = NULL;
     FX_TRY_DONE(FX_ALLOC(pack, 1));
+    pack->readers = 1;
     FX_TRY_DONE(fx_path(pack->folder, "%s", folder));
     FX_TRY_DONE(fx_manifest_read(folder, &pack->manifest));
 done:
@@ -42,13 +60,23 @@ fx_status fx_pack_use_copy(fx_pack_reader *pack, const char *folder)
     return fx_path(pack->copy, "%s", folder);
 }
 
+void fx_pack_use_readers(fx_pack_reader *pack, int readers)
+{
+    pack->readers = readers < 1 ? 1 : readers > FX_PACK_READERS_MAX ? FX_PACK_READERS_MAX : readers;
+}
+
 const fx_manifest *fx_pack_manifest(const fx_pack_reader *pack)
 {
     return &pack->manifest;
 }
 
-/* The path of a shard, once its file has the manifest's size. */
-static fx_status locate(const char *folder, const fx_pack_shard *shard, char path[FX_PATH_MAX])
+fx_shard_layout fx_shard_layout_of(const fx_manifest *m, int shard)
+{
+    const fx_pack_shard *s = &m->shard[shard];
+    return (fx_shard_layout){&m->source[s->source], s->tile, s->patches, m->patch};
+}
+
+fx_status fx_shard_locate(const char *folder, const fx_pack_shard *shard, char path[FX_PATH_MAX])
 {
     int64_t bytes;
     FX_TRY(fx_path(path, "%s/%s", folder, shard->name));
@@ -64,9 +92,9 @@ static fx_status locate_nearest(const fx_pack_reader *pack, const fx_pack_shard 
 {
     if (pack->copy[0]) {
         FX_TRY(fx_path(path, "%s/%s", pack->copy, shard->name));
-        if (fx_file_exists(path)) return locate(pack->copy, shard, path);
+        if (fx_file_exists(path)) return fx_shard_locate(pack->copy, shard, path);
     }
-    return locate(pack->folder, shard, path);
+    return fx_shard_locate(pack->folder, shard, path);
 }
 
 static fx_status open_shard(fx_pack_reader *pack, int shard, fx_shard **out)
@@ -83,8 +111,7 @@ static fx_status open_shard(fx_pack_reader *pack, int shard, fx_shard **out)
         if (pack->open[i].used < pack->open[place].used) place = i;
     }
     const fx_pack_shard *entry = &pack->manifest.shard[shard];
-    const fx_shard_layout layout = {&pack->manifest.source[entry->source], entry->tile, entry->patches,
-                                    pack->manifest.patch};
+    const fx_shard_layout layout = fx_shard_layout_of(&pack->manifest, shard);
     fx_shard_close(&pack->open[place].file);
     pack->open[place].used = 0;
     FX_TRY(locate_nearest(pack, entry, path));
@@ -150,34 +177,71 @@ static int64_t first_run(const fx_pack_reader *pack, const fx_span *spans, int64
     return run;
 }
 
-static fx_status make_room(fx_pack_reader *pack, int64_t snapshots)
+static fx_status make_room(fx_pack_reader *pack, int reader, int64_t snapshots)
 {
     const int64_t pixels = pack->manifest.patch * pack->manifest.patch,
                   most = RUN_BYTES / (pixels * (int64_t)sizeof(float));
-    if (snapshots <= pack->room_snapshots) return FX_OK;
+    if (snapshots <= pack->room[reader].snapshots) return FX_OK;
     if (snapshots < most) snapshots = most;
-    fx_free(pack->room);
-    pack->room_snapshots = 0;
-    FX_TRY(FX_ALLOC(pack->room, snapshots * pixels));
-    pack->room_snapshots = snapshots;
+    fx_free(pack->room[reader].values);
+    pack->room[reader].snapshots = 0;
+    FX_TRY(FX_ALLOC(pack->room[reader].values, snapshots * pixels));
+    pack->room[reader].snapshots = snapshots;
     return FX_OK;
+}
+
+static fx_status read_run(fx_pack_reader *pack, const joint_read *r, int reader, fx_span_taker take,
+                          void *self)
+{
+    const int64_t pixels = pack->manifest.patch * pack->manifest.patch, t = r->spans->t;
+    FX_TRY(make_room(pack, reader, r->snapshots));
+    const float *values = pack->room[reader].values;
+    FX_TRY(fx_shard_read(r->shard, r->place, t, r->snapshots, pack->room[reader].values));
+    for (const fx_span *s = r->spans; s < r->spans + r->count; s++)
+        FX_TRY(take(self, s, values + (s->t - t) * pixels));
+    return FX_OK;
+}
+
+/* The error of a group is that of its first run that failed, brought to the calling thread. */
+static fx_status read_runs(fx_pack_reader *pack, const joint_read *runs, int count, fx_span_taker take,
+                           void *self)
+{
+    char message[1024] = "";
+    fx_status failed = FX_OK;
+    int first = count;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(pack->readers) if (pack->readers > 1)
+    for (int i = 0; i < count; i++) {
+        const fx_status status = read_run(pack, &runs[i], omp_get_thread_num(), take, self);
+        if (status == FX_OK) continue;
+#pragma omp critical(fx_pack_failure)
+        if (i < first) {
+            first = i;
+            failed = status;
+            snprintf(message, sizeof message, "%s", fx_error_message());
+        }
+    }
+    return failed == FX_OK ? FX_OK : fx_fail(failed, "%s", message);
 }
 
 fx_status fx_pack_read_spans(fx_pack_reader *pack, fx_span *spans, int64_t count, fx_span_taker take,
                              void *self)
 {
-    const int64_t pixels = pack->manifest.patch * pack->manifest.patch;
-    int64_t expected = 0, snapshots = 0;
+    int64_t expected = 0;
     qsort(spans, (size_t)count, sizeof *spans, by_place);
-    for (int64_t first = 0, end; first < count; first = end) {
-        end = first + first_run(pack, spans + first, count - first, &snapshots);
-        if (expected < end) expected = end; /* the present read needs no notice */
+    for (int64_t first = 0, end = 0; first < count; first = end) {
+        joint_read runs[GROUP];
+        int n = 0;
+        for (; end < count && n < GROUP; end += runs[n++].count) {
+            const fx_span *s = spans + end;
+            joint_read *r = &runs[n];
+            r->spans = s;
+            r->count = first_run(pack, s, count - end, &r->snapshots);
+            FX_TRY(find(pack, s->patch, s->t, r->snapshots, &r->shard, &r->place));
+            FX_TRY(fx_shard_find(r->shard, r->place, s->t, r->snapshots));
+        }
         for (; expected < count && expected < end + AHEAD; expected++)
             expect(pack, &spans[expected]);
-        FX_TRY(make_room(pack, snapshots));
-        FX_TRY(fx_pack_read(pack, spans[first].patch, spans[first].t, snapshots, pack->room));
-        for (const fx_span *s = spans + first; s < spans + end; s++)
-            FX_TRY(take(self, s, pack->room + (s->t - spans[first].t) * pixels));
+        FX_TRY(read_runs(pack, runs, n, take, self));
     }
     return FX_OK;
 }
@@ -195,34 +259,8 @@ void fx_pack_close(fx_pack_reader **pack)
     for (int i = 0; i < OPEN; i++)
         fx_shard_close(&(*pack)->open[i].file);
     fx_manifest_free(&(*pack)->manifest);
-    fx_free((*pack)->room);
+    for (int i = 0; i < FX_PACK_READERS_MAX; i++)
+        fx_free((*pack)->room[i].values);
     fx_free(*pack);
     *pack = NULL;
-}
-
-static fx_status verify_shard(const char *folder, const fx_pack_shard *shard)
-{
-    char path[FX_PATH_MAX];
-    uint64_t checksum;
-    FX_TRY(locate(folder, shard, path));
-    FX_TRY(fx_file_xxh64(path, &checksum));
-    FX_REQUIRE(checksum == shard->checksum, FX_EVALUE, "%s: XXH64 %016llx, the manifest says %016llx",
-               path, (unsigned long long)checksum, (unsigned long long)shard->checksum);
-    return FX_OK;
-}
-
-fx_status fx_pack_verify(const char *folder)
-{
-    fx_manifest manifest;
-    char lowres[FX_PATH_MAX];
-    bool exists = false;
-    fx_status status = FX_OK;
-    FX_TRY(fx_lowres_path(folder, lowres));
-    FX_TRY(fx_lowres_exists(folder, &exists));
-    if (exists) FX_TRY(fx_pack_verify(lowres));
-    FX_TRY(fx_manifest_read(folder, &manifest));
-    for (int i = 0; status == FX_OK && i < manifest.shards; i++)
-        status = verify_shard(folder, &manifest.shard[i]);
-    fx_manifest_free(&manifest);
-    return status;
 }

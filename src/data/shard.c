@@ -5,11 +5,11 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 #include "shape.h"
+#include "shard_checksum.h"
 
 static const int64_t CHUNK_BYTES = 64ll << 20, MOST_CHUNK_BYTES = 1ll << 30; /* as io reads them */
 static const char FIELDS[] = "w", CHECKSUMS[] = "checksum";
@@ -26,14 +26,10 @@ struct fx_shard {
     fx_h5 *file;
     int64_t side, snapshots;
     uint64_t *checksum; /* (P, T) */
+    fx_shard_hash hash;
     int64_t window;     /* snapshots of a chunk; 0: all is read through HDF5 */
     fx_h5_place *chunk; /* (P, chunks of a patch) where they lie; byte 0: not looked up yet */
 };
-
-static uint64_t hash(const float *snapshot, int64_t pixels)
-{
-    return XXH64(snapshot, (size_t)pixels * sizeof *snapshot, 0);
-}
 
 static fx_h5_shape fields_shape(const fx_shard_layout *l)
 {
@@ -49,6 +45,7 @@ static fx_h5_shape checksums_shape(const fx_shard_layout *l)
 
 static fx_status write_identity(fx_h5 *file, const fx_shard_layout *l)
 {
+    FX_TRY(fx_shard_checksum_mark(file));
     FX_TRY(fx_h5_set_text(file, "/", "source", l->source->name));
     FX_TRY(fx_h5_set_real(file, "/", "Re", l->source->reynolds));
     FX_TRY(fx_h5_set_int(file, "/", "seed", l->source->seed));
@@ -165,7 +162,8 @@ fx_status fx_shard_write(fx_shard_writer *shard, int64_t place, int64_t t, int64
 {
     const int64_t pixels = shard->side * shard->side;
     for (int64_t i = 0; i < count; i++) {
-        shard->checksum[place * shard->snapshots + t + i] = hash(values + i * pixels, pixels);
+        shard->checksum[place * shard->snapshots + t + i] =
+            fx_shard_checksum(FX_SHARD_XXH3, values + i * pixels, pixels);
         fx_stats_add(&shard->stats[place], values + i * pixels, pixels);
     }
     return fx_h5_write(shard->file, FIELDS, (const int64_t[]){place, t, 0, 0},
@@ -287,6 +285,7 @@ fx_status fx_shard_open(const char *path, const fx_shard_layout *l, fx_shard **o
     FX_TRY_DONE(check_shape(shard, FIELDS, fields_shape(l)));
     FX_TRY_DONE(check_shape(shard, CHECKSUMS, checksums_shape(l)));
     FX_TRY_DONE(check_identity(shard, l));
+    FX_TRY_DONE(fx_shard_checksum_kind(shard->file, path, &shard->hash));
     FX_TRY_DONE(find_windows(shard, l->patches));
     FX_TRY_DONE(FX_ALLOC(shard->checksum, l->patches * shard->snapshots));
     FX_TRY_DONE(fx_h5_read(shard->file, CHECKSUMS, NULL, NULL, FX_H5_U64, shard->checksum));
@@ -331,6 +330,16 @@ static fx_status read_part(fx_shard *shard, int64_t place, int64_t t, int64_t co
     return FX_OK;
 }
 
+fx_status fx_shard_find(fx_shard *shard, int64_t place, int64_t t, int64_t count)
+{
+    for (int64_t end = t + count, part; t < end; t += part) {
+        fx_h5_place from;
+        part = end - t;
+        FX_TRY(find_part(shard, place, t, &part, &from));
+    }
+    return FX_OK;
+}
+
 void fx_shard_expect(fx_shard *shard, int64_t place, int64_t t, int64_t count)
 {
     for (int64_t end = t + count, part; t < end; t += part) {
@@ -354,7 +363,8 @@ fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count
         FX_TRY(read_part(shard, place, t + done, part, from, out + done * pixels));
     }
     for (int64_t i = 0; i < count; i++)
-        FX_REQUIRE(hash(out + i * pixels, pixels) == shard->checksum[place * shard->snapshots + t + i],
+        FX_REQUIRE(fx_shard_checksum(shard->hash, out + i * pixels, pixels) ==
+                       shard->checksum[place * shard->snapshots + t + i],
                    FX_EVALUE,
                    "%s: %s[%lld, %lld]: the checksum differs: pack again or restore the file",
                    shard->path, FIELDS, (long long)place, (long long)(t + i));

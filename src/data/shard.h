@@ -1,14 +1,17 @@
-/* shard.h: one file of a pack, for pack.c and reader.c alone. HDF5, datasets
- *   w        (P, T, S, S) float32, chunks (1, W, S, S): W snapshots of one patch, contiguous on disk
- *   checksum (P, T) uint64, XXH64 of each snapshot's little-endian bytes
- *   patch, row, column (P) int64: tile number and first pixel in the source; time (T) float64; y, x (S)
- * int64: coordinates, patch, time, y and x being the dimension scales and the attributes source, Re,
- * seed, start, interval, tile, and run and field where they aren't 0 and w; count, mean, square, least,
- * largest. Without a filter W is T, or what makes a chunk 64 MiB: a read of cond + 1 snapshots moves
- * exactly these bytes out of one chunk (of two at a seam), and the checksums guard what is read instead
- * of a whole chunk. Such values are read at their place in the file, past HDF5, which would look the
- * dataset and the chunk up each time; whatever does not lie there as it is in memory is left to HDF5.
- * Shuffled and deflated chunks are read and expanded whole, so there W is 1. Includes data.h. */
+/* shard.h: one file of a pack, for the files of src/data that make, read and verify packs. Includes
+ * data.h.
+ *
+ * Datasets: w (P, T, S, S) float32; checksum (P, T) uint64, of each snapshot (shard_checksum.h); patch,
+ * row, column (P) int64, tile number and first pixel in the source; time (T) float64; y, x (S) int64.
+ * Dimension scales: patch, time, y, x. Attributes: hash, source, Re, seed, start, interval, tile; run
+ * and field where they aren't 0 and w; count, mean, square, least, largest.
+ *
+ * Chunks are (1, W, S, S): W snapshots of one patch, contiguous on disk. Without a filter W is T, or
+ * what makes a chunk 64 MiB: a read of cond + 1 snapshots moves exactly these bytes out of one chunk
+ * (of two at a seam), and the checksums guard what is read instead of a whole chunk. Such values are
+ * read at their place in the file, past HDF5, which would look the dataset and the chunk up each time;
+ * whatever does not lie there as it is in memory is left to HDF5. Shuffled and deflated chunks are read
+ * and expanded whole, so there W is 1. */
 #ifndef FLEXHPC_DATA_SHARD_H
 #define FLEXHPC_DATA_SHARD_H
 
@@ -19,6 +22,12 @@ typedef struct fx_shard_layout {
     const fx_pack_source *source;
     int64_t tile, patches, side; /* tiles [tile, tile + patches) of the source */
 } fx_shard_layout;
+
+/* What the manifest says of its shard. Local. */
+fx_shard_layout fx_shard_layout_of(const fx_manifest *manifest, int shard);
+
+/* The path of a shard in `folder`, once its file has the manifest's size. FX_EIO. Local. */
+fx_status fx_shard_locate(const char *folder, const fx_pack_shard *shard, char path[FX_PATH_MAX]);
 
 typedef struct fx_shard_writer fx_shard_writer;
 
@@ -45,6 +54,9 @@ typedef struct fx_shard fx_shard;
 /* Opens for reading and compares names, shapes and identity with the layout. Local. */
 fx_status fx_shard_open(const char *path, const fx_shard_layout *layout, fx_shard **out);
 
+/* Looks up where snapshots [t, t + count) of patch `place` lie, once: after it, reads of them change
+ * nothing in the shard, and several threads may make them at once. Local. */
+fx_status fx_shard_find(fx_shard *shard, int64_t place, int64_t t, int64_t count);
 /* Snapshots [t, t + count) of patch `place` into out (count, S, S); FX_EVALUE, naming file, dataset and
  * index, when a checksum differs. Local. */
 fx_status fx_shard_read(fx_shard *shard, int64_t place, int64_t t, int64_t count, float *out);

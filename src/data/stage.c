@@ -15,6 +15,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
+#include "pack.h"
 
 /* What a node's copying rank has done; of the others `host` alone. */
 typedef struct outcome {
@@ -217,30 +218,27 @@ static fx_status stage_whole(fx_comm *comm, const char *pack, const char *folder
     return status;
 }
 
-/* A link in the one copy to the other, as the packs lie one in the other. */
+/* A link in the one copy to the other beside it, as the packs lie one in the other: from where the link
+ * lies, so that it holds for a folder that was named from anywhere. */
 static fx_status link_copies(const char *staged, const char *lowres)
 {
-    char name[FX_PATH_MAX];
+    char name[FX_PATH_MAX], target[FX_PATH_MAX];
+    if (!staged[0] || !lowres[0]) return FX_OK; /* auto, without room for it */
     FX_TRY(fx_lowres_path(staged, name));
+    FX_TRY(fx_path(target, "..%s", strrchr(lowres, '/')));
     if (readlink(name, (char[1]){0}, 1) > 0) unlink(name);
-    FX_REQUIRE(symlink(lowres, name) == 0, FX_EIO, "%s: %s", name, strerror(errno));
+    FX_REQUIRE(symlink(target, name) == 0, FX_EIO, "%s: %s", name, strerror(errno));
     return FX_OK;
 }
 
 fx_status fx_pack_stage_all(fx_comm *comm, const char *pack, const char *folder)
 {
     char staged[FX_PATH_MAX], lowres[FX_PATH_MAX], copy[FX_PATH_MAX];
-    bool exists = false;
     FX_TRY(stage_whole(comm, pack, folder, staged));
-    fx_status status = fx_lowres_path(pack, lowres);
-    if (status == FX_OK && comm->rank == 0) status = fx_lowres_exists(pack, &exists);
-    int64_t has = exists;
-    FX_TRY(fx_agree(comm, status));
-    FX_TRY(fx_comm_max_i64(comm, &has));
-    if (has) {
+    FX_TRY(fx_lowres_inside(comm, pack, lowres));
+    if (lowres[0]) {
         FX_TRY(stage_whole(comm, lowres, folder, copy));
-        if (comm->local_rank == 0) status = link_copies(staged, copy);
-        FX_TRY(fx_agree(comm, status));
+        FX_TRY(fx_agree(comm, comm->local_rank == 0 ? link_copies(staged, copy) : FX_OK));
     }
     if (comm->rank == 0) printf("%s\n", staged);
     return FX_OK;

@@ -6,7 +6,7 @@
 static void record_noise(fx_builder *g, const fx_objective_options *o, const fx_batch *b,
                          unsigned tasks, fx_objective_nodes *out)
 {
-    const fx_attrs attrs = {.diffuse = o->schedule};
+    const fx_attrs attrs = {.diffuse = {o->schedule, o->target}};
     fx_tensor *in[] = {b->t, b->eps, tasks & FX_TASK_SR ? b->lowres : NULL, b->snapshots,
                        tasks & FX_TASK_FC ? b->future : NULL};
     const fx_node *node = fx_record(g, FX_OP_diffuse, "diffuse", attrs, in, 5);

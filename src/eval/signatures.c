@@ -57,10 +57,17 @@ const fx_signature_row fx_signature_table[FX_SIGNATURES] = {
                              "more train.steps, more sample.steps", NAN, 0.1},
 };
 
+const char *fx_sign_number(const fx_sign *sign)
+{
+    if (sign->signature == FX_SIGNATURE_SEAMS && sign->elsewhere)
+        return "jump across borders, above those elsewhere";
+    return fx_signature_table[sign->signature].number;
+}
+
 fx_symptoms fx_symptoms_none(void)
 {
-    return (fx_symptoms){0,   NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN,
-                         NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    return (fx_symptoms){0,   NAN, NAN, NAN, NAN, NAN, {NAN, NAN, NAN, NAN}, NAN, NAN,
+                         NAN, NAN, NAN, NAN, NAN, NAN};
 }
 
 fx_symptoms fx_symptoms_of(const fx_score *score, int members, bool trained, bool whole)
@@ -111,12 +118,12 @@ static bool detect(fx_signature k, const fx_symptoms *s, fx_sign *out)
     case FX_SIGNATURE_UNDERFIT:
         return fires(k, s->trained_ratio, out);
     case FX_SIGNATURE_SEAMS: {
-        const double excess = s->seam - s->seam_truth, limit = fmin(3 * s->seam_error, 0.05);
+        const double excess = s->seams.jump - s->seams.truth, limit = fx_seams_limit(&s->seams);
         *out = (fx_sign){.signature = k, .number = excess, .limit = limit};
         return excess > limit;
     }
     case FX_SIGNATURE_COMB:
-        return fires(k, s->comb, out);
+        return fires(k, s->seams.comb, out);
     case FX_SIGNATURE_ROLLOFF:
         return fires(k, s->cutoff, out);
     case FX_SIGNATURE_SPECTRUM:

@@ -185,6 +185,8 @@ static void take_means(const fx_sample_score *row, int64_t count, fx_score *out)
     for (int64_t i = 0; i < count; i++) {
         out->rfne += row[i].rfne / (double)count;
         out->loss += row[i].loss / (double)count;
+        out->target += row[i].target / (double)count;
+        out->output += row[i].output / (double)count;
         for (int f = 0; f < FX_FLOORS; f++)
             out->floor[f] += row[i].floor[f] / (double)count;
         if (isnan(row[i].correlation)) continue;

@@ -279,9 +279,10 @@ static bool flock_soon(int fd)
     return flock(fd, LOCK_EX | LOCK_NB) == 0;
 }
 
-fx_status fx_lock_take(const char *folder, fx_lock **out)
+fx_status fx_lock_try(const char *folder, fx_lock **out, bool *busy)
 {
     char path[FX_PATH_MAX], holder[160] = "";
+    *busy = false;
     FX_TRY(fx_path(path, "%s/run.lock", folder));
     fx_lock *lock = NULL;
     FX_TRY(FX_ALLOC(lock, 1));
@@ -290,8 +291,8 @@ fx_status fx_lock_take(const char *folder, fx_lock **out)
     if (status == FX_OK && !flock_soon(lock->fd)) {
         const ssize_t n = read(lock->fd, holder, sizeof holder - 1);
         holder[n > 0 ? n : 0] = '\0';
-        status = errno == EWOULDBLOCK || n >= 0 ? fx_fail(FX_EIO, "%s: in use by %s", folder, holder)
-                                                : failed(path, "flock");
+        *busy = errno == EWOULDBLOCK || n >= 0;
+        status = *busy ? fx_fail(FX_EIO, "%s: in use by %s", folder, holder) : failed(path, "flock");
     }
     if (status != FX_OK) {
         if (lock->fd >= 0) close(lock->fd);
@@ -307,6 +308,12 @@ fx_status fx_lock_take(const char *folder, fx_lock **out)
     if (ftruncate(lock->fd, 0) == 0 && n > 0) (void)!pwrite(lock->fd, holder, (size_t)n, 0);
     *out = lock;
     return FX_OK;
+}
+
+fx_status fx_lock_take(const char *folder, fx_lock **out)
+{
+    bool busy;
+    return fx_lock_try(folder, out, &busy);
 }
 
 void fx_lock_release(fx_lock **lock)

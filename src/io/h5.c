@@ -312,12 +312,12 @@ static fx_status get_numbers(fx_h5 *f, const char *object, const char *name, hid
     const hssize_t n = H5Sget_simple_extent_npoints(space);
     const H5T_class_t class = H5Tget_class(type);
     const bool numbers = class == H5T_INTEGER || class == H5T_FLOAT;
-    const bool read = numbers && n >= 1 && n <= most && H5Aread(a, memory, out) >= 0;
+    const char *refused = numbers ? fx_h5_refused_number(type) : "attribute is no number";
+    const bool read = !refused && n >= 1 && n <= most && H5Aread(a, memory, out) >= 0;
     H5Sclose(space);
     H5Tclose(type);
     H5Aclose(a);
-    if (!read)
-        return fx_h5_failed(f, name, numbers ? "attribute of another size" : "attribute is no number");
+    if (!read) return fx_h5_failed(f, name, refused ? refused : "attribute of another size");
     fx_h5_leave();
     *count = (int)n;
     return FX_OK;

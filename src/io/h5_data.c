@@ -136,9 +136,8 @@ bool fx_h5_exists(fx_h5 *f, const char *name)
  * files of ours lie in the file, or can have been deflated into it. */
 static bool fits(const fx_h5 *f, hid_t dataset, int rank, const hsize_t *dims, size_t size)
 {
-    enum { MOST_DEFLATED = 1100 };
     const hid_t list = H5Dget_create_plist(dataset);
-    const int64_t factor = H5Pget_nfilters(list) > 0 ? MOST_DEFLATED : 1;
+    const int64_t factor = H5Pget_nfilters(list) > 0 ? FX_MOST_DEFLATED : 1;
     int64_t bytes = (int64_t)size;
     H5Pclose(list);
     for (int i = 0; i < rank; i++)
@@ -258,6 +257,8 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
 {
     box b;
     FX_TRY(open_box(f, name, offset, count, &b));
+    if (fx_h5_has_short_chunk(b.dataset, b.in_file))
+        return fail_box(f, name, &b, "has a chunk too short for its checksum");
     if (H5Dread(b.dataset, fx_h5_memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
         return fail_box(f, name, &b, "read");
     close_box(&b);
@@ -290,43 +291,4 @@ fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, si
     if (!read) return fx_h5_failed(f, name, "read string");
     fx_h5_leave();
     return FX_OK;
-}
-
-typedef struct walk {
-    fx_h5 *f;
-    fx_status (*visit)(void *self, fx_h5 *f, const char *name);
-    void *self;
-    fx_status status;
-} walk;
-
-static herr_t step(hid_t file, const char *name, const H5O_info_t *info, void *data)
-{
-    walk *w = data;
-    (void)file;
-    if (info->type != H5O_TYPE_DATASET) return 0;
-    w->status = w->visit(w->self, w->f, name);
-    return w->status == FX_OK ? 0 : 1;
-}
-
-/* The walk goes past links, so a file of ours that has some is no file of ours. */
-static herr_t refuse_link(hid_t file, const char *name, const H5L_info_t *info, void *data)
-{
-    walk *w = data;
-    (void)file;
-    if (info->type == H5L_TYPE_HARD) return 0;
-    w->status = fx_fail(FX_EIO, "%s: %s: is a link, refused", w->f->path, name);
-    return 1;
-}
-
-fx_status fx_h5_walk(fx_h5 *f, fx_status (*visit)(void *self, fx_h5 *f, const char *name), void *self)
-{
-    walk w = {f, visit, self, FX_OK};
-    fx_h5_enter(f);
-    if (!f->foreign && H5Lvisit(f->file, H5_INDEX_NAME, H5_ITER_INC, refuse_link, &w) < 0)
-        return fx_h5_failed(f, "", "walk");
-    if (w.status == FX_OK &&
-        H5Ovisit2(f->file, H5_INDEX_NAME, H5_ITER_INC, step, &w, H5O_INFO_BASIC) < 0)
-        return fx_h5_failed(f, "", "walk");
-    fx_h5_leave();
-    return w.status;
 }

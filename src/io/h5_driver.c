@@ -18,7 +18,33 @@ typedef struct reader {
     dev_t device;
     ino_t inode;
     haddr_t end, eoa;
+    bool ordered; /* messages of the last object header read say in which order they came */
 } reader;
+
+static bool get(int fd, void *out, size_t size, uint64_t at)
+{
+    return at < INT64_MAX - size && pread(fd, out, size, (off_t)at) == (ssize_t)size;
+}
+
+/* HDF5's innermost reason, which goes into the one line that says what failed. */
+static void give_reason(const char *why)
+{
+    H5Epush2(H5E_DEFAULT, __FILE__, __func__, __LINE__, H5E_ERR_CLS, H5E_FILE, H5E_BADFILE, why);
+}
+
+/* The looks below count on addresses and lengths of 8 bytes, as all but files of another age have. The
+ * superblock is at 0, 512, 1024, 2048 and so on (II.A, which is of the "HDF5 File Format Specification
+ * Version 3.0", as below). */
+static bool is_narrow(int fd)
+{
+    unsigned char p[16];
+    for (uint64_t at = 0; get(fd, p, sizeof p, at); at = at ? 2 * at : 512) {
+        if (memcmp(p, "\x89HDF\r\n\x1a\n", 8) != 0) continue;
+        const unsigned char *width = p + (p[8] < 2 ? 13 : 9);
+        return width[0] != 8 || width[1] != 8;
+    }
+    return false;
+}
 
 static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t most)
 {
@@ -28,7 +54,9 @@ static H5FD_t *open_file(const char *name, unsigned flags, hid_t access, haddr_t
     if (flags & (H5F_ACC_RDWR | H5F_ACC_TRUNC | H5F_ACC_CREAT)) return NULL;
     const int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return NULL;
-    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode) || !(r = H5allocate_memory(sizeof *r, 1))) {
+    const bool narrow = is_narrow(fd);
+    if (narrow) give_reason("addresses or lengths have not 8 bytes");
+    if (narrow || fstat(fd, &s) != 0 || !S_ISREG(s.st_mode) || !(r = H5allocate_memory(sizeof *r, 1))) {
         close(fd);
         return NULL;
     }
@@ -88,17 +116,81 @@ static herr_t get_handle(H5FD_t *file, hid_t access, void **handle)
     return 0;
 }
 
+/* Where the messages of an object header of the newer kind begin, and their bytes (IV.A.1.b). False: it
+ * is none, or its prefix is not all there. */
+static bool header_prefix(const unsigned char *p, size_t size, size_t *begin, uint64_t *length)
+{
+    if (size < 16 || memcmp(p, "OHDR", 4) != 0) return false;
+    const size_t at = 6u + (p[5] & 0x20 ? 16u : 0u) + (p[5] & 0x10 ? 4u : 0u),
+                 width = (size_t)1 << (p[5] & 3);
+    *begin = at + width;
+    *length = 0;
+    if (*begin > size) return false;
+    memcpy(length, p + at, width);
+    return true;
+}
+
 /* An object header says its length before HDF5 reads the whole; a length that runs over makes it take
- * the checksum of what is not there ("HDF5 File Format Specification Version 3.0", IV.A.1.b). */
+ * the checksum of what is not there. */
 static bool overlong_header(const unsigned char *p, size_t size, haddr_t room)
 {
-    uint64_t length = 0;
-    if (size < 16 || memcmp(p, "OHDR", 4) != 0) return false;
-    const size_t begin = 6u + (p[5] & 0x20 ? 16u : 0u) + (p[5] & 0x10 ? 4u : 0u),
-                 width = (size_t)1 << (p[5] & 3);
-    if (begin + width > size) return false;
-    memcpy(&length, p + begin, width);
-    return length > room;
+    size_t begin;
+    uint64_t length;
+    return header_prefix(p, size, &begin, &length) && length > room;
+}
+
+/* A fill value of the newest kind says its own size, and HDF5 copies as much, whatever the message's
+ * is (IV.A.2.f). p: the message, of `size` bytes. */
+static bool overlong_fill(const unsigned char *p, size_t size)
+{
+    enum { HAS_VALUE = 0x20, HEAD = 6 };
+    uint32_t length;
+    if (size < 2 || p[0] != 3 || !(p[1] & HAS_VALUE)) return false;
+    if (size < HEAD) return true;
+    memcpy(&length, p + 2, sizeof length);
+    return length > size - HEAD;
+}
+
+/* Of the messages of an object header of the newer kind, or of its continuation, as far as they are
+ * there: HDF5 reads a header's first 512 bytes, whatever follows it, and then, if it is longer, all. */
+static bool has_overlong_fill(reader *r, const unsigned char *p, size_t size)
+{
+    enum { FILL = 5, CHECKSUM = 4 };
+    size_t at, end;
+    uint64_t length;
+    if (header_prefix(p, size, &at, &length)) {
+        r->ordered = p[5] & 4;
+        end = length < size - at ? at + (size_t)length : size;
+    } else if (size > 4 + CHECKSUM && memcmp(p, "OCHK", 4) == 0) {
+        at = 4;
+        end = size - CHECKSUM;
+    } else
+        return false;
+    const size_t head = r->ordered ? 6 : 4;
+    for (size_t bytes; at + head <= end; at += head + bytes) {
+        bytes = p[at + 1] | (size_t)p[at + 2] << 8;
+        if (p[at] == FILL && at + head + bytes <= end && overlong_fill(p + at + head, bytes))
+            return true;
+    }
+    return false;
+}
+
+/* The free blocks of a local heap (III.D) are a chain: HDF5 follows it to its end, with memory for each
+ * block, and one that has no end takes all there is. It also adds to the heap's length, whatever it is.
+ */
+static bool damaged_heap(const reader *r, const unsigned char *p, size_t size)
+{
+    enum { MOST_BLOCKS = 1 << 16, END = 1, BLOCK = 16 };
+    uint64_t heap[3]; /* length, first free block, address */
+    if (size < 8 + sizeof heap || memcmp(p, "HEAP", 4) != 0) return false;
+    memcpy(heap, p + 8, sizeof heap);
+    if (heap[0] > r->end) return true;
+    uint64_t block = heap[1];
+    for (int i = 0; block != END; i++)
+        if (i == MOST_BLOCKS || heap[0] < BLOCK || block > heap[0] - BLOCK || heap[2] > r->end ||
+            !get(r->fd, &block, sizeof block, r->base.base_addr + heap[2] + block))
+            return true;
+    return false;
 }
 
 /* What lies behind the end is zero, as with HDF5's own driver; what begins there is no address, and
@@ -108,7 +200,7 @@ static herr_t read_bytes(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t 
                          void *buffer)
 {
     enum { BEYOND = 1 << 16, LEAST_HEADER = 8 };
-    const reader *r = (const reader *)file;
+    reader *r = (reader *)file;
     (void)transfer;
     if (address >= r->end || size > SSIZE_MAX) return -1;
     const size_t there = size < r->end - address ? size : (size_t)(r->end - address);
@@ -122,7 +214,15 @@ static herr_t read_bytes(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t 
         if (n <= 0) return -1; /* n = 0: the file got shorter */
         done += (size_t)n;
     }
-    return type == H5FD_MEM_OHDR && overlong_header(buffer, there, r->end - address) ? -1 : 0;
+    const char *why = NULL;
+    if (type == H5FD_MEM_OHDR && overlong_header(buffer, there, r->end - address))
+        why = "an object's header is longer than the file";
+    else if (type == H5FD_MEM_OHDR && has_overlong_fill(r, buffer, there))
+        why = "a fill value is longer than its message";
+    else if (type == H5FD_MEM_LHEAP && damaged_heap(r, buffer, there))
+        why = "a group's heap is longer than the file, or its free list has no end";
+    if (why) give_reason(why);
+    return why ? -1 : 0;
 }
 
 static herr_t refuse_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,

@@ -46,6 +46,9 @@ size_t fx_lzf_expand(const unsigned char *in, size_t bytes, unsigned char *out, 
 
 enum { FX_LZF = 32000 }; /* its number among HDF5's filters */
 
+/* Bytes that one byte of a file can be expanded to at most, by deflation, with room for rounding. */
+enum { FX_MOST_DEFLATED = 1100 };
+
 /* Opens a dataset for reading or writing, with the checks; the lock is held on FX_OK and on failure
  * left.
  */
@@ -56,6 +59,14 @@ hid_t fx_h5_memory_type(fx_h5_type type);
 
 /* Bytes of a chunk of a dataset with this creation list; 0: it has none. */
 double fx_h5_chunk_bytes(hid_t dataset, hid_t list);
+
+/* Why numbers of a file's type are refused, NULL: they aren't, or it is none of numbers. HDF5 computes
+ * with whatever size, and takes bits from whatever place, that a damaged type claims. */
+const char *fx_h5_refused_number(hid_t type);
+
+/* Whether a chunk that the selection touches is stored in fewer bytes than the Fletcher checksum at its
+ * end has: HDF5 1.10 takes that from its length without a look. */
+bool fx_h5_has_short_chunk(hid_t dataset, hid_t selection);
 
 /* Follows `name` one component at a time; refuses links out of the file in files of ours. Lock held. */
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name);

@@ -1,5 +1,5 @@
 /* h5_foreign.c: what files of other programs hold besides numbers: truth values (h5py's enumeration of
- * one byte), lists of names, groups of unknown members. */
+ * one byte), lists of names. */
 #include <string.h>
 
 #include "h5_file.h"
@@ -87,28 +87,6 @@ fx_status fx_h5_get_names(fx_h5 *f, const char *object, const char *name, fx_h5_
     if (!read) return fx_h5_failed(f, name, "attribute is no list of names, or too long");
     fx_h5_leave();
     *count = (int)n;
-    return FX_OK;
-}
-
-fx_status fx_h5_members(fx_h5 *f, const char *group, fx_h5_name out[FX_H5_NAMES], int *count)
-{
-    H5G_info_t info;
-    fx_h5_enter(f);
-    const fx_status status = fx_h5_check_path(f, group);
-    if (status != FX_OK) {
-        fx_h5_leave();
-        return status;
-    }
-    bool read =
-        H5Gget_info_by_name(f->file, group, &info, H5P_DEFAULT) >= 0 && info.nlinks <= FX_H5_NAMES;
-    for (hsize_t i = 0; read && i < info.nlinks; i++) {
-        const ssize_t size = H5Lget_name_by_idx(f->file, group, H5_INDEX_NAME, H5_ITER_INC, i,
-                                                out[i].text, sizeof out[i].text, H5P_DEFAULT);
-        read = size > 0 && size <= FX_NAME_MAX;
-    }
-    if (!read) return fx_h5_failed(f, group, "is no group, or has too many members");
-    fx_h5_leave();
-    *count = (int)info.nlinks;
     return FX_OK;
 }
 

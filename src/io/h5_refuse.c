@@ -7,7 +7,8 @@
 
 static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
 
-/* A chunk is held whole, so a small file that claims a huge one must not get the memory for it. */
+/* A chunk is held whole, and filled where it is not there, so a small file that claims a huge one must
+ * not get the memory for it. */
 static const double MOST_CHUNK_BYTES = 0x1p30;
 
 double fx_h5_chunk_bytes(hid_t dataset, hid_t list)
@@ -59,14 +60,39 @@ static bool lies_outside(const fx_h5 *f, hid_t dataset, hid_t list)
     return begin != HADDR_UNDEF && (needed > (double)stored || begin > end || stored > end - begin);
 }
 
-/* Of floats and whole numbers; HDF5 computes with any size that a damaged type claims. */
-static bool numbers_too_wide(hid_t dataset)
+/* Bits [at, at + count) lie in a number of `bits`. */
+static bool bits_within(size_t at, size_t count, size_t bits)
+{
+    return at <= bits && count <= bits - at;
+}
+
+static bool float_is_sound(hid_t type, size_t bits)
+{
+    size_t sign, exponent, exponent_bits, mantissa, mantissa_bits;
+    return H5Tget_fields(type, &sign, &exponent, &exponent_bits, &mantissa, &mantissa_bits) >= 0 &&
+           bits_within(sign, 1, bits) && bits_within(exponent, exponent_bits, bits) &&
+           bits_within(mantissa, mantissa_bits, bits);
+}
+
+const char *fx_h5_refused_number(hid_t type)
+{
+    const H5T_class_t class = H5Tget_class(type);
+    if (class != H5T_FLOAT && class != H5T_INTEGER) return NULL;
+    const size_t bytes = H5Tget_size(type), bits = 8 * bytes;
+    const int offset = H5Tget_offset(type);
+    if (bytes > 8) return "holds numbers of more than 8 bytes, refused";
+    if (offset < 0 || !bits_within((size_t)offset, H5Tget_precision(type), bits) ||
+        (class == H5T_FLOAT && !float_is_sound(type, bits)))
+        return "holds numbers whose bits lie outside them, refused";
+    return NULL;
+}
+
+static const char *refused_number(hid_t dataset)
 {
     const hid_t type = H5Dget_type(dataset);
-    const H5T_class_t class = H5Tget_class(type);
-    const bool wide = (class == H5T_FLOAT || class == H5T_INTEGER) && H5Tget_size(type) > 8;
+    const char *refused = fx_h5_refused_number(type);
     H5Tclose(type);
-    return wide;
+    return refused;
 }
 
 /* Files of ours hold no types as objects. */
@@ -86,7 +112,7 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
     if (H5Pget_layout(list) == H5D_VIRTUAL) return "is virtual, refused";
     if (H5Pget_external_count(list) > 0) return "lies in other files, refused";
     if (!f->foreign && has_named_type(dataset)) return "is of a type with a name, refused";
-    if (numbers_too_wide(dataset)) return "holds numbers of more than 8 bytes, refused";
+    if ((refused = refused_number(dataset))) return refused;
     if (H5Pget_layout(list) == H5D_COMPACT) return "lies in its own header, refused";
     if (lies_outside(f, dataset, list)) return "lies outside its file, refused";
     if (chunk > MOST_CHUNK_BYTES) {
@@ -94,6 +120,8 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
                  MOST_CHUNK_BYTES / 0x1p20);
         return text;
     }
+    if (!f->writes && chunk / FX_MOST_DEFLATED > (double)f->bytes)
+        return "has chunks larger than its file can hold, refused";
     for (int i = 0; i < H5Pget_nfilters(list) && !refused; i++)
         refused = refused_filter(f, list, i, chunk, text);
     return refused;
@@ -119,4 +147,63 @@ fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
     }
     *out = d;
     return FX_OK;
+}
+
+/* ---- Chunks shorter than their checksum. */
+
+static bool has_filter(hid_t list, H5Z_filter_t wanted)
+{
+    for (int i = 0; i < H5Pget_nfilters(list); i++) {
+        unsigned flags, what;
+        size_t values = 0;
+        if (H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, &what) == wanted)
+            return true;
+    }
+    return false;
+}
+
+/* The first pixels of the chunks that a box touches, one after the other; false: that was the last. */
+static bool next_chunk(int rank, const hsize_t *begin, const hsize_t *end, const hsize_t *chunk,
+                       hsize_t *at)
+{
+    for (int i = rank - 1; i >= 0; i--) {
+        at[i] += chunk[i];
+        if (at[i] < end[i]) return true;
+        at[i] = begin[i];
+    }
+    return false;
+}
+
+/* Of the chunks in [begin, end), begin at corners of chunks. */
+static bool any_short(hid_t dataset, int rank, const hsize_t *begin, const hsize_t *end,
+                      const hsize_t *chunk)
+{
+    enum { CHECKSUM = 4 };
+    hsize_t at[H5S_MAX_RANK], bytes;
+    haddr_t byte;
+    unsigned skipped;
+    memcpy(at, begin, sizeof at);
+    do {
+        if (H5Dget_chunk_info_by_coord(dataset, at, &skipped, &byte, &bytes) < 0) return true;
+        if (byte != HADDR_UNDEF && bytes < CHECKSUM) return true;
+    } while (next_chunk(rank, begin, end, chunk, at));
+    return false;
+}
+
+bool fx_h5_has_short_chunk(hid_t dataset, hid_t selection)
+{
+    hsize_t begin[H5S_MAX_RANK] = {0}, end[H5S_MAX_RANK] = {0}, chunk[H5S_MAX_RANK];
+    bool is_short = false;
+    const hid_t list = H5Dget_create_plist(dataset);
+    if (has_filter(list, H5Z_FILTER_FLETCHER32) && H5Sget_select_npoints(selection) > 0) {
+        const int rank = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
+        is_short = rank < 1 || H5Sget_select_bounds(selection, begin, end) < 0;
+        for (int i = 0; i < rank && !is_short; i++) {
+            begin[i] -= begin[i] % chunk[i];
+            end[i]++;
+        }
+        is_short = is_short || any_short(dataset, rank, begin, end, chunk);
+    }
+    H5Pclose(list);
+    return is_short;
 }

@@ -1,6 +1,7 @@
 /* The diffused residuals and what the network is to say about them (spec 6). Per sample b with time t
  * and noise eps, for SR rows (where LOWRES is given) and then FC rows (where FUTURE is given):
- *   R = last snapshot - lowres (SR), future - last snapshot (FC)
+ *   R = (last snapshot - lowres) / scale (SR), (future - last snapshot) / scale (FC), without what is
+ *   taken off where it is raw
  *   z = alpha R + sigma eps;  target = alpha eps - sigma R (v), R (x), eps (eps)
  * The schedule is computed in double and rounded. Data, so there is no gradient. */
 #include "ops.h"
@@ -26,51 +27,60 @@ static fx_status shape(fx_node *n)
                FX_EARG, "times %s, low resolution %s, snapshots %s and future %s do not fit noise %s",
                fx_shape_text(n->in[T]), fx_shape_text(n->in[LOWRES]), fx_shape_text(past),
                fx_shape_text(n->in[FUTURE]), fx_shape_text(eps));
+    const float *scale = n->attrs.diffuse.target.scale;
+    FX_REQUIRE(scale[0] > 0 && scale[1] > 0, FX_EARG, "scales %g and %g are not above 0",
+               (double)scale[0], (double)scale[1]);
     FX_TRY(fx_out_shape(n, Z, 4, FX_DIMS(tasks * d[0], d[1], d[2], 1)));
     FX_TRY(fx_out_shape(n, TARGET, 4, FX_DIMS(tasks * d[0], d[1], d[2], 1)));
     return fx_out_shape(n, SCHEDULE, 2, FX_DIMS(d[0], 4));
 }
 
-/* One row: residual = to - from, both with their own distance between pixels. */
-static void diffuse(const fx_schedule_attrs *a, const float *s, const float *to, int64_t to_stride,
-                    const float *from, int64_t from_stride, const float *eps, float *z, float *target,
-                    int64_t pixels)
+/* Pixels that stand so far apart. */
+typedef struct field {
+    const float *x;
+    int64_t step;
+} field;
+
+/* One row: R = (to - from) / scale. */
+static void diffuse(const fx_diffuse_attrs *a, const float *s, field to, field from, float scale,
+                    const float *eps, float *z, float *target, int64_t pixels)
 {
     const float alpha = s[0], sigma = s[1];
+    const fx_predict predict = a->schedule.predict;
     for (int64_t i = 0; i < pixels; i++) {
-        const float R = to[i * to_stride] - from[i * from_stride];
+        const float whole = to.x[i * to.step], base = from.x[i * from.step],
+                    R = (a->target.raw ? whole : whole - base) / scale;
         z[i] = alpha * R + sigma * eps[i];
-        target[i] = a->predict == FX_PREDICT_V   ? alpha * eps[i] - sigma * R
-                    : a->predict == FX_PREDICT_X ? R
-                                                 : eps[i];
+        target[i] = predict == FX_PREDICT_V   ? alpha * eps[i] - sigma * R
+                    : predict == FX_PREDICT_X ? R
+                                              : eps[i];
     }
 }
 
 static fx_status forward(fx_exec *exec, const fx_node *n)
 {
     (void)exec;
-    const fx_schedule_attrs *a = &n->attrs.diffuse;
+    const fx_diffuse_attrs *a = &n->attrs.diffuse;
     const int64_t *d = n->in[EPS]->dim, B = d[0], P = d[1] * d[2], cond = n->in[SNAPSHOTS]->dim[3];
     const int64_t rows = n->out[Z]->dim[0], sr_rows = n->in[LOWRES] ? B : 0;
     const float *t = fx_f32(n->in[T]), *lowres = fx_f32(n->in[LOWRES]), *future = fx_f32(n->in[FUTURE]);
     float *schedule = fx_f32(n->out[SCHEDULE]);
     for (int64_t b = 0; b < B; b++) {
-        const fx_noise_level level = fx_schedule((double)t[b], a->shift);
+        const fx_noise_level level = fx_schedule((double)t[b], a->schedule.shift);
         schedule[4 * b] = (float)level.alpha;
         schedule[4 * b + 1] = (float)level.sigma;
-        schedule[4 * b + 2] = (float)fx_loss_weight(a, level);
+        schedule[4 * b + 2] = (float)fx_loss_weight(&a->schedule, level);
         schedule[4 * b + 3] = (float)level.logsnr;
     }
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         const int64_t b = r % B;
-        const float *last = fx_f32(n->in[SNAPSHOTS]) + b * P * cond + cond - 1,
-                    *eps = fx_f32(n->in[EPS]) + b * P;
-        float *z = fx_f32(n->out[Z]) + r * P, *target = fx_f32(n->out[TARGET]) + r * P;
-        if (r < sr_rows)
-            diffuse(a, schedule + 4 * b, last, cond, lowres + b * P, 1, eps, z, target, P);
-        else
-            diffuse(a, schedule + 4 * b, future + b * P, 1, last, cond, eps, z, target, P);
+        const bool sr = r < sr_rows;
+        const field last = {fx_f32(n->in[SNAPSHOTS]) + b * P * cond + cond - 1, cond},
+                    other = {(sr ? lowres : future) + b * P, 1};
+        diffuse(a, schedule + 4 * b, sr ? last : other, sr ? other : last, a->target.scale[sr ? 0 : 1],
+                fx_f32(n->in[EPS]) + b * P, fx_f32(n->out[Z]) + r * P, fx_f32(n->out[TARGET]) + r * P,
+                P);
     }
     return FX_OK;
 }
@@ -85,16 +95,16 @@ static fx_status forward(fx_exec *exec, const fx_node *n)
     }
 static const fx_op_case cases[] = {
     {.name = "v, both tasks",
-     .attrs = {.diffuse = {FX_PREDICT_V, 1.0, true, -1.0}},
+     .attrs = {.diffuse = {{FX_PREDICT_V, 1.0, true, -1.0}, {false, {1, 1}}}},
      .dim = {{2}, IMAGE, IMAGE, IMAGE2, IMAGE}},
-    {.name = "x, SR",
-     .attrs = {.diffuse = {FX_PREDICT_X, 1.0, false, 0.0}},
+    {.name = "x, SR, raw",
+     .attrs = {.diffuse = {{FX_PREDICT_X, 1.0, false, 0.0}, {true, {1, 1}}}},
      .dim = {{2}, IMAGE, IMAGE, IMAGE2}},
-    {.name = "eps, FC",
-     .attrs = {.diffuse = {FX_PREDICT_EPS, 0.5, true, -1.0}},
+    {.name = "eps, FC, scaled",
+     .attrs = {.diffuse = {{FX_PREDICT_EPS, 0.5, true, -1.0}, {false, {0.5f, 0.25f}}}},
      .dim = {{2}, IMAGE, {0}, IMAGE2, IMAGE}},
-    {.name = "v, four pixels at once",
-     .attrs = {.diffuse = {FX_PREDICT_V, 0.8, false, 0.0}},
+    {.name = "v, raw and scaled, four pixels at once",
+     .attrs = {.diffuse = {{FX_PREDICT_V, 0.8, false, 0.0}, {true, {0.3f, 2}}}},
      .dim = {{2}, {2, 4, 4, 1}, {2, 4, 4, 1}, {2, 4, 4, 3}, {2, 4, 4, 1}}},
     {0},
 };

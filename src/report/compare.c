@@ -4,6 +4,7 @@
 #include "text.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "flexhpc/io.h"
 
@@ -16,25 +17,37 @@ static verdict verdict_of(const fx_compared_cell *cell)
     return cell->ratio_high < 1 ? BETTER : cell->ratio_low > 1 ? WORSE : TIE;
 }
 
-static int count_of(const fx_comparison *c, fx_task task, int run, verdict wanted)
+/* Rows of one task and of evaluations with one name: what a sentence is about. */
+typedef struct subject {
+    fx_task task;
+    const char *name;
+} subject;
+
+static bool is_about(const fx_compared_row *row, const subject *of)
+{
+    if (row->task != of->task) return false;
+    return row->name && of->name ? strcmp(row->name, of->name) == 0 : row->name == of->name;
+}
+
+static int count_of(const fx_comparison *c, const subject *of, int run, verdict wanted)
 {
     int count = 0;
     for (int i = 0; i < c->rows; i++)
-        count += c->row[i].task == task && c->row[i].cell[run].score.count > 0 &&
+        count += is_about(&c->row[i], of) && c->row[i].cell[run].score.count > 0 &&
                  verdict_of(&c->row[i].cell[run]) == wanted;
     return count;
 }
 
 /* "better at Re 500 (0.93) and 700 (0.91)" */
-static void places_write(text *t, const fx_comparison *c, fx_task task, int run, verdict wanted)
+static void places_write(text *t, const fx_comparison *c, const subject *of, int run, verdict wanted)
 {
     static const char *const words[] = {"better at Re ", "a tie at Re ", "worse at Re ", ""};
-    const int count = count_of(c, task, run, wanted);
+    const int count = count_of(c, of, run, wanted);
     int written = 0;
     fx_text_add(t, "%s", words[wanted]);
     for (int i = 0; i < c->rows; i++) {
         const fx_compared_cell *cell = &c->row[i].cell[run];
-        if (c->row[i].task != task || cell->score.count == 0 || verdict_of(cell) != wanted) continue;
+        if (!is_about(&c->row[i], of) || cell->score.count == 0 || verdict_of(cell) != wanted) continue;
         fx_text_add(t, "%s%g (%.2f)",
                     written == 0           ? ""
                     : written == count - 1 ? " and "
@@ -44,25 +57,27 @@ static void places_write(text *t, const fx_comparison *c, fx_task task, int run,
     }
 }
 
-/* One sentence a run and task. */
-static void sentence_write(text *t, const fx_comparison *c, fx_task task, int run)
+static void sentence_write(text *t, const fx_comparison *c, const subject *of, int run)
 {
     static const verdict order[] = {BETTER, TIE, WORSE};
-    const int better = count_of(c, task, run, BETTER), worse = count_of(c, task, run, WORSE),
-              tie = count_of(c, task, run, TIE), unpaired = count_of(c, task, run, UNPAIRED);
+    const int better = count_of(c, of, run, BETTER), worse = count_of(c, of, run, WORSE),
+              tie = count_of(c, of, run, TIE), unpaired = count_of(c, of, run, UNPAIRED);
     bool first = true;
     if (better + worse + tie + unpaired == 0) return;
     finding_open(t, better + worse + tie == 0 || (better == 0) == (worse == 0) ? FX_MARK_NOTE
                     : worse                                                    ? FX_MARK_BAD
                                                                                : FX_MARK_GOOD);
     text_escaped(t, c->name[run]);
-    fx_text_add(t, ", %s, against ", task == FX_SR ? "super-resolution" : "forecast");
+    fx_text_add(t, ", %s", of->task == FX_SR ? "super-resolution" : "forecast");
+    if (of->name) fx_text_add(t, " in the evaluation ");
+    if (of->name) text_escaped(t, of->name);
+    fx_text_add(t, ", against ");
     text_escaped(t, c->name[0]);
     fx_text_add(t, ": ");
     for (size_t v = 0; v < sizeof order / sizeof order[0]; v++) {
-        if (count_of(c, task, run, order[v]) == 0) continue;
+        if (count_of(c, of, run, order[v]) == 0) continue;
         if (!first) fx_text_add(t, "; ");
-        places_write(t, c, task, run, order[v]);
+        places_write(t, c, of, run, order[v]);
         first = false;
     }
     if (first)
@@ -74,10 +89,16 @@ static void sentence_write(text *t, const fx_comparison *c, fx_task task, int ru
 static void verdict_write(text *t, const fx_comparison *c)
 {
     fx_text_add(t, "<ul class=\"findings\">\n");
-    for (int run = 1; run < c->runs; run++) {
-        sentence_write(t, c, FX_SR, run);
-        sentence_write(t, c, FX_FC, run);
+    for (int i = 0; i < c->notes; i++) {
+        finding_open(t, FX_MARK_BAD);
+        text_escaped(t, c->note[i]);
+        fx_text_add(t, "</span></li>\n");
     }
+    for (int run = 1; run < c->runs; run++)
+        for (int i = 0; i < c->rows; i++) { /* rows of one subject follow each other */
+            const subject of = {c->row[i].task, c->row[i].name};
+            if (i == 0 || !is_about(&c->row[i - 1], &of)) sentence_write(t, c, &of, run);
+        }
     if (c->rows == 0) {
         finding_open(t, FX_MARK_NOTE);
         fx_text_add(t, "Not evaluated: how good these models are, nobody has measured.</span></li>\n");
@@ -155,8 +176,11 @@ static void scores_write(text *t, const fx_comparison *c, fx_task task)
     for (int i = 0; i < c->rows; i++) {
         const fx_compared_row *row = &c->row[i];
         if (row->task != task) continue;
-        fx_text_add(t, "<tr><th scope=\"row\">%g <span class=\"tag %s</span></th>", row->reynolds,
+        fx_text_add(t, "<tr><th scope=\"row\">%g <span class=\"tag %s</span>", row->reynolds,
                     row->seen ? "seen\">seen" : "unseen\">unseen");
+        if (row->name) fx_text_add(t, "<br><small>");
+        if (row->name) text_escaped(t, row->name);
+        fx_text_add(t, "%s</th>", row->name ? "</small>" : "");
         for (int run = 0; run < c->runs; run++)
             cell_write(t, &row->cell[run], run == 0);
         fx_text_add(t, "</tr>\n");

@@ -16,7 +16,8 @@ static void grid_write(text *t, const fx_report_table *g)
 {
     fx_text_add(t, "<section><h2>");
     text_escaped(t, g->title);
-    fx_text_add(t, "</h2>\n<div class=\"scroll\"><table><thead><tr>");
+    fx_text_add(t, "</h2>\n<div class=\"scroll\"><table%s><thead><tr>",
+                g->words ? " class=\"words\"" : "");
     for (int c = 0; c < g->columns; c++) {
         fx_text_add(t, "<th scope=\"col\">");
         text_escaped(t, g->column[c]);

@@ -6,12 +6,19 @@
 
 enum { ROWS = 3 };
 
-/* A picture of one frame, or a dash where there is none. */
+static bool has_nan(const float *x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (isnan(x[i])) return true;
+    return false;
+}
+
+/* A picture of one frame, or a dash where there is none, or NaN in it. */
 static void frame_write(text *t, const fx_rollout *r, int row, int frame, double scale)
 {
     const int64_t size = r->height * r->width;
     const float *truth = r->truth + frame * size, *model = r->model + frame * size;
-    if (row != 1 && !isfinite(truth[0])) {
+    if ((row != 1 && !isfinite(truth[0])) || (row > 0 && has_nan(model, size))) {
         fx_text_add(t, "<span>\xe2\x80\x93</span>");
         return;
     }

@@ -33,8 +33,9 @@ static void sign_write(text *t, const fx_report *report, fx_task task, int64_t s
                     report->sign[i].reynolds);
         written++;
     }
+    const char *number = fx_sign_number(worst);
     fx_text_add(t, ". <small>%c%s: %s%.3g, limit %.3g; try %s.</small></span></li>\n",
-                toupper((unsigned char)row->number[0]), row->number + 1, count > 1 ? "at worst " : "",
+                toupper((unsigned char)number[0]), number + 1, count > 1 ? "at worst " : "",
                 worst->number, worst->limit, row->advice);
 }
 

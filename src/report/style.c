@@ -67,6 +67,7 @@ const char *const report_style[] = {
     ".texts td,.texts "
     "th{white-space:normal;text-align:left;vertical-align:top;overflow-wrap:anywhere;min-width:8em}",
     ".compared td,.compared thead th{vertical-align:top;white-space:normal;min-width:9em}",
+    ".words th:last-child,.words td:last-child{text-align:left;white-space:normal;min-width:16em}",
     "td small{display:inline-block;min-width:6.5em}",
     (".tag{font-size:11.5px;padding:1px 7px;border-radius:9px;border:1px solid var(--line);"
      "color:var(--soft);margin-left:6px}"),

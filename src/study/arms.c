@@ -7,6 +7,7 @@
 #include "study.h"
 
 enum { ALL_PAIRS = 4, REYNOLDS = 64 };
+static const double WIDE = 2; /* of two seeds one arm in twenty by chance */
 
 const char *study_floor_name(const study *s, fx_task task)
 {
@@ -58,6 +59,7 @@ static fx_status put_arm(study *s, study_table *t, const study_arm *arm, int eva
     else
         FX_TRY(study_put_text(s, t, "all"));
     FX_TRY(study_put(s, t, model.seeds, "%.0f"));
+    FX_TRY(study_put(s, t, (double)model.count, "%.0f"));
     FX_TRY(study_put_interval(s, t, &rfne, 4));
     FX_TRY(study_put(s, t, floor.mean, "%.4f"));
     FX_TRY(study_put(s, t, second.mean, "%.4f"));
@@ -67,18 +69,13 @@ static fx_status put_arm(study *s, study_table *t, const study_arm *arm, int eva
     return study_put(s, t, 100 * own.relative, "%.2f");
 }
 
-static const char *const ARM_COLUMNS[] = {"arm",
-                                          "task",
-                                          "Re",
-                                          "seeds",
-                                          "RFNE",
-                                          "floor",
-                                          "second floor",
-                                          "RFNE / floor",
-                                          "spread over seeds, %",
-                                          NULL};
+static const char *const ARM_COLUMNS[] = {
+    "arm",  "task",  "Re",           "seeds",        "samples",
+    "RFNE", "floor", "second floor", "RFNE / floor", "spread over seeds, %",
+    NULL};
 static const char FLOORS_NOTE[] =
-    "Floors: interpolation (data.upsampling) for SR; persistence, and second linear extrapolation, for "
+    "Samples: patches scored, the same for every seed. Floors: interpolation (data.upsampling) for SR; "
+    "persistence, and second linear extrapolation, for "
     "FC. Climatology, the mean of all time, has RFNE 1 for fields of mean 0. Spread over seeds: "
     "standard deviation of a run's "
     "mean over the arm's mean.";
@@ -100,6 +97,23 @@ fx_status study_arm_table(study *s, int evaluation)
     return FX_OK;
 }
 
+/* Arms whose seeds differ by more than the pooled noise tells. */
+static fx_status say_wide(study *s, int evaluation, fx_task task, const fx_seed_noise *noise)
+{
+    for (const study_arm *arm = s->kind->arm; arm->name; arm++) {
+        study_series x;
+        fx_seed_noise own = {.relative = NAN};
+        FX_TRY(study_series_of(s, arm, evaluation, task, 0, study_rfne, &x));
+        fx_seed_noise_add(&own, x.seed_mean, x.seeds);
+        if (own.relative > WIDE * noise->relative)
+            FX_TRY(study_say(s, FX_MARK_BAD,
+                             "%s: seeds of %s alone differ by %.2f %%, more than %g times as much: its "
+                             "intervals, which take the pooled noise, may be too narrow",
+                             study_task_name(task), arm->name, 100 * own.relative, WIDE));
+    }
+    return FX_OK;
+}
+
 fx_status study_say_noise(study *s, int evaluation)
 {
     for (fx_task task = FX_SR; task <= FX_FC; task++) {
@@ -110,14 +124,27 @@ fx_status study_say_noise(study *s, int evaluation)
                              "%s: noise of the training seed: s/mean of RFNE %.2f %% (%d degrees of "
                              "freedom)",
                              study_task_name(task), 100 * noise.relative, noise.freedom));
+        FX_TRY(say_wide(s, evaluation, task, &noise));
     }
     return FX_OK;
 }
 
+study_table *study_pairs_begin(study *s)
+{
+    static const char *const columns[] = {"a", "b",       "task", "seeds", "samples", "RFNE a - RFNE b",
+                                          "%", "verdict", NULL};
+    study_table *t = study_table_begin(s, "differences", "Differences, on the same samples", columns);
+    if (t)
+        t->note =
+            "Seeds: of a and of b. Each interval is one of 95 % by itself: of twenty differences that "
+            "are none, one is called lower or higher.";
+    return t;
+}
+
 /* How the difference of two arms is told: "SR: unet - flex = +0.0120 [0.0040, 0.0200] (+5.3 %): higher"
  */
-static fx_status put_pair(study *s, study_table *t, const study_arm *a, const study_arm *b,
-                          int evaluation, fx_task task)
+fx_status study_pair(study *s, study_table *t, const study_arm *a, const study_arm *b, int evaluation,
+                     fx_task task)
 {
     study_series x, y;
     fx_seed_noise noise;
@@ -132,6 +159,8 @@ static fx_status put_pair(study *s, study_table *t, const study_arm *a, const st
     FX_TRY(study_put_text(s, t, "%s", a->name));
     FX_TRY(study_put_text(s, t, "%s", b->name));
     FX_TRY(study_put_text(s, t, "%s", study_task_name(task)));
+    FX_TRY(study_put_text(s, t, "%d, %d", x.seeds, y.seeds));
+    FX_TRY(study_put(s, t, (double)x.count, "%.0f"));
     FX_TRY(study_put_interval(s, t, &difference, 4));
     FX_TRY(study_put(s, t, percent, "%+.1f"));
     FX_TRY(study_put_text(s, t, "%s", study_verdict_text(verdict)));
@@ -142,12 +171,11 @@ static fx_status put_pair(study *s, study_table *t, const study_arm *a, const st
 
 fx_status study_difference_table(study *s, int evaluation, const char *reference)
 {
-    static const char *const columns[] = {"a", "b", "task", "RFNE a - RFNE b", "%", "verdict", NULL};
     const study_arm *arm = s->kind->arm;
     int arms = 0;
     while (arm[arms].name)
         arms++;
-    study_table *t = study_table_begin(s, "differences", "Differences, on the same samples", columns);
+    study_table *t = study_pairs_begin(s);
     FX_REQUIRE(t, FX_EARG, "more than %d tables", STUDY_TABLES);
     for (fx_task task = FX_SR; task <= FX_FC; task++)
         for (int a = 0; a < arms; a++)
@@ -155,7 +183,7 @@ fx_status study_difference_table(study *s, int evaluation, const char *reference
                 const bool at_a = strcmp(arm[a].name, reference) == 0,
                            at_b = strcmp(arm[b].name, reference) == 0;
                 if (arms > ALL_PAIRS && !at_a && !at_b) continue;
-                FX_TRY(put_pair(s, t, &arm[at_a ? b : a], &arm[at_a ? a : b], evaluation, task));
+                FX_TRY(study_pair(s, t, &arm[at_a ? b : a], &arm[at_a ? a : b], evaluation, task));
             }
     return FX_OK;
 }

@@ -9,14 +9,7 @@
 
 static const double EQUAL = 0.1; /* costs that differ by less are called equal */
 
-typedef struct cost {
-    double flop; /* of one sample, forward and backward */
-    int64_t parameters;
-    double memory; /* bytes of a step on one rank, parameters included */
-} cost;
-
-/* From the plan of a step on one rank of the CPU; nothing is allocated or run. */
-static fx_status cost_of(const fx_config *config, cost *out)
+fx_status study_cost_of(const fx_config *config, study_cost *out)
 {
     fx_config c = *config;
     fx_exec *exec = NULL;
@@ -27,12 +20,13 @@ static fx_status cost_of(const fx_config *config, cost *out)
     fx_config defaults;
     FX_TRY(fx_config_load(&defaults, NULL, cpu));
     c.backend = defaults.backend;
+    strcpy(c.contrast_group, defaults.contrast_group); /* of one rank there is one */
     FX_TRY(fx_step_options_from_config(&c, fx_comm_self(), &options));
     FX_TRY(fx_exec_open(fx_comm_self(), &c, &exec));
     FX_TRY_DONE(fx_trainee_create(exec, &options, true, &trainee));
     const fx_plan_summary s = fx_program_summary(trainee->step);
-    *out =
-        (cost){s.flops / (double)c.train_global_batch, s.parameters, (double)fx_trainee_bytes(trainee)};
+    *out = (study_cost){s.flops / (double)c.train_global_batch, s.parameters,
+                        (double)fx_trainee_bytes(trainee)};
 done:
     fx_trainee_free(&trainee);
     exec->backend->close(&exec);
@@ -71,8 +65,8 @@ fx_status study_cost_table(study *s, bool must_be_equal)
         "Floating-point operations of a training step, forward and backward, all tasks, a sample.";
     double first = NAN, least = INFINITY, most = 0;
     for (const study_arm *arm = s->kind->arm; arm->name; arm++) {
-        cost c;
-        FX_TRY_CTX(cost_of(&run_of(s, arm)->config, &c), "arm %s", arm->name);
+        study_cost c;
+        FX_TRY_CTX(study_cost_of(&run_of(s, arm)->config, &c), "arm %s", arm->name);
         if (isnan(first)) first = c.flop;
         least = fmin(least, c.flop / first);
         most = fmax(most, c.flop / first);

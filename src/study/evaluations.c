@@ -87,15 +87,18 @@ static bool read_file(study *s, const study_run *run, const study_evaluation *e,
     return false;
 }
 
-static fx_status is_there(study *s, const study_run *run, const study_evaluation *e, bool *there)
+bool study_evaluation_is_there(study *s, const study_run *run, int i)
 {
     fx_eval_file file;
-    int64_t found = 0;
-    if (s->comm->rank == 0 && read_file(s, run, e, &file)) {
-        fx_eval_file_free(&file);
-        found = 1;
-    }
-    FX_TRY(fx_comm_max_i64(s->comm, &found));
+    if (!read_file(s, run, &s->evaluation[i], &file)) return false;
+    fx_eval_file_free(&file);
+    return true;
+}
+
+static fx_status is_there(study *s, const study_run *run, int i, bool *there)
+{
+    int64_t found = s->group->rank == 0 && study_evaluation_is_there(s, run, i);
+    FX_TRY(fx_comm_max_i64(s->group, &found));
     *there = found != 0;
     return FX_OK;
 }
@@ -107,24 +110,26 @@ static fx_status evaluate(study *s, study_run *run, const study_evaluation *e)
     FX_TRY(configure(s, e, &c));
     FX_TRY(study_run_lock(s, run, &lock));
     if (run->busy) return FX_OK;
+    if (s->groups > 1) fx_log_name(run->name);
     fx_log(FX_INFO, "study %s: evaluating %s on %s, %lld steps, %lld members", s->kind->name, run->name,
            e->pack, (long long)e->steps, (long long)e->members);
-    const fx_status status = fx_evaluate(s->comm, &c, run->folder);
+    const fx_status status = fx_evaluate(s->group, &c, run->folder);
     fx_lock_release(&lock);
-    return status == FX_OK ? FX_OK : fx_context(status, "%s on %s", run->name, e->pack);
+    return status == FX_OK ? FX_OK : fx_context(status, "%s", e->pack);
 }
 
 fx_status study_evaluations_make(study *s, bool *early)
 {
-    for (study_run *run = s->run; run < s->run + s->runs; run++)
+    for (study_run *run = s->run; run < s->run + s->runs && !s->lost; run++)
         for (int i = 0; i < s->evaluations && run->mine && study_run_finished(run); i++) {
             bool there = false;
-            FX_TRY(is_there(s, run, &s->evaluation[i], &there));
+            FX_TRY(is_there(s, run, i, &there));
             if (there) continue;
             FX_TRY(study_is_over(s, 2 * s->longest, early));
             if (*early) return FX_OK;
             const double start = fx_now();
-            FX_TRY(evaluate(s, run, &s->evaluation[i]));
+            FX_TRY(study_run_note(s, run, evaluate(s, run, &s->evaluation[i])));
+            if (run->status != FX_OK) break;
             if (fx_now() - start > s->longest) s->longest = fx_now() - start;
         }
     return FX_OK;

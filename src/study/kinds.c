@@ -26,16 +26,38 @@ static const study_arm TASKS[] = {{"flex", STUDY_FLEX, "model.tasks=mt contrast.
 static const study_arm MIXTURE[] = {
     {"mix", STUDY_MIXED, "contrast.weight=0"}, {"mix-contrast", STUDY_MIXED, "contrast.weight=1"}, {0}};
 
+/* What is predicted, times what is diffused. Each says all three keys, whatever the configuration says.
+ */
+#define TARGET(predict, residual, scale)                                                               \
+    "diffusion.predict=" predict " diffusion.residual=" residual " diffusion.residual_scale=" scale
+static const study_arm PARAMETERS[] = {{"flex", STUDY_FLEX, TARGET("v", "true", "1")},
+                                       {"unit", STUDY_FLEX, TARGET("v", "true", "0")},
+                                       {"raw", STUDY_FLEX, TARGET("v", "false", "0")},
+                                       {"x", STUDY_FLEX, TARGET("x", "true", "1")},
+                                       {"x-unit", STUDY_FLEX, TARGET("x", "true", "0")},
+                                       {"x-raw", STUDY_FLEX, TARGET("x", "false", "0")},
+                                       {"eps", STUDY_FLEX, TARGET("eps", "true", "1")},
+                                       {"eps-unit", STUDY_FLEX, TARGET("eps", "true", "0")},
+                                       {"eps-raw", STUDY_FLEX, TARGET("eps", "false", "0")},
+                                       {0}};
+
+static const study_arm SPACES[] = {{"flex", STUDY_FLEX, TARGET("v", "true", "1")},
+                                   {"unit", STUDY_FLEX, TARGET("v", "true", "0")},
+                                   {"raw", STUDY_FLEX, TARGET("v", "false", "0")},
+                                   {0}};
+
 /* By the C names of FX_STUDIES. */
-#define ARMS_seeds        FLEX
-#define ARMS_baselines    NETWORKS
-#define ARMS_steps        FLEX
-#define ARMS_unseen       FLEX
-#define ARMS_weak_levels  WEAK
-#define ARMS_latent_patch LATENT_PATCH
-#define ARMS_tasks        TASKS
-#define ARMS_contrast     MIXTURE
-#define ARMS_zero_shot    FLEX
+#define ARMS_seeds            FLEX
+#define ARMS_baselines        NETWORKS
+#define ARMS_steps            FLEX
+#define ARMS_unseen           FLEX
+#define ARMS_weak_levels      WEAK
+#define ARMS_latent_patch     LATENT_PATCH
+#define ARMS_tasks            TASKS
+#define ARMS_contrast         MIXTURE
+#define ARMS_zero_shot        FLEX
+#define ARMS_parameterisation PARAMETERS
+#define ARMS_residual_space   SPACES
 
 static const study_kind kinds[] = {
 #define ROW(id, name, question) {name, question, ARMS_##id, study_plan_##id, study_analyse_##id},

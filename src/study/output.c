@@ -7,6 +7,7 @@
 
 #include "flexhpc/io.h"
 #include "flexhpc/json.h"
+#include "flexhpc/log.h"
 #include "study.h"
 
 /* ---- Gathering. */
@@ -210,6 +211,16 @@ static void table_md(FILE *out, const study_table *t)
     if (t->note) fprintf(out, "\n%s\n", t->note);
 }
 
+static const char HOW_TO_READ[] =
+    "Intervals are 95 % and, where a table says nothing else, hold two things: which samples were "
+    "scored "
+    "(a block bootstrap; a block is one unit of time, the same for all Reynolds numbers, whose flows "
+    "begin from the same phases) and which seed a model was trained with (Student's t on the spread "
+    "over "
+    "seeds, pooled over the arms; of one seed nothing is known). A difference whose interval holds 0 "
+    "is "
+    "called a tie. Arms are compared on the same samples with the same noise.";
+
 static fx_status write_md(const study *s, const char *folder)
 {
     char path[FX_PATH_MAX], *text = NULL;
@@ -224,6 +235,7 @@ static fx_status write_md(const study *s, const char *folder)
         table_md(out, &s->out.table[i]);
     for (int i = 0; i < s->out.charts; i++)
         fprintf(out, "\n![%s](chart-%d.svg)\n", s->out.chart[i].title, i + 1);
+    fprintf(out, "\n## How to read it\n\n%s\n", HOW_TO_READ);
     const bool whole = fclose(out) == 0;
     const fx_status status =
         whole ? fx_write_text(path, text, size) : fx_fail(FX_ENOMEM, "no memory for a text");
@@ -248,13 +260,6 @@ static fx_status table_report(study *s, const study_table *t, fx_report_table *o
     return FX_OK;
 }
 
-static const char HOW_TO_READ[] =
-    "Intervals are 95 % and hold two things: which samples were scored (a block bootstrap; a block is "
-    "one unit of time, the same for all Reynolds numbers, whose flows begin from the same phases) and "
-    "which seed a model was trained with (Student's t on the spread over seeds, pooled over the arms). "
-    "A difference whose interval holds 0 is called a tie. Arms are compared on the same samples with "
-    "the same noise.";
-
 static fx_status write_html(study *s, const char *folder)
 {
     char path[FX_PATH_MAX], title[FX_NAME_MAX];
@@ -278,14 +283,12 @@ static fx_status write_html(study *s, const char *folder)
     return fx_report_write(&report, path);
 }
 
-fx_status study_write(study *s)
+static fx_status write_all(study *s, const char *folder)
 {
-    char folder[FX_PATH_MAX], path[FX_PATH_MAX];
+    char path[FX_PATH_MAX];
     for (const study_table *t = s->out.table; t < s->out.table + s->out.tables; t++)
         FX_REQUIRE(t->cells % t->columns == 0, FX_EARG, "table %s: %d cells in %d columns", t->name,
                    t->cells, t->columns);
-    FX_TRY(fx_path(folder, "%s/%s", s->call->folder, s->kind->name));
-    FX_TRY(fx_make_dirs(folder));
     for (int i = 0; i < s->out.charts; i++) {
         FX_TRY(fx_path(path, "%s/chart-%d.svg", folder, i + 1));
         FX_TRY(fx_chart_write(&s->out.chart[i], path));
@@ -293,4 +296,24 @@ fx_status study_write(study *s)
     FX_TRY(write_md(s, folder));
     FX_TRY(write_html(s, folder));
     return write_json(s, folder);
+}
+
+/* Jobs that end together write the same. */
+fx_status study_write(study *s)
+{
+    char folder[FX_PATH_MAX];
+    bool busy;
+    fx_lock *lock = NULL;
+    FX_TRY(fx_path(folder, "%s/%s", s->call->folder, s->kind->name));
+    FX_TRY(fx_make_dirs(folder));
+    fx_status status = fx_lock_try(folder, &lock, &busy);
+    if (status == FX_OK) {
+        status = write_all(s, folder);
+        fx_lock_release(&lock);
+        return status;
+    }
+    if (!busy) return status;
+    fx_log(FX_INFO, "%s; the table is left to them, who write it now", fx_error_message());
+    fx_error_clear();
+    return FX_OK;
 }

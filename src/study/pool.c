@@ -145,6 +145,13 @@ bool study_run_finished(const study_run *run)
     return run->step == run->config.train_steps;
 }
 
+fx_status study_run_config(const study_run *run, fx_config *out)
+{
+    char path[FX_PATH_MAX];
+    FX_TRY(fx_path(path, "%s/config.yaml", run->folder));
+    return fx_config_load(out, path, NULL);
+}
+
 fx_status study_runs_look(study *s)
 {
     for (study_run *run = s->run; run < s->run + s->runs; run++)
@@ -155,49 +162,71 @@ fx_status study_runs_look(study *s)
 fx_status study_is_over(study *s, double seconds, bool *over)
 {
     int64_t stop = fx_signals_seen() || fx_now() + seconds > s->deadline;
-    FX_TRY(fx_comm_max_i64(s->comm, &stop));
+    FX_TRY(fx_comm_max_i64(s->group, &stop));
     *over = stop != 0;
     return FX_OK;
 }
 
 fx_status study_run_lock(study *s, study_run *run, fx_lock **lock)
 {
-    int64_t busy = 0;
+    bool held = false;
+    fx_status status = FX_OK;
     *lock = NULL;
-    if (s->comm->rank == 0 && fx_file_exists(run->folder) && fx_lock_take(run->folder, lock) != FX_OK) {
+    if (s->group->rank == 0) status = fx_make_dirs(run->folder);
+    if (s->group->rank == 0 && status == FX_OK) status = fx_lock_try(run->folder, lock, &held);
+    if (held) {
         fx_log(FX_INFO, "%s is left alone: %s", run->name, fx_error_message());
         fx_error_clear();
-        busy = 1;
+        status = FX_OK;
     }
-    FX_TRY(fx_comm_max_i64(s->comm, &busy));
+    FX_TRY(fx_agree(s->group, status));
+    int64_t busy = held;
+    FX_TRY(fx_comm_max_i64(s->group, &busy));
     run->busy = busy != 0;
     return FX_OK;
 }
 
 static fx_status train(study *s, study_run *run, bool *early)
 {
-    const fx_run_options options = {
-        .folder = run->folder, .command = s->call->command, .time_limit = s->deadline - fx_now()};
+    const fx_run_options options = {.folder = run->folder,
+                                    .locked = true,
+                                    .command = s->call->command,
+                                    .time_limit = s->deadline - fx_now()};
+    fx_lock *lock = NULL;
+    FX_TRY(study_run_lock(s, run, &lock));
+    if (run->busy) return FX_OK;
+    if (s->groups > 1) fx_log_name(run->name);
     fx_log(FX_INFO, "study %s: training %s from step %lld to %lld", s->kind->name, run->name,
            (long long)run->step, (long long)run->config.train_steps);
-    FX_TRY_CTX(fx_train(s->comm, &run->config, &options, early), "run %s", run->name);
-    FX_TRY(fx_agree(s->comm, fx_log_open(NULL))); /* what follows is not the run's */
-    if (!*early) run->step = run->config.train_steps;
+    const fx_status status = fx_train(s->group, &run->config, &options, early);
+    if (status != FX_OK) fx_log_last_words(fx_error_message());
+    (void)fx_log_open(NULL); /* what follows is not the run's */
+    fx_lock_release(&lock);
+    if (status == FX_OK && !*early) run->step = run->config.train_steps;
+    return status;
+}
+
+fx_status study_run_note(study *s, study_run *run, fx_status status)
+{
+    if (status == FX_OK) return FX_OK;
+    if (status == FX_ECOMM) return fx_context(status, "%s", run->name);
+    run->status = status;
+    snprintf(run->why, sizeof run->why, "%.*s", STUDY_WHY - 1, fx_error_message());
+    fx_error_clear();
+    s->lost = status == FX_EDEVICE;
+    fx_log(FX_INFO, "study %s: %s failed%s: %s", s->kind->name, run->name,
+           s->lost ? "" : ", the others go on", run->why);
     return FX_OK;
 }
 
 fx_status study_runs_train(study *s, bool *early)
 {
-    fx_lock *lock = NULL;
     for (study_run *run = s->run; run < s->run + s->runs; run++) {
         if (!run->mine || study_run_finished(run)) continue;
         FX_TRY(study_is_over(s, 0, early));
         if (*early) return FX_OK;
-        FX_TRY(study_run_lock(s, run, &lock));
-        fx_lock_release(&lock); /* fx_train takes it again */
-        if (run->busy) continue;
-        FX_TRY(train(s, run, early));
-        if (*early) return FX_OK;
+        FX_TRY(study_run_note(s, run, train(s, run, early)));
+        if (*early || s->lost) return FX_OK;
     }
     return FX_OK;
 }

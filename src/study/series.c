@@ -63,7 +63,8 @@ double study_band(const study *s, const study_arm *arm, int evaluation, fx_task 
         for (int i = 0;
              run->arm == arm && run->have[evaluation] && i < run->evaluation[evaluation].rows; i++) {
             const fx_eval_row *row = &run->evaluation[evaluation].row[i];
-            if (row->score.task != task) continue;
+            if (row->score.task != task || !isfinite(row->fine_scales))
+                continue; /* it has no such scales */
             sum += 10 * log10(row->fine_scales);
             count += 1;
         }

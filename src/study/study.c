@@ -57,14 +57,39 @@ static fx_status analyse(study *s)
     return FX_OK;
 }
 
+/* Those of this call, by name. A failed write decides how ranks end (fx_comm_finish), so it goes first.
+ */
+static fx_status failures(const study *s)
+{
+    char text[1024];
+    fx_status status = FX_OK;
+    int count = 0;
+    size_t used = 0;
+    for (const study_run *run = s->run; run < s->run + s->runs; run++) {
+        if (run->status == FX_OK) continue;
+        if (used < sizeof text)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s: %s", count ? "; " : "",
+                                     run->name, run->why);
+        if (status == FX_OK || run->status == FX_EIO) status = run->status;
+        count++;
+    }
+    return count == 0 ? FX_OK
+                      : fx_fail(status, "study %s: %d of %d runs failed: %s", s->kind->name, count,
+                                s->runs, text);
+}
+
 static fx_status run(study *s, bool *early)
 {
     FX_TRY(fx_agree(s->comm, open_study(s)));
     FX_TRY(study_runs_look(s));
+    FX_TRY(study_groups_open(s));
     if (s->config.study_train) FX_TRY(study_runs_train(s, early));
     if (!*early) FX_TRY(study_evaluations_make(s, early));
+    FX_TRY(study_groups_close(s, early));
     if (*early) return FX_OK;
-    return fx_agree(s->comm, s->comm->rank == 0 ? analyse(s) : FX_OK);
+    FX_TRY(study_runs_look(s)); /* other groups' runs, and other jobs', have gone on */
+    FX_TRY(fx_agree(s->comm, s->comm->rank == 0 ? analyse(s) : FX_OK));
+    return failures(s);
 }
 
 fx_status fx_study(fx_comm *comm, const fx_study_call *call, bool *early)

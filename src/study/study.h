@@ -1,6 +1,7 @@
 /* study.h: a study under way. Private to src/study.
  *   kinds.c        what studies there are, and their arms
  *   pool.c         their runs: which, how far, training
+ *   groups.c       several runs at once: the job's ranks in groups, and who takes which run
  *   evaluations.c  their evaluations: which, making and reading
  *   series.c       scores of an arm over its seeds, their intervals and differences
  *   arms.c         tables and sentences that studies of several arms share
@@ -24,7 +25,7 @@ enum {
     STUDY_COLUMNS = 16,
     STUDY_CHARTS = 8
 };
-enum { STUDY_READINGS = 128 };
+enum { STUDY_READINGS = 128, STUDY_WHY = 512 };
 
 typedef struct study study;
 
@@ -58,8 +59,11 @@ typedef struct study_run {
     char name[FX_NAME_MAX], folder[FX_PATH_MAX];
     fx_config config;
     int64_t step;             /* trained so far */
-    bool mine;                /* of this job's part */
+    bool mine;                /* of this job's part, and this group's */
+    int group;                /* that has it */
     bool busy;                /* another job has it */
+    fx_status status;         /* of training or evaluating it in this call, FX_OK before that */
+    char why[STUDY_WHY];      /* its message */
     fx_eval_file *evaluation; /* by evaluation; read by rank 0 */
     bool *have;               /* which are there */
 } study_run;
@@ -90,7 +94,10 @@ typedef struct study_output {
 } study_output;
 
 struct study {
-    fx_comm *comm;
+    fx_comm *comm;  /* all ranks of the job */
+    fx_comm *group; /* those that train and evaluate with this one: a part of them, or the same */
+    int groups;
+    bool lost; /* this group's devices can't go on */
     const fx_study_call *call;
     const study_kind *kind;
     double deadline; /* of fx_now() */
@@ -116,18 +123,37 @@ fx_status study_runs_make(study *s);
 /* How far each run is, whether it is this job's. Collective. */
 fx_status study_runs_look(study *s);
 
-/* Trains this job's runs that are not finished. *early: stopped. Collective. */
+/* Trains this group's runs that are not finished. *early: stopped. One that fails is noted. Collective
+ * over the group, as what follows here. */
 fx_status study_runs_train(study *s, bool *early);
 
-/* Takes the lock of a run's folder where it is there, on rank 0, which releases it; run->busy: another
- * job has it, which is told. Collective. */
+/* Makes a run's folder and takes its lock on rank 0, which releases it; run->busy: another job has it,
+ * which is told. Collective over the group. */
 fx_status study_run_lock(study *s, study_run *run, fx_lock **lock);
+
+/* Notes how a run's training or evaluation ended: FX_OK, and the study goes on with the others, unless
+ * the ranks can't reach each other any more (FX_ECOMM, returned), or their devices don't answer
+ * (s->lost). Local. */
+fx_status study_run_note(study *s, study_run *run, fx_status status);
 
 bool study_run_finished(const study_run *run);
 
+/* The configuration that a run was trained with, with what it found at its start. Local. */
+fx_status study_run_config(const study_run *run, fx_config *out);
+
 /* Whether a signal or the time limit asks to stop before something that takes so many seconds; the same
- * on all ranks. Collective. */
+ * on all ranks. */
 fx_status study_is_over(study *s, double seconds, bool *over);
+
+/* ---- groups.c */
+
+/* Groups of study.ranks ranks, and which runs are whose. FX_ECONFIG: that does not divide the ranks.
+ * Collective. */
+fx_status study_groups_open(study *s);
+
+/* All ranks hear which runs failed, and whether any group was stopped, once all are done.
+ * Collective. */
+fx_status study_groups_close(study *s, bool *early);
 
 /* ---- evaluations.c */
 
@@ -140,8 +166,12 @@ fx_status study_evaluate_on(study *s, const char *key, const char *pack, int64_t
  * the training or what eval.condition says, one member. Local. */
 fx_status study_evaluate_foreign(study *s, const char *key, const char *pack, int64_t steps);
 
-/* Makes those of this job's runs that are missing. Collective. */
+/* Makes those of this group's runs that are missing. One that fails is noted. Collective over the
+ * group. */
 fx_status study_evaluations_make(study *s, bool *early);
+
+/* Whether a run has evaluation number i. Local. */
+bool study_evaluation_is_there(study *s, const study_run *run, int i);
 
 /* Reads those of finished runs; what is missing is told. Local. */
 fx_status study_evaluations_read(study *s);
@@ -241,6 +271,12 @@ fx_status study_ratio_chart(study *s, fx_task task, const char *x_label, bool lo
 /* Scores of every arm, over all Reynolds numbers and of each. */
 fx_status study_arm_table(study *s, int evaluation);
 
+/* A table of differences, which study_pair adds rows to, a sentence each; arms that have no runs add
+ * none. */
+study_table *study_pairs_begin(study *s);
+fx_status study_pair(study *s, study_table *t, const study_arm *a, const study_arm *b, int evaluation,
+                     fx_task task);
+
 /* Differences of all pairs of arms, or where they are many of all against `reference`; a sentence each.
  */
 fx_status study_difference_table(study *s, int evaluation, const char *reference);
@@ -252,7 +288,28 @@ fx_status study_say_floors(study *s, int evaluation);
 /* Ratios to the floors by Reynolds number, a curve an arm. */
 fx_status study_reynolds_charts(study *s, int evaluation);
 
-/* ---- baselines.c: parameters, operations, memory and time of the arms; how the operations are called
+/* ---- covariance.c: what the training's samples are like, raw and as residuals, by task. */
+typedef struct study_clouds study_clouds;
+
+/* Looks at study.samples of them; a table, sentences and a chart. *out is of the study's pool. Local.
+ */
+fx_status study_covariance(study *s, const study_clouds **out);
+
+/* Their mean square a pixel; NaN: the model does not have the task. Local. */
+double study_square(const study_clouds *clouds, fx_task task, bool raw);
+
+/* ---- baselines.c */
+
+/* What a run costs, by the plan of a step on one rank of the CPU; nothing is allocated or run. Local.
+ */
+typedef struct study_cost {
+    double flop; /* of one sample, forward and backward */
+    int64_t parameters;
+    double memory; /* bytes of a step on one rank, parameters included */
+} study_cost;
+fx_status study_cost_of(const fx_config *config, study_cost *out);
+
+/* Parameters, operations, memory and time of the arms; how the operations are called
  * equal or not where `equal`. Local. */
 fx_status study_cost_table(study *s, bool equal);
 

@@ -77,17 +77,6 @@ static fx_status check_horizon(const fx_evaluation *e)
     return FX_OK;
 }
 
-/* Whether all patches of the pack are whole periodic domains. */
-static bool is_periodic(const fx_manifest *m)
-{
-    for (int i = 0; i < m->sources; i++) {
-        const fx_pack_source *s = &m->source[i];
-        if (!s->periodic[0] || !s->periodic[1] || s->height != m->patch || s->width != m->patch)
-            return false;
-    }
-    return true;
-}
-
 /* What is measured beyond a validation's scores. Wave numbers count waves in the width of the domain,
  * of the first source's where they differ, whatever its unit of length. */
 static fx_status measure_all(fx_evaluation *e)
@@ -97,7 +86,7 @@ static fx_status measure_all(fx_evaluation *e)
     for (int k = 0; k < 2 * e->reynolds; k++)
         e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
                                     m->reynolds[k % e->reynolds].reynolds);
-    e->whole = is_periodic(m);
+    e->whole = fx_manifest_is_whole(m);
     FX_TRY(fx_measure_create(&e->measure, m->patch, m->source[0].width, o->factor,
                              e->whole ? FX_PERIODIC : FX_HANN, e->members, (uint64_t)e->config->seed));
     e->measure->details.leads = e->horizon;
@@ -106,9 +95,14 @@ static fx_status measure_all(fx_evaluation *e)
     return FX_ALLOC(e->natural, e->trained->batch);
 }
 
+bool fx_evaluation_takes(const fx_config *config, double reynolds)
+{
+    return is_listed(&config->eval_reynolds, reynolds);
+}
+
 bool fx_evaluates(const fx_evaluation *e, int r)
 {
-    return is_listed(&e->config->eval_reynolds, fx_pack_manifest(e->pack)->reynolds[r].reynolds);
+    return fx_evaluation_takes(e->config, fx_pack_manifest(e->pack)->reynolds[r].reynolds);
 }
 
 static fx_status check_reynolds(const fx_evaluation *e)
@@ -152,6 +146,8 @@ void fx_evaluation_close(fx_evaluation **evaluation)
     fx_free(e->scale);
     fx_free(e->future);
     fx_free(e->losses);
+    fx_free(e->wanted);
+    fx_free(e->said);
     fx_free(e);
     *evaluation = NULL;
 }
@@ -188,6 +184,14 @@ fx_status fx_evaluation_open(fx_comm *comm, const fx_config *config, const char 
     return fx_agree(comm, status);
 }
 
+static fx_status make_losses(fx_evaluation *e)
+{
+    const int64_t batch = e->trained->batch, fields = batch * e->trained->pixels;
+    FX_TRY(FX_ALLOC(e->losses, batch));
+    FX_TRY(FX_ALLOC(e->wanted, fields));
+    return FX_ALLOC(e->said, fields);
+}
+
 fx_status fx_evaluation_of(fx_comm *comm, const fx_config *config, const fx_trainee *trainee,
                            const fx_progress *progress, fx_evaluation **out)
 {
@@ -195,7 +199,7 @@ fx_status fx_evaluation_of(fx_comm *comm, const fx_config *config, const fx_trai
     if (status == FX_OK) status = fx_trained_of(trainee, config, progress, &(*out)->trained);
     if (status == FX_OK) status = fx_evaluation_programs(*out, true);
     if (status == FX_OK) status = open_data(*out);
-    if (status == FX_OK) status = FX_ALLOC((*out)->losses, (*out)->trained->batch);
+    if (status == FX_OK) status = make_losses(*out);
     return fx_agree(comm, status);
 }
 

@@ -25,15 +25,16 @@ typedef struct fx_evaluation {
     double *scale;                              /* (sources) that their fields are divided by */
     double condition; /* that the model is told instead of the pack's; NaN: the pack's */
     int reynolds;
-    int horizon;         /* leads of a forecast; 1 in training */
-    bool whole;          /* patches are whole periodic domains */
-    int members;         /* of the ensemble; 1 in training */
-    float *future;       /* (B, S, S): what the forecast is compared with */
-    float *ensemble;     /* (members, B, S, S) */
-    fx_measure *measure; /* of everything beyond RFNE, correlation and loss; NULL: in training */
-    double *natural;     /* (B): FX_METRIC_NATURAL of the batch */
-    fx_probe probe[2];   /* by task: losses; of fx_evaluation_of alone */
-    float *losses;       /* (B), of the present task; NULL: not asked for */
+    int horizon;          /* leads of a forecast; 1 in training */
+    bool whole;           /* patches are whole periodic domains */
+    int members;          /* of the ensemble; 1 in training */
+    float *future;        /* (B, S, S): what the forecast is compared with */
+    float *ensemble;      /* (members, B, S, S) */
+    fx_measure *measure;  /* of everything beyond RFNE, correlation and loss; NULL: in training */
+    double *natural;      /* (B): FX_METRIC_NATURAL of the batch */
+    fx_probe probe[2];    /* by task: losses; of fx_evaluation_of alone */
+    float *losses;        /* (B), of the present task; NULL: not asked for, as the next */
+    float *wanted, *said; /* (B, S, S) there: what the network is to say, and what it says */
     /* Gets every sample beside its score: physical fields divided by the scale, (S, S). NULL: nobody.
      */
     fx_status (*keep)(void *keeper, const fx_sample_score *score, const float *input,
@@ -97,6 +98,9 @@ fx_values fx_evaluation_values(const fx_pack_reynolds *r, double unit);
 
 /* Logs the tables of scores, and the failure signatures. */
 void fx_evaluation_print(fx_evaluation *evaluation, const fx_score *scores, int count);
+
+/* Logs signatures that fired, each with its number, its limit and what to try. */
+void fx_evaluation_print_signs(const fx_sign *signs, int count);
 
 /* Writes the evaluation as a file (eval_file.h): samples, and `count` rows of scores with their spectra
  * and example fields. Local, on one rank. */

@@ -62,14 +62,13 @@ static void print_rollout(const fx_evaluation *e, const fx_score *s)
            s->value[FX_STATISTIC_ENERGY_DRIFT], s->value[FX_STATISTIC_ENSTROPHY_DRIFT]);
 }
 
-static void print_signs(fx_evaluation *e, const fx_score *score)
+void fx_evaluation_print_signs(const fx_sign *sign, int count)
 {
-    fx_sign sign[FX_SIGNATURES];
-    const int count = fx_evaluation_signs(e, score, sign);
     for (int i = 0; i < count; i++) {
         const fx_signature_row *row = &fx_signature_table[sign[i].signature];
-        fx_log(FX_INFO, "%s Re %g: %s: %s %.3g, limit %.3g; try %s", TASKS[score->task],
-               score->reynolds, row->says, row->number, sign[i].number, sign[i].limit, row->advice);
+        fx_log(FX_INFO, "%s Re %g: %s: %s %.3g, limit %.3g; try %s", TASKS[sign[i].task],
+               sign[i].reynolds, row->says, fx_sign_number(&sign[i]), sign[i].number, sign[i].limit,
+               row->advice);
     }
 }
 
@@ -85,6 +84,8 @@ void fx_evaluation_print(fx_evaluation *e, const fx_score *scores, int count)
     if (e->members > 1) print_ensembles(scores, count, e->members);
     for (int i = 0; i < count && e->horizon > 1; i++)
         if (scores[i].task == FX_FC) print_rollout(e, &scores[i]);
-    for (int i = 0; i < count; i++)
-        print_signs(e, &scores[i]);
+    for (int i = 0; i < count; i++) {
+        fx_sign sign[FX_SIGNATURES];
+        fx_evaluation_print_signs(sign, fx_evaluation_signs(e, &scores[i], sign));
+    }
 }

@@ -121,7 +121,9 @@ static fx_status score(fx_evaluation *e, int r, fx_task task, int64_t i, int64_t
                       ? fx_rfne_extrapolated(before, last,
                                              (double)m->progress.config.data_forecast_step, target, n)
                       : NAN},
-        .loss = e->losses ? (double)e->losses[b] : NAN};
+        .loss = e->losses ? (double)e->losses[b] : NAN,
+        .target = e->losses ? fx_mean_square(e->wanted + b * n, n) : NAN,
+        .output = e->losses ? fx_mean_square(e->said + b * n, n) : NAN};
     for (int k = 0; k < e->members; k++) {
         s.rfne += fx_rfne(members + k * stride, target, n) / e->members;
         s.correlation += fx_correlation(members + k * stride, target, n) / e->members;
@@ -156,6 +158,8 @@ static fx_status find_losses(fx_evaluation *e, fx_task task, int64_t first, doub
     if (p->inputs.coarse) FX_TRY(fx_program_write(p->program, p->inputs.coarse, e->trained->coarse));
     if (p->inputs.future) FX_TRY(fx_program_write(p->program, p->inputs.future, e->future));
     FX_TRY(fx_program_run(p->program, &step, NULL));
+    FX_TRY(fx_program_read(p->program, p->nodes.target, e->wanted));
+    FX_TRY(fx_program_read(p->program, p->nodes.velocity, e->said));
     return fx_program_read(p->program, p->nodes.loss, e->losses);
 }
 

@@ -7,6 +7,17 @@
 #include "flexhpc/report.h"
 #include "flexhpc/tfevents.h"
 
+fx_status fx_event_image(fx_tfevents *events, int64_t step, const char *tag, const fx_panel *panel)
+{
+    uint8_t *png = NULL;
+    size_t bytes = 0;
+    int64_t width = 0, height = 0;
+    FX_TRY_CTX(fx_panel_png(panel, &png, &bytes, &width, &height), "%s", tag);
+    const fx_status status = fx_tfevents_image(events, step, tag, png, bytes, width, height);
+    fx_free(png);
+    return status;
+}
+
 static fx_status add(fx_tfevents *events, const fx_eval_file *file, const fx_eval_row *row)
 {
     const fx_panel panel = {.input = row->input,
@@ -15,15 +26,9 @@ static fx_status add(fx_tfevents *events, const fx_eval_file *file, const fx_eva
                             .input_side = row->side,
                             .side = row->side};
     char tag[FX_NAME_MAX];
-    uint8_t *png = NULL;
-    size_t bytes = 0;
-    int64_t width = 0, height = 0;
     FX_TRY(fx_print(tag, sizeof tag, "%.60s%s%.40s/%s_re%g", file->pack, file->name[0] ? "-" : "",
                     file->name, row->score.task == FX_SR ? "sr" : "fc", row->score.reynolds));
-    FX_TRY_CTX(fx_panel_png(&panel, &png, &bytes, &width, &height), "%s", tag);
-    const fx_status status = fx_tfevents_image(events, file->step, tag, png, bytes, width, height);
-    fx_free(png);
-    return status;
+    return fx_event_image(events, file->step, tag, &panel);
 }
 
 static fx_status write_all(const char *folder, const fx_eval_file *file)

@@ -123,7 +123,7 @@ static fx_status write_scales(fx_field_file *f)
     return write_time_scales(f);
 }
 
-static fx_status field_name(const fx_field_file *f, const char *what, char name[32])
+fx_status fx_field_file_name(const fx_field_file *f, const char *what, char name[32])
 {
     return fx_print(name, 32, "%s_%s", task_name(f), what);
 }
@@ -133,7 +133,7 @@ static fx_status add_field(fx_field_file *f, const char *what, int rank, const c
 {
     fx_h5_shape shape = {rank, {0}, FX_H5_F32};
     char name[32], long_name[FX_NAME_MAX + 32];
-    FX_TRY(field_name(f, what, name));
+    FX_TRY(fx_field_file_name(f, what, name));
     for (int i = 0; i < rank; i++) {
         fx_h5_shape scale;
         FX_TRY(fx_h5_describe(f->h5, scales[i], &scale));
@@ -177,7 +177,7 @@ fx_status fx_field_file_write(fx_field_file *f, const char *what, int64_t frame,
 {
     char name[32];
     fx_h5_shape shape;
-    FX_TRY(field_name(f, what, name));
+    FX_TRY(fx_field_file_name(f, what, name));
     FX_TRY(fx_h5_describe(f->h5, name, &shape));
     return fx_h5_write(f->h5, name, (int64_t[]){frame, row, 0}, (int64_t[]){1, rows, shape.dim[2]},
                        FX_H5_F32, values);
@@ -187,7 +187,7 @@ fx_status fx_field_file_member(fx_field_file *f, uint32_t member, int64_t frame,
                                int64_t rows, const float *values)
 {
     char name[32];
-    FX_TRY(field_name(f, "model", name));
+    FX_TRY(fx_field_file_name(f, "model", name));
     return fx_h5_write(f->h5, name, (int64_t[]){member, frame, row, 0},
                        (int64_t[]){1, 1, rows, f->options.tiles->x.length}, FX_H5_F32, values);
 }

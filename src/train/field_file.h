@@ -6,7 +6,11 @@
  * scales: member, y, x, y_input, x_input (points of their grid) count from 0; `time`, `past` and `lead`
  * are times (lead: after the newest input), or snapshots where the source says no interval. Attributes
  * say where it all comes from: flexhpc (release and commit), date, command, config, checkpoint with its
- * XXH64 and step, source, and how it was sampled. One rank writes, rows at a time, to OUT.part. */
+ * XXH64 and step, source, how it was sampled, and where its tiles have borders: seam_jump
+ * (mean |difference of neighbours| across borders over that elsewhere), seam_truth (the same of the
+ * truth; NaN: none is known), seam_error (of their difference), seam_limit (of it), comb (energy at the
+ * tiles' wave numbers over that of their neighbours; NaN: not equally spaced), comb_limit; none of
+ * these where there is no border or measuring failed. One rank writes, rows at a time, to OUT.part. */
 #ifndef FX_FIELD_FILE_H
 #define FX_FIELD_FILE_H
 
@@ -38,6 +42,9 @@ typedef struct fx_field_file {
 /* Lays the file out: a full disk shows here. Abandoned after any failure. Local. */
 fx_status fx_field_file_create(const char *path, const fx_field_file_options *options,
                                fx_field_file *out);
+
+/* "sr_model": of `what` in this file. Local. */
+fx_status fx_field_file_name(const fx_field_file *file, const char *what, char name[32]);
 
 /* Rows [row, row + rows) of a frame: of TASK_`what` ("truth", "input"), or of a member. Local. */
 fx_status fx_field_file_write(fx_field_file *file, const char *what, int64_t frame, int64_t row,

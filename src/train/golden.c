@@ -164,6 +164,7 @@ static fx_status read_objective(fx_golden *g)
     int predict = FX_PREDICT_V, criterion = FX_L1;
     double sigmoid = 0, weight = 0, temperature = 0;
     o->schedule.sigmoid_shift = -1;
+    o->target = (fx_target_attrs){.scale = {1, 1}};
     FX_TRY(word_or(g, "predict", predicts, 3, &predict));
     FX_TRY(word_or(g, "criterion", criteria, 3, &criterion));
     FX_TRY(real_or(g, "sigmoid_weight", &sigmoid));

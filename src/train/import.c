@@ -58,6 +58,8 @@ static fx_status read_config(importer *m)
     FX_REQUIRE(c->data_scale > 0, FX_ECONFIG,
                "data.scale: what were the fields of %s divided by? The published models' are 5.4574137",
                m->path);
+    FX_REQUIRE(fx_residual_scale(c, FX_SR) > 0 && fx_residual_scale(c, FX_FC) > 0, FX_ECONFIG,
+               "diffusion.residual_scale: what was that which %s diffuses divided by?", m->path);
     m->progress.data_scale = (double)(float)c->data_scale; /* as the loader divides */
     m->progress.ranks = 1;
     m->progress.step = step ? strtoll(step, &end, 10) : 0;
@@ -218,7 +220,7 @@ static fx_status save(importer *m, fx_exec *exec)
 {
     FX_TRY(load(m, exec));
     FX_TRY(fx_run_folder_describe(&m->folder, exec, fx_comm_self(), &m->progress.config,
-                                  m->options->command, NULL, NULL));
+                                  m->options->command, NULL, NULL, NULL));
     FX_TRY(fx_checkpoint_save(fx_comm_self(), m->params, exec, &m->progress, m->folder.checkpoints));
     fx_log(FX_INFO, "%s: step %lld, %d tensors from %s", m->folder.path, (long long)m->progress.step,
            m->count - m->unexpected - m->misshapen, m->path);
@@ -227,7 +229,7 @@ static fx_status save(importer *m, fx_exec *exec)
 
 static fx_status open_folder(importer *m, const char *run)
 {
-    FX_TRY(fx_run_folder_open(fx_comm_self(), run, &m->folder));
+    FX_TRY(fx_run_folder_open(fx_comm_self(), run, false, &m->folder));
     FX_REQUIRE(fx_latest_step(m->folder.checkpoints) < 0, FX_ECONFIG,
                "%s: has checkpoints already: choose another --run", m->folder.checkpoints);
     return FX_OK;

@@ -29,6 +29,20 @@ static size_t kept(const char *text, size_t size, int64_t step)
     return end;
 }
 
+static const char *const ENERGY[FX_ENERGY_KINDS] = {
+    [FX_ENERGY_CPU] = "energy_cpu_j", [FX_ENERGY_GPU] = "energy_gpu_j"};
+
+/* What the last of the lines that know it says; 0: none does. */
+static double energy_on_record(const char *text, size_t size, const char *name)
+{
+    char key[32];
+    const char *last = NULL;
+    snprintf(key, sizeof key, "\"%s\": ", name);
+    for (const char *at = text; (at = memmem(at, (size_t)(text + size - at), key, strlen(key))); at++)
+        last = at;
+    return last ? strtod(last + strlen(key), NULL) : 0;
+}
+
 fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out)
 {
     char *text = NULL;
@@ -36,11 +50,15 @@ fx_status fx_metrics_open(const char *folder, int64_t step, fx_metrics *out)
     char curves[FX_PATH_MAX];
     out->file = NULL;
     out->events = NULL;
+    memset(out->joules, 0, sizeof out->joules);
     FX_TRY(fx_path(curves, "%s/tb", folder));
     FX_TRY(fx_path(out->path, "%s/metrics.jsonl", folder));
     if (fx_file_exists(out->path)) {
         FX_TRY(fx_read_text(out->path, RECORD_MAX, &text, &size));
-        const fx_status status = fx_write_text(out->path, text, kept(text, size, step));
+        size = kept(text, size, step);
+        for (int kind = 0; kind < FX_ENERGY_KINDS; kind++)
+            out->joules[kind] = energy_on_record(text, size, ENERGY[kind]);
+        const fx_status status = fx_write_text(out->path, text, size);
         fx_free(text);
         if (status != FX_OK) return status;
     }
@@ -71,7 +89,7 @@ static void put_validation(record *r, const fx_validation_report *v)
     put(r, v->loss, "val_loss");
     put(r, v->rfne, "val_rfne");
     for (int task = 0; task < 2; task++) {
-        double rfne = 0, floor = 0;
+        double rfne = 0, floor = 0, target = 0, output = 0;
         int count = 0;
         for (int i = 0; i < v->scores; i++) {
             const fx_score *s = &v->score[i];
@@ -80,15 +98,20 @@ static void put_validation(record *r, const fx_validation_report *v)
             put(r, s->floor[0], "val_floor_%s_re%g", tasks[task], s->reynolds);
             rfne += s->rfne;
             floor += s->floor[0];
+            target += s->target;
+            output += s->output;
             count++;
         }
         if (count == 0) continue;
         put(r, rfne / count, "val_rfne_%s", tasks[task]);
         put(r, floor / count, "val_floor_%s", tasks[task]);
+        put(r, target / count, "val_target_%s", tasks[task]);
+        put(r, output / count, "val_output_%s", tasks[task]);
     }
 }
 
-_Static_assert(FX_TFEVENTS_SCALARS >= 9 + 3 + 6 + 2 * FX_EVALUATION_ROWS, "all of put() has room");
+_Static_assert(FX_TFEVENTS_SCALARS >= 9 + 3 + FX_ENERGY_KINDS + 10 + 2 * FX_EVALUATION_ROWS,
+               "all of put() has room");
 
 static fx_status write_record(fx_metrics *m, int64_t step, const record *r)
 {
@@ -124,6 +147,10 @@ fx_status fx_metrics_add(fx_metrics *m, int64_t step, const fx_step_report *s, d
         put(&r, own->median, "own_median");
         put(&r, own->most, "own_most");
         put(&r, own->slowest, "slowest_rank");
+    }
+    for (int kind = 0; kind < FX_ENERGY_KINDS; kind++) {
+        if (isfinite(s->joules[kind])) m->joules[kind] += s->joules[kind];
+        if (isfinite(s->joules[kind])) put(&r, m->joules[kind], "%s", ENERGY[kind]);
     }
     if (v) put_validation(&r, v);
     return write_record(m, step, &r);

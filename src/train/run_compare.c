@@ -8,7 +8,7 @@
 #include "run_record.h"
 #include "run_words.h"
 
-enum { CHARTS = 24, KEYS = 256, ROWS = 2 * FX_EVALUATION_ROWS, SMOOTH = 16, TASKS = 2 };
+enum { CHARTS = 24, KEYS = 256, SMOOTH = 16, TASKS = 2 };
 
 typedef struct gathered {
     fx_run_record *run[FX_COMPARED_MAX];
@@ -16,22 +16,31 @@ typedef struct gathered {
     fx_pool *pool;
     fx_comparison page;
     fx_compared_fact fact[FX_WORDS], key[KEYS];
-    fx_compared_row row[ROWS];
+    fx_compared_row *row; /* as many as the evaluations have, at most */
+    const char *note[FX_COMPARED_MAX * FX_RECORD_NOTES];
     fx_curve curve[CHARTS][FX_COMPARED_MAX + 1];
     fx_chart chart[CHARTS];
 } gathered;
 
 /* ---- Scores. */
 
-static fx_compared_row *row_of(gathered *g, const fx_eval_row *wanted)
+/* "" is NULL in rows. */
+static bool is_named(const fx_compared_row *row, const char *name)
+{
+    return strcmp(row->name ? row->name : "", name) == 0;
+}
+
+static fx_compared_row *row_of(gathered *g, const char *name, const fx_eval_row *wanted)
 {
     for (int i = 0; i < g->page.rows; i++)
-        if (g->row[i].task == wanted->score.task && g->row[i].reynolds == wanted->score.reynolds)
+        if (g->row[i].task == wanted->score.task && g->row[i].reynolds == wanted->score.reynolds &&
+            is_named(&g->row[i], name))
             return &g->row[i];
-    if (g->page.rows == ROWS) return NULL;
     fx_compared_row *row = &g->row[g->page.rows++];
-    *row = (fx_compared_row){
-        .task = wanted->score.task, .reynolds = wanted->score.reynolds, .seen = wanted->seen};
+    *row = (fx_compared_row){.task = wanted->score.task,
+                             .name = name[0] ? name : NULL,
+                             .reynolds = wanted->score.reynolds,
+                             .seen = wanted->seen};
     for (int r = 0; r < FX_COMPARED_MAX; r++)
         row->cell[r].ratio = row->cell[r].ratio_low = row->cell[r].ratio_high = NAN;
     return row;
@@ -40,19 +49,20 @@ static fx_compared_row *row_of(gathered *g, const fx_eval_row *wanted)
 static void add_rows(gathered *g, int run, const fx_eval_file *file)
 {
     for (int k = 0; k < file->rows; k++) {
-        fx_compared_row *row = row_of(g, &file->row[k]);
-        if (!row || row->cell[run].score.count > 0) continue; /* of the first pack that has it */
+        fx_compared_row *row = row_of(g, file->name, &file->row[k]);
+        if (row->cell[run].score.count > 0) continue; /* of the first pack that has it */
         row->cell[run].score = file->row[k].score;
         row->seen &= file->row[k].seen;
     }
 }
 
-/* The first run's evaluation of the same pack; NULL: none. */
+/* The first run's evaluation of the same pack and name; NULL: none. */
 static const fx_eval_file *partner_of(const gathered *g, const fx_eval_file *file)
 {
     const fx_run_record *first = g->run[0];
     for (int i = 0; i < first->evaluations; i++)
-        if (!first->evaluation[i].name[0] && strcmp(first->evaluation[i].pack, file->pack) == 0)
+        if (strcmp(first->evaluation[i].name, file->name) == 0 &&
+            strcmp(first->evaluation[i].pack, file->pack) == 0)
             return &first->evaluation[i];
     return NULL;
 }
@@ -94,6 +104,7 @@ static fx_status add_ratios(gathered *g, int run, const fx_eval_file *file)
         for (int k = 0; k < g->page.rows; k++) {
             fx_compared_cell *cell = &g->row[k].cell[run];
             if (g->row[k].task != score[i].task || g->row[k].reynolds != score[i].reynolds) continue;
+            if (!is_named(&g->row[k], file->name)) continue;
             if (cell->score.rfne != score[i].rfne) continue; /* the cell is another pack's */
             cell->ratio = score[i].ratio;
             cell->ratio_low = score[i].ratio_low;
@@ -102,22 +113,29 @@ static fx_status add_ratios(gathered *g, int run, const fx_eval_file *file)
     return status;
 }
 
-static int by_task_and_reynolds(const void *a, const void *b)
+static int in_order(const void *a, const void *b)
 {
     const fx_compared_row *x = a, *y = b;
+    const int names = strcmp(x->name ? x->name : "", y->name ? y->name : "");
     if (x->task != y->task) return x->task < y->task ? -1 : 1;
+    if (names != 0) return names;
     return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
 }
 
 static fx_status gather_scores(gathered *g)
 {
+    size_t rows = 1; /* none is an array too */
     for (int r = 0; r < g->runs; r++)
         for (int i = 0; i < g->run[r]->evaluations; i++)
-            if (!g->run[r]->evaluation[i].name[0]) add_rows(g, r, &g->run[r]->evaluation[i]);
-    qsort(g->row, (size_t)g->page.rows, sizeof *g->row, by_task_and_reynolds);
+            rows += (size_t)g->run[r]->evaluation[i].rows;
+    FX_TRY(FX_ALLOC(g->row, rows));
+    for (int r = 0; r < g->runs; r++)
+        for (int i = 0; i < g->run[r]->evaluations; i++)
+            add_rows(g, r, &g->run[r]->evaluation[i]);
+    qsort(g->row, (size_t)g->page.rows, sizeof *g->row, in_order);
     for (int r = 1; r < g->runs; r++)
         for (int i = 0; i < g->run[r]->evaluations; i++)
-            if (!g->run[r]->evaluation[i].name[0]) FX_TRY(add_ratios(g, r, &g->run[r]->evaluation[i]));
+            FX_TRY(add_ratios(g, r, &g->run[r]->evaluation[i]));
     return FX_OK;
 }
 
@@ -275,9 +293,9 @@ static fx_status gather_charts(gathered *g)
     add_steps(g, FX_RECORD_RATE, "Learning rate", "rate", false);
     add_steps(g, FX_RECORD_SPEED, "Throughput", "samples/s", false);
     for (int i = 0; i < g->page.rows; i++)
-        unseen |= !g->row[i].seen;
+        unseen |= !g->row[i].seen && !g->row[i].name;
     for (int i = 0; i < g->page.rows; i++)
-        if (!unseen || !g->row[i].seen) FX_TRY(add_spectrum(g, &g->row[i]));
+        if (!g->row[i].name && (!unseen || !g->row[i].seen)) FX_TRY(add_spectrum(g, &g->row[i]));
     return FX_OK;
 }
 
@@ -294,6 +312,14 @@ static void name_runs(gathered *g, const char *const *folders)
         g->page.name[r] = alike ? folders[r] : fx_run_name(folders[r]);
 }
 
+static void gather_notes(gathered *g)
+{
+    for (int r = 0; r < g->runs; r++)
+        for (int i = 0; i < g->run[r]->notes; i++)
+            g->note[g->page.notes++] = g->run[r]->note[i];
+    g->page.note = g->note;
+}
+
 static fx_status gather(gathered *g, const char *const *folders)
 {
     FX_TRY(fx_pool_create(&g->pool));
@@ -301,6 +327,7 @@ static fx_status gather(gathered *g, const char *const *folders)
     for (int r = 0; r < g->runs; r++)
         FX_TRY(fx_run_record_read(folders[r], &g->run[r]));
     FX_TRY(gather_scores(g));
+    gather_notes(g);
     FX_TRY(gather_facts(g));
     FX_TRY(gather_keys(g));
     FX_TRY(gather_charts(g));
@@ -331,6 +358,7 @@ fx_status fx_run_compare(const char *const *folders, int count, const char *path
     for (int r = 0; r < count; r++)
         fx_run_record_free(&g->run[r]);
     fx_pool_free(&g->pool);
+    fx_free(g->row);
     fx_free(g);
     return status;
 }

@@ -29,13 +29,13 @@ static fx_status open_log(const fx_comm *comm, const char *path)
     return fx_log_open(log);
 }
 
-fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out)
+fx_status fx_run_folder_open(fx_comm *comm, const char *path, bool locked, fx_run_folder *out)
 {
     fx_status status = FX_OK;
     *out = (fx_run_folder){.path = path};
     FX_TRY(fx_h5_shared_name(comm, path)); /* not only when the first checkpoint is due */
     if (comm->rank == 0) status = fx_make_dirs(path);
-    if (comm->rank == 0 && status == FX_OK) status = fx_lock_take(path, &out->lock);
+    if (comm->rank == 0 && status == FX_OK && !locked) status = fx_lock_take(path, &out->lock);
     if (comm->rank == 0 && status == FX_OK) status = make_log_folder(path);
     FX_TRY(fx_agree(comm, status));
     FX_TRY(fx_agree(comm, open_log(comm, path)));
@@ -150,7 +150,7 @@ static void compare_places(const char *before_path, const char *now_path)
 /* Rank 0 writes; the places of the ranks come from all of them. */
 static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
                                    const char *data, const fx_plan_summary *step,
-                                   const fx_start_rates *rates)
+                                   const fx_start_rates *rates, const fx_energy *energy)
 {
     char path[FX_PATH_MAX], part[FX_PATH_MAX], when[32], backend[256];
     FILE *file = NULL;
@@ -171,6 +171,7 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
     status = fx_comm_placement(comm, exec->device, file);
     if (file) {
         if (rates) fx_start_rates_print(rates, file);
+        if (energy) fx_energy_print(energy, file);
         fx_machine_print(file, (const char *const[]){folder->path, data, NULL});
         status = finish(file, part, status);
         if (status == FX_OK && fx_starts_requeued()) compare_places(path, part);
@@ -181,12 +182,13 @@ static fx_status write_environment(const fx_run_folder *folder, fx_exec *exec, f
 
 fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
                                  const fx_config *config, const char *command,
-                                 const fx_plan_summary *step, const fx_start_rates *rates)
+                                 const fx_plan_summary *step, const fx_start_rates *rates,
+                                 const fx_energy *energy)
 {
     fx_status status = FX_OK;
     if (comm->rank == 0) status = write_config(folder, config);
     if (comm->rank == 0 && status == FX_OK && command)
         status = add_command(folder, comm->size, command);
     FX_TRY(fx_agree(comm, status));
-    return write_environment(folder, exec, comm, config->data_path, step, rates);
+    return write_environment(folder, exec, comm, config->data_path, step, rates, energy);
 }

@@ -7,6 +7,7 @@
 #include "flexhpc/io.h"
 #include "flexhpc/program.h"
 #include "flexhpc/train.h"
+#include "energy.h"
 #include "start_rates.h"
 
 typedef struct fx_run_folder {
@@ -16,15 +17,16 @@ typedef struct fx_run_folder {
     fx_lock *lock;          /* rank 0's */
 } fx_run_folder;
 
-/* Makes the folder where missing, takes its lock, and opens every rank's log, which stays open to the
- * process's end: the last words come after everything else. Collective. */
-fx_status fx_run_folder_open(fx_comm *comm, const char *path, fx_run_folder *out);
+/* Makes the folder where missing, takes its lock, unless the caller has it, and opens every rank's log,
+ * which stays open to the process's end: the last words come after everything else. Collective. */
+fx_status fx_run_folder_open(fx_comm *comm, const char *path, bool locked, fx_run_folder *out);
 void fx_run_folder_close(fx_run_folder *folder);
 
-/* Writes config.yaml and env.txt (`step`: of the step's program, NULL: there is none; `rates` NULL: not
- * measured), and adds `command` (NULL: none) to cmd.txt. Collective. */
+/* Writes config.yaml and env.txt (`step`: of the step's program, NULL: there is none; `rates` and
+ * `energy` NULL: not measured), and adds `command` (NULL: none) to cmd.txt. Collective. */
 fx_status fx_run_folder_describe(const fx_run_folder *folder, fx_exec *exec, fx_comm *comm,
                                  const fx_config *config, const char *command,
-                                 const fx_plan_summary *step, const fx_start_rates *rates);
+                                 const fx_plan_summary *step, const fx_start_rates *rates,
+                                 const fx_energy *energy);
 
 #endif

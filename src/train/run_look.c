@@ -84,7 +84,9 @@ static double number_of(const json_t *object, const char *name)
 typedef struct sums {
     double seconds, samples, wait, own_median, own_most;
     int steps;
-    bool torn, foreign; /* the last line; another one */
+    double newest[FX_ENERGY_KINDS], oldest[FX_ENERGY_KINDS]; /* joules since the run began, at these */
+    double after;                                            /* samples after the oldest */
+    bool torn, foreign;                                      /* the last line; another one */
 } sums;
 
 static void take_validation(fx_run_view *v, const json_t *line, int64_t step)
@@ -97,6 +99,28 @@ static void take_validation(fx_run_view *v, const json_t *line, int64_t step)
         v->rfne[task] = number_of(line, names[task][0]);
         v->floor[task] = number_of(line, names[task][1]);
     }
+}
+
+static void energy_of(const json_t *line, double joules[FX_ENERGY_KINDS])
+{
+    joules[FX_ENERGY_CPU] = number_of(line, "energy_cpu_j");
+    joules[FX_ENERGY_GPU] = number_of(line, "energy_gpu_j");
+}
+
+/* Of the kinds that the newest line knows; NaN: of none, or of one that the oldest does not know. */
+static void add_energy(fx_run_view *v, const sums *s)
+{
+    double joules = 0, since = 0;
+    int kinds = 0;
+    for (int kind = 0; kind < FX_ENERGY_KINDS; kind++) {
+        if (isnan(s->newest[kind])) continue;
+        joules += s->newest[kind];
+        since += s->newest[kind] - s->oldest[kind];
+        kinds++;
+    }
+    if (kinds == 0) return;
+    v->joules = joules;
+    if (s->after > 0) v->sample_joules = since / s->after;
 }
 
 /* One line, from the newest to older ones. */
@@ -118,9 +142,12 @@ static void take_line(fx_run_view *v, sums *s, const char *text, size_t length)
         v->loss_task[1] = number_of(line, "loss_fc");
         v->norm = number_of(line, "grad_norm");
         v->rate = number_of(line, "lr");
+        energy_of(line, s->newest);
     }
     if (s->steps < NEWEST) {
         s->steps++;
+        s->after = s->samples;
+        energy_of(line, s->oldest);
         s->seconds += number_of(line, "seconds");
         s->samples += number_of(line, "seconds") * number_of(line, "samples_per_s");
         s->wait += number_of(line, "data_wait");
@@ -298,6 +325,8 @@ fx_status fx_run_look(const char *folder, fx_run_view *v)
                        .seconds = NAN,
                        .samples = NAN,
                        .wait = NAN,
+                       .joules = NAN,
+                       .sample_joules = NAN,
                        .left = NAN,
                        .rfne = {NAN, NAN},
                        .floor = {NAN, NAN}};
@@ -317,6 +346,7 @@ fx_status fx_run_look(const char *folder, fx_run_view *v)
         v->seconds = s.seconds / s.steps;
         v->samples = s.samples / s.seconds;
         v->wait = s.wait / s.seconds;
+        add_energy(v, &s);
     }
     v->state = state_of(folder, v, error);
     if (v->steps >= 0 && v->step >= 0 && v->state != FX_RUN_FINISHED)

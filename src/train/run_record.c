@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "flexhpc/io.h"
+#include "flexhpc/log.h"
 
 enum { RECORD_MAX = 1 << 30, MOST_TEXT = 16 << 20 };
 
@@ -18,9 +19,12 @@ static const char *const COLUMNS[FX_RECORD_COLUMNS] = {[FX_RECORD_SR] = "loss_sr
                                                        [FX_RECORD_RATE] = "lr",
                                                        [FX_RECORD_SECONDS] = "seconds",
                                                        [FX_RECORD_SPEED] = "samples_per_s",
-                                                       [FX_RECORD_WAIT] = "data_wait"};
-static const char *const VALIDATION[FX_RECORD_VALIDATED] = {"val_loss", "val_rfne_sr", "val_floor_sr",
-                                                            "val_rfne_fc", "val_floor_fc"};
+                                                       [FX_RECORD_WAIT] = "data_wait",
+                                                       [FX_RECORD_CPU_JOULES] = "energy_cpu_j",
+                                                       [FX_RECORD_GPU_JOULES] = "energy_gpu_j"};
+static const char *const VALIDATION[FX_RECORD_VALIDATED] = {
+    "val_loss",      "val_rfne_sr",   "val_floor_sr",  "val_rfne_fc",  "val_floor_fc",
+    "val_target_sr", "val_output_sr", "val_target_fc", "val_output_fc"};
 
 /* ---- metrics.jsonl: one object a line; null is a number that was not finite. */
 
@@ -90,27 +94,59 @@ static int by_task_and_reynolds(const void *a, const void *b)
     return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
 }
 
-/* Those with an eval.name are other samplings of the same model: a row of scores has no place for them.
- */
+/* Those with an eval.name are other samplings of the same model: the rows of scores have no place for
+ * them (run_named.c has). */
+static void list_rows(fx_run_record *r)
+{
+    int rows = 0;
+    for (int i = 0; i < r->evaluations; i++)
+        for (int k = 0; !r->evaluation[i].name[0] && k < r->evaluation[i].rows; k++)
+            if (rows++ < FX_RECORD_ROWS) r->row[r->rows++] = &r->evaluation[i].row[k];
+    if (rows > FX_RECORD_ROWS)
+        fx_log(FX_WARN, "%s: %d of the %d rows of its evaluations are shown", r->folder, r->rows, rows);
+    qsort(r->row, (size_t)r->rows, sizeof *r->row, by_task_and_reynolds);
+}
+
+fx_status fx_run_record_note(fx_run_record *r, const char *text)
+{
+    if (!text) return FX_ENOMEM;
+    if (r->notes == FX_RECORD_NOTES) return FX_OK;
+    const bool last = r->notes == FX_RECORD_NOTES - 1;
+    r->note[r->notes++] = last ? "There are more such lines: the program's warnings have all." : text;
+    return FX_OK;
+}
+
+fx_status fx_run_record_leave_out(fx_run_record *r, const char *path)
+{
+    const char *why = fx_error_message();
+    const bool named = strstr(why, path) != NULL;
+    const char *text =
+        fx_pool_print(r->pool, "Left out: %s%s%s", named ? "" : path, named ? "" : ": ", why);
+    if (text) fx_log(FX_WARN, "left out of the report: %s", text + strlen("Left out: "));
+    fx_error_clear();
+    return fx_run_record_note(r, text);
+}
+
 static fx_status read_evaluations(fx_run_record *r)
 {
     char **names = NULL, path[FX_PATH_MAX];
     int count = 0;
     fx_status status = FX_OK;
     FX_TRY(fx_eval_file_list(r->folder, &names, &count));
-    for (int i = 0; i < count && r->evaluations < FX_RECORD_EVALUATIONS; i++) {
+    if (!(r->evaluation = fx_pool_calloc(r->pool, (size_t)count, sizeof *r->evaluation)))
+        status = FX_ENOMEM;
+    for (int i = 0; status == FX_OK && i < count; i++) {
         fx_eval_file *file = &r->evaluation[r->evaluations];
-        FX_TRY_DONE(fx_path(path, "%s/%s", r->folder, names[i]));
-        status = fx_eval_file_read(path, file);
-        for (int k = 0; status == FX_OK && !file->name[0] && k < file->rows && r->rows < FX_RECORD_ROWS;
-             k++)
-            r->row[r->rows++] = &file->row[k];
-        r->evaluations++; /* freed whatever the status */
-        if (status != FX_OK) goto done;
+        status = fx_path(path, "%s/%s", r->folder, names[i]);
+        if (status == FX_OK && fx_eval_file_read(path, file) == FX_OK) {
+            r->evaluations++;
+        } else if (status == FX_OK) {
+            fx_eval_file_free(file);
+            status = fx_run_record_leave_out(r, path);
+        }
     }
-    qsort(r->row, (size_t)r->rows, sizeof *r->row, by_task_and_reynolds);
-done:
     fx_free(names);
+    if (status == FX_OK) list_rows(r);
     return status;
 }
 

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "flexhpc/io.h"
+#include "field_seams.h"
 #include "flexhpc/train.h"
+#include "run_named.h"
 #include "run_record.h"
 #include "run_rollouts.h"
 #include "run_words.h"
@@ -17,9 +19,13 @@ typedef struct page {
     fx_run_record *run;
     fx_run_words words;
     fx_run_rollouts rollouts;
+    fx_report_table named[FX_NAMED_TABLES];
+    int tables;
     fx_report_score score[FX_RECORD_ROWS];
     fx_sign sign[FX_RECORD_ROWS * FX_SIGNATURES];
     int signs;
+    fx_finding finding[FX_WORDS + FX_RECORD_NOTES];
+    int findings;
     fx_panel panel[FX_RECORD_ROWS];
     int panels, lead;
     fx_curve losses[3], errors[4], single[FX_RECORD_COLUMNS], curve[CURVES];
@@ -261,15 +267,59 @@ static int by_reynolds(const void *a, const void *b)
     return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
 }
 
-/* Those of the evaluations whose rows are shown, in the order of these. */
+static void add_sign(page *p, const fx_sign *sign)
+{
+    if (p->signs < FX_RECORD_ROWS * FX_SIGNATURES) p->sign[p->signs++] = *sign;
+}
+
+/* Of the evaluations whose rows are shown. */
 static void add_signs(page *p)
 {
     const fx_run_record *r = p->run;
     for (int i = 0; i < r->evaluations; i++)
         for (int k = 0; k < r->evaluation[i].signs && !r->evaluation[i].name[0]; k++)
-            if (p->signs < FX_RECORD_ROWS * FX_SIGNATURES)
-                p->sign[p->signs++] = r->evaluation[i].sign[k];
-    qsort(p->sign, (size_t)p->signs, sizeof *p->sign, by_reynolds);
+            add_sign(p, &r->evaluation[i].sign[k]);
+}
+
+/* Of a sampled field, an open file: its forecast, and the signatures of its seams. */
+static fx_status add_sample(page *p, fx_h5 *file, const char *name)
+{
+    fx_sign sign[FX_SIGNATURES];
+    int count = 0;
+    FX_TRY(fx_field_seams_find(file, sign, &count));
+    FX_TRY(fx_run_rollouts_add(file, name, p->run->pool, &p->rollouts));
+    for (int i = 0; i < count; i++)
+        add_sign(p, &sign[i]);
+    return FX_OK;
+}
+
+/* Files sample-*.h5; what can't be read is left out. */
+static fx_status add_samples(page *p)
+{
+    char **names = NULL, path[FX_PATH_MAX];
+    int files = 0;
+    fx_status status = FX_OK;
+    FX_TRY(fx_list_dir(p->run->folder, ".h5", &names, &files));
+    for (int i = 0; i < files; i++) {
+        fx_h5 *file = NULL;
+        if (strncmp(names[i], "sample-", 7) != 0) continue;
+        FX_TRY_DONE(fx_path(path, "%s/%s", p->run->folder, names[i]));
+        fx_status read = fx_h5_open(path, FX_H5_OURS, &file);
+        if (read == FX_OK) read = add_sample(p, file, names[i]);
+        fx_h5_abandon(&file);
+        if (read != FX_OK) FX_TRY_DONE(fx_run_record_leave_out(p->run, path));
+    }
+done:
+    fx_free(names);
+    return status;
+}
+
+static void add_findings(page *p)
+{
+    for (int i = 0; i < p->words.findings; i++)
+        p->finding[p->findings++] = p->words.finding[i];
+    for (int i = 0; i < p->run->notes; i++)
+        p->finding[p->findings++] = (fx_finding){FX_MARK_BAD, p->run->note[i]};
 }
 
 static fx_status write(page *p)
@@ -278,21 +328,26 @@ static fx_status write(page *p)
     char path[FX_PATH_MAX];
     add_scores(p);
     add_signs(p);
+    FX_TRY(add_samples(p));
+    qsort(p->sign, (size_t)p->signs, sizeof *p->sign, by_reynolds);
+    add_findings(p);
+    FX_TRY(fx_run_named(r, p->named, &p->tables));
     FX_TRY(add_charts(p));
-    FX_TRY(fx_run_rollouts_read(r->folder, r->pool, &p->rollouts));
     for (int i = 0; i < p->rollouts.charts; i++)
         add_chart(p, p->rollouts.chart[i]);
     fx_report report = {.title = p->words.title,
                         .summary = p->words.summary,
                         .fact = p->words.fact,
                         .facts = p->words.facts,
-                        .finding = p->words.finding,
-                        .findings = p->words.findings,
+                        .finding = p->finding,
+                        .findings = p->findings,
                         .sign = p->sign,
                         .signs = p->signs,
                         .bilinear = r->config.data_upsampling == FX_BILINEAR,
                         .score = p->score,
                         .scores = r->rows,
+                        .table = p->named,
+                        .tables = p->tables,
                         .panel = p->panel,
                         .panels = p->panels,
                         .rollout = p->rollouts.rollout,

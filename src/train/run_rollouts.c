@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "flexhpc/eval.h"
-#include "flexhpc/io.h"
 
 enum { SHOWN = 5, SIDE = 192, LEADS_MAX = 4096 };
 static const double ENOUGH = 0.8; /* the correlation whose lead is quoted */
@@ -139,36 +138,16 @@ static void add_charts(const reader *r, fx_run_rollouts *out)
                                            .curves = FX_ROLLOUT_CURVES};
 }
 
-static fx_status read_one(const char *path, const char *name, fx_pool *pool, fx_run_rollouts *out)
+fx_status fx_run_rollouts_add(fx_h5 *file, const char *name, fx_pool *pool, fx_run_rollouts *out)
 {
-    reader r = {.pool = pool};
+    reader r = {.file = file, .pool = pool};
     bool is_forecast = false;
-    FX_TRY(fx_h5_open(path, FX_H5_OURS, &r.file));
-    fx_status status = open_file(&r, &is_forecast);
-    if (status == FX_OK && is_forecast) {
-        status = read_frames(&r, &out->rollout[out->rollouts]);
-        if (status == FX_OK) status = describe(&r, name, out);
-        if (status == FX_OK) {
-            add_charts(&r, out);
-            out->rollouts++;
-        }
-    }
-    fx_h5_abandon(&r.file);
-    return status == FX_OK ? FX_OK : fx_context(status, "%s", path);
-}
-
-fx_status fx_run_rollouts_read(const char *folder, fx_pool *pool, fx_run_rollouts *out)
-{
-    char **names = NULL, path[FX_PATH_MAX];
-    int count = 0;
-    fx_status status = FX_OK;
-    *out = (fx_run_rollouts){0};
-    FX_TRY(fx_list_dir(folder, ".h5", &names, &count));
-    for (int i = 0; i < count && out->rollouts < FX_ROLLOUTS && status == FX_OK; i++) {
-        if (strncmp(names[i], "sample-", 7) != 0) continue;
-        status = fx_path(path, "%s/%s", folder, names[i]);
-        if (status == FX_OK) status = read_one(path, names[i], pool, out);
-    }
-    fx_free(names);
-    return status;
+    if (out->rollouts == FX_ROLLOUTS) return FX_OK;
+    FX_TRY(open_file(&r, &is_forecast));
+    if (!is_forecast) return FX_OK;
+    FX_TRY(read_frames(&r, &out->rollout[out->rollouts]));
+    FX_TRY(describe(&r, name, out));
+    add_charts(&r, out);
+    out->rollouts++;
+    return FX_OK;
 }

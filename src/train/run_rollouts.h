@@ -2,6 +2,7 @@
 #ifndef FX_RUN_ROLLOUTS_H
 #define FX_RUN_ROLLOUTS_H
 
+#include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/report.h"
 
@@ -14,9 +15,9 @@ typedef struct fx_run_rollouts {
     int rollouts, charts;
 } fx_run_rollouts;
 
-/* The first of the files sample-*.h5 in `folder` that hold a forecast (field_file.h): member 0 at up to
- * 5 leads, averaged to at most 192 pixels a side, and its scores at every lead whose truth is known.
- * Texts and fields are the pool's. FX_EIO names the file. Local. */
-fx_status fx_run_rollouts_read(const char *folder, fx_pool *pool, fx_run_rollouts *out);
+/* Adds the forecast in a file (field_file.h) called `name`, if it holds one and there is room: member 0
+ * at up to 5 leads, averaged to at most 192 pixels a side, and its scores at every lead whose truth is
+ * known. Texts and fields are the pool's. On failure `out` is as it was. Local. */
+fx_status fx_run_rollouts_add(fx_h5 *file, const char *name, fx_pool *pool, fx_run_rollouts *out);
 
 #endif

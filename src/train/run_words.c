@@ -147,6 +147,54 @@ static const char *time_text(writer *w)
         100 * wait / seconds);
 }
 
+/* What a counter said last, and the samples of the steps in which it counted; 0: in none. */
+static double energy_of(const fx_run_record *r, fx_record_column column, double *samples,
+                        int64_t *counted)
+{
+    double joules = 0;
+    *samples = 0;
+    *counted = 0;
+    for (int64_t i = 0; i < r->steps; i++) {
+        if (!isfinite(r->column[column][i])) continue;
+        joules = r->column[column][i];
+        *samples += r->column[FX_RECORD_SPEED][i] * r->column[FX_RECORD_SECONDS][i];
+        ++*counted;
+    }
+    return joules;
+}
+
+/* "4.31 kJ of processors and memory, 12.3 kJ of GPUs: 2.13 J a sample, validations and saves between
+ * steps included" */
+static const char *energy_text(writer *w)
+{
+    const struct {
+        fx_record_column column;
+        const char *name;
+    } kinds[] = {{FX_RECORD_CPU_JOULES, "processors and memory"}, {FX_RECORD_GPU_JOULES, "GPUs"}};
+    const fx_run_record *r = w->run;
+    const char *text = "", *part = "";
+    char joules[32], each[32];
+    double a_sample = 0;
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds && text && part; k++) {
+        double samples;
+        int64_t counted;
+        fx_si_text(energy_of(r, kinds[k].column, &samples, &counted), "J", joules, sizeof joules);
+        if (counted == 0) continue;
+        a_sample += energy_of(r, kinds[k].column, &samples, &counted) / samples;
+        text = PRINT(w, "%s%s%s of %s", text, text[0] ? ", " : "", joules, kinds[k].name);
+        if (counted < r->steps)
+            part = PRINT(w, "%s; of %s in %lld of %lld steps alone", part, kinds[k].name,
+                         (long long)counted, (long long)r->steps);
+    }
+    if (!text || !part) return NULL;
+    if (!text[0]) /* a run of an older version says nothing of counters */
+        return r->environment && strstr(r->environment, "\nenergy ") ? "no counter on this machine"
+                                                                     : "not measured";
+    fx_si_text(a_sample, "J", each, sizeof each);
+    return PRINT(w, "%s: %s a sample, validations and saves between steps included%s", text, each,
+                 part);
+}
+
 /* Line `index` of env.txt, without its end. */
 static const char *environment_line(writer *w, int index)
 {
@@ -168,20 +216,25 @@ static const char *place_text(writer *w)
                       : PRINT(w, "%d ranks, the first on %s", ranks, host);
 }
 
-/* "EMA weights; pack-heldout: step 384, 2 DDIM steps; pack-unseen: step 384, 2 DDIM steps, 8 members"
- */
+/* "EMA weights; pack-heldout: step 384, 2 DDIM steps; pack-unseen: step 384, 2 DDIM steps, 8 members; 1
+ * more with a name" */
 static const char *evaluations_text(writer *w)
 {
     const fx_run_record *r = w->run;
     const char *text = NULL;
+    int named = 0;
     for (int i = 0; i < r->evaluations; i++) {
         const fx_eval_file *of = &r->evaluation[i];
+        named += of->name[0] != '\0';
         if (of->name[0]) continue;
         const char *members = of->members > 1 ? PRINT(w, ", %lld members", (long long)of->members) : "";
         text = PRINT(w, "%s; %s: step %lld, %lld DDIM step%s%s", text ? text : "EMA weights", of->pack,
                      (long long)of->step, (long long)of->sample_steps, of->sample_steps == 1 ? "" : "s",
                      members ? members : "");
     }
+    if (named > 0)
+        text =
+            PRINT(w, "%s; %d%s with a name", text ? text : "EMA weights", named, text ? " more" : "");
     return text;
 }
 
@@ -207,7 +260,7 @@ static void find_facts(writer *w)
                    optimizers[c->train_optimizer], c->train_learning_rate,
                    (long long)c->train_global_batch, (long long)c->seed));
     if (r->steps > 0) add_fact(w, "time", time_text(w));
-    add_fact(w, "energy", "not measured");
+    if (r->steps > 0) add_fact(w, "energy", energy_text(w));
     add_fact(w, "evaluated", evaluations_text(w));
     if (place) add_fact(w, "where", place);
     if (version) add_fact(w, "program", version);
@@ -288,6 +341,7 @@ static const char *judged_text(writer *w)
         numbers += !again;
         unseen += !again && !r->row[i]->seen;
     }
+    if (numbers == 0 && r->evaluations > 0) return "Evaluated under names alone.";
     if (numbers == 0) return "Not evaluated.";
     if (numbers == 1) return PRINT(w, "Judged at one Reynolds number%s.", unseen ? ", never seen" : "");
     return PRINT(w, "Judged at %d Reynolds numbers, %d of them never seen.", numbers, unseen);

@@ -8,6 +8,7 @@
 
 #include "evaluate.h"
 #include "field_file.h"
+#include "field_seams.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
@@ -324,6 +325,17 @@ static void close_all(job *j)
     fx_trained_close(&j->model);
 }
 
+/* The fields are what was asked for, and may be hours of work: a failed look at their seams is told,
+ * and ends neither them nor the command. */
+static void look_for_seams(fx_field_file *file)
+{
+    if (fx_field_seams(file) == FX_OK) return;
+    fx_log(FX_WARN,
+           "%s: kept, but its seams were not measured: %s; see that it can be read, or sample again",
+           file->path, fx_error_message());
+    fx_error_clear();
+}
+
 fx_status fx_sample_field(fx_comm *comm, const fx_config *config, const char *folder,
                           const char *command, const char *out)
 {
@@ -332,7 +344,11 @@ fx_status fx_sample_field(fx_comm *comm, const fx_config *config, const char *fo
     FX_TRY_DONE(open_all(&j, folder));
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? create_file(&j, command, out) : FX_OK));
     FX_TRY_DONE(j.task == FX_SR ? sharpen(&j) : forecast_members(&j));
-    FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? fx_field_file_close(&j.file) : FX_OK));
+    if (comm->rank == 0) {
+        look_for_seams(&j.file);
+        status = fx_field_file_close(&j.file);
+    }
+    status = fx_agree(comm, status);
 done:
     close_all(&j);
     return status;

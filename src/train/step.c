@@ -2,44 +2,16 @@
  * gradients as they become ready, clipping, update, EMA. Micro-batches are unrolled, each with its own
  * backward, so memory is one micro-batch's and gradients add up in one order. */
 #include <math.h>
+#include <string.h>
 
+#include "energy.h"
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
+#include "step_inputs.h"
 
-/* What a rank tells the others at the end of a step; the first four are added up. */
-enum { LOSS0, LOSS1, CONTRAST, BAD, OWN, WORDS };
-
-/* Inputs of one micro-batch: of the host, or made on the tape from the snapshots and the counters. */
-static void record_inputs(fx_builder *g, const fx_step_options *o, int64_t n, bool noise, fx_batch *b)
-{
-    const int64_t side = o->model.image;
-    b->snapshots = fx_input(g, "snapshots", 4, FX_DIMS(n, side, side, o->model.cond));
-    b->re = fx_input_stored(g, "re", 2, FX_DIMS(n, 1));
-    if (noise && (o->model.tasks & FX_TASK_FC))
-        b->future = fx_input(g, "future", 4, FX_DIMS(n, side, side, 1));
-    if (o->given) {
-        if (o->model.tasks & FX_TASK_SR)
-            b->lowres = fx_input(g, "lowres", 4, FX_DIMS(n, side, side, 1));
-        if (!noise) return;
-        b->t = fx_input(g, "t", 1, FX_DIMS(n));
-        b->eps = fx_input(g, "eps", 4, FX_DIMS(n, side, side, 1));
-        return;
-    }
-    if (o->model.tasks & FX_TASK_SR) {
-        const int64_t low = side / o->factor;
-        if (o->coarse) b->coarse = fx_input(g, "coarse", 4, FX_DIMS(n, low, low, 1));
-        const fx_attrs attrs = {.interpolate = {o->upsampling, o->factor, o->coarse ? 1 : o->factor}};
-        const fx_node *node =
-            fx_record(g, FX_OP_interpolate, "lowres", attrs, o->coarse ? &b->coarse : &b->snapshots, 1);
-        b->lowres = node ? fx_keep(g, node->out[0]) : NULL;
-    }
-    if (!noise) return;
-    const fx_attrs attrs = {.draw = {.samples = n, .side = side}};
-    const fx_node *node = fx_record(g, FX_OP_draw, "draw", attrs, NULL, 0);
-    b->t = node ? node->out[0] : NULL;
-    b->eps = node ? node->out[1] : NULL;
-}
+/* What a rank tells the others at the end of a step; those before OWN are added up. */
+enum { LOSS0, LOSS1, CONTRAST, BAD, JOULES, OWN = JOULES + FX_ENERGY_KINDS, WORDS };
 
 /* The term is the mean over groups; every rank adds its own group's. */
 static fx_objective_options objective_of(const fx_step_options *o, int ranks)
@@ -47,6 +19,7 @@ static fx_objective_options objective_of(const fx_step_options *o, int ranks)
     const int64_t local = o->micro_batch * o->accumulate;
     const int group = o->contrast_ranks > 0 ? o->contrast_ranks : ranks;
     return (fx_objective_options){.schedule = o->schedule,
+                                  .target = o->target,
                                   .criterion = o->criterion,
                                   .contrast_weight = o->contrast_weight * ((float)group / (float)ranks),
                                   .contrast_temperature = o->contrast_temperature,
@@ -67,7 +40,7 @@ static void record_micro_batch(fx_builder *g, fx_trainee *t, const fx_objective_
     fx_builder_rows(
         g, (fx_rows){.samples = o->micro_batch, .slot0 = micro * o->micro_batch, .micro = micro});
     fx_scope_push(g, "micro.%d", micro);
-    record_inputs(g, o, o->micro_batch, true, &t->inputs[micro]);
+    fx_record_inputs(g, o, o->micro_batch, true, &t->inputs[micro]);
     fx_scope_pop(g);
     t->nodes[micro].all = micro > 0 ? t->nodes[micro - 1].all : NULL;
     fx_record_objective(g, &o->model, objective, &t->inputs[micro], &t->nodes[micro]);
@@ -273,6 +246,13 @@ static fx_status exchange(fx_trainee *t, const double mine[WORDS], double sum[OW
     return FX_OK;
 }
 
+static void read_energy(const fx_trainee *t, double joules[FX_ENERGY_KINDS])
+{
+    for (int kind = 0; kind < FX_ENERGY_KINDS; kind++)
+        joules[kind] = NAN;
+    if (t->energy) fx_energy_read(t->energy, joules);
+}
+
 fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *report)
 {
     fx_comm *comm = t->exec->options.comm;
@@ -284,11 +264,12 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
     FX_TRY(fx_agree(comm, status));
 
     const bool finite = isfinite(loss[0]) && isfinite(loss[1]);
-    const double mine[WORDS] = {[LOSS0] = finite ? loss[0] : 0,
-                                [LOSS1] = finite ? loss[1] : 0,
-                                [CONTRAST] = contrast,
-                                [BAD] = finite ? 0 : 1,
-                                [OWN] = fx_beat_own()};
+    double mine[WORDS] = {[LOSS0] = finite ? loss[0] : 0,
+                          [LOSS1] = finite ? loss[1] : 0,
+                          [CONTRAST] = contrast,
+                          [BAD] = finite ? 0 : 1,
+                          [OWN] = fx_beat_own()};
+    read_energy(t, mine + JOULES);
     FX_TRY(exchange(t, mine, sum, &report->culprit));
     const double samples = (double)(t->options.micro_batch * t->options.accumulate * comm->size);
     const int tasks = t->options.model.tasks == (FX_TASK_SR | FX_TASK_FC) ? 2 : 1;
@@ -299,6 +280,7 @@ fx_status fx_trainee_step(fx_trainee *t, const fx_step *step, fx_step_report *re
     report->norm = (double)norm[0];
     report->finite = sum[BAD] == 0 && norm[2] != 0;
     report->own = t->own;
+    memcpy(report->joules, sum + JOULES, sizeof report->joules);
     return FX_OK;
 }
 
@@ -318,9 +300,11 @@ fx_status fx_probe_create(fx_exec *exec, fx_params *params, const fx_step_option
     FX_TRY(fx_builder_create(params, &g));
     fx_builder_use_ema(g, ema);
     fx_builder_rows(g, (fx_rows){.samples = options->micro_batch});
-    record_inputs(g, options, options->micro_batch, true, &out->inputs);
+    fx_record_inputs(g, options, options->micro_batch, true, &out->inputs);
     fx_record_objective(g, &options->model, &objective, &out->inputs, &out->nodes);
     fx_keep(g, out->nodes.loss);
+    fx_keep(g, out->nodes.target);
+    fx_keep(g, out->nodes.velocity);
     return fx_program_create(exec, &g, is_plan(params), &out->program);
 }
 
@@ -342,7 +326,7 @@ static fx_status create_encoder(fx_exec *exec, fx_params *params, const fx_step_
     FX_TRY(fx_builder_create(params, &g));
     fx_builder_use_ema(g, ema);
     fx_builder_rows(g, (fx_rows){.samples = batch});
-    record_inputs(g, options, batch, false, in);
+    fx_record_inputs(g, options, batch, false, in);
     fx_model_conditions(g, &options->model, in->lowres, in->snapshots, in->re, conditions);
     keep_features(g, conditions);
     return fx_program_create(exec, &g, is_plan(params), &out->encoder);

@@ -83,6 +83,13 @@ const char *fx_upsampling_name(const fx_config *config)
     return config->data_upsampling == FX_BICUBIC ? "bicubic" : "bilinear";
 }
 
+/* Programs can be planned and timed before a scale has been found. */
+static float known_scale(const fx_config *c, fx_task task)
+{
+    const double scale = fx_residual_scale(c, task);
+    return scale > 0 ? (float)scale : 1;
+}
+
 fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, fx_step_options *out)
 {
     fx_step_options o = {
@@ -90,6 +97,8 @@ fx_status fx_step_options_from_config(const fx_config *c, const fx_comm *comm, f
                      .shift = c->diffusion_shift,
                      .sigmoid_weight = c->diffusion_sigmoid_weight,
                      .sigmoid_shift = c->diffusion_sigmoid_shift},
+        .target = {.raw = !c->diffusion_residual,
+                   .scale = {known_scale(c, FX_SR), known_scale(c, FX_FC)}},
         .criterion = (fx_criterion)c->diffusion_criterion,
         .contrast_weight = (float)c->contrast_weight,
         .contrast_temperature = (float)c->contrast_temperature,

@@ -39,6 +39,9 @@ fx_status fx_trained_open(fx_comm *comm, const fx_config *config, const char *pa
     FX_TRY(fx_checkpoint_named(comm, path, m->path));
     FX_TRY(fx_checkpoint_peek(comm, m->path, &m->progress));
     FX_TRY(fx_step_options_alone(&m->progress.config, &m->options));
+    for (fx_task task = FX_SR; task <= FX_FC; task++)
+        FX_REQUIRE(!fx_trained_has(m, task) || fx_residual_scale(&m->progress.config, task) > 0,
+                   FX_EVALUE, "%s: diffusion.residual_scale: the checkpoint does not say it", m->path);
     m->pixels = m->options.model.image * m->options.model.image;
     FX_TRY(fx_agree(comm, make_parameters(m)));
     FX_TRY(fx_checkpoint_load(comm, m->params, m->exec, m->path, true));
@@ -140,11 +143,13 @@ fx_status fx_trained_encode(fx_trained *m, fx_task task)
 fx_status fx_trained_denoise(fx_trained *m, fx_task task)
 {
     const fx_sampler *s = &m->sampler[task];
+    const fx_target_attrs *target = &m->options.target;
+    const float scale = target->scale[task];
     FX_TRY(fx_program_write(s->denoiser, s->x, m->noise));
     FX_TRY(fx_sampler_denoise(s));
     FX_TRY(fx_program_read(s->denoiser, s->residual, m->estimate));
     for (int64_t k = 0; k < m->batch * m->pixels; k++)
-        m->estimate[k] += m->base[k];
+        m->estimate[k] = target->raw ? scale * m->estimate[k] : m->base[k] + scale * m->estimate[k];
     return FX_OK;
 }
 

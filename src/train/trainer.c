@@ -2,7 +2,6 @@
  * what one rank finds out is agreed before anybody acts on it. */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "flexhpc/checkpoint.h"
 #include "flexhpc/data.h"
@@ -12,6 +11,7 @@
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
 #include "flexhpc/watchdog.h"
+#include "energy.h"
 #include "latest.h"
 #include "metrics.h"
 #include "run_folder.h"
@@ -21,6 +21,7 @@
 #include "starts.h"
 #include "stragglers.h"
 #include "ticker.h"
+#include "trainee_load.h"
 #include "validate.h"
 
 static const double SAVED_A_SECOND = 2e8; /* bytes, before a save has been timed */
@@ -29,7 +30,7 @@ static const double LEAVES_WITHIN =
 
 typedef struct trainer {
     fx_comm *comm;
-    const fx_config *config; /* with the data set's own values filled in */
+    fx_config *config; /* with the data set's own values filled in */
     const fx_run_options *run;
     fx_run_folder folder;
     fx_watchdog *watchdog;
@@ -41,6 +42,7 @@ typedef struct trainer {
     fx_metrics metrics;
     fx_ticker ticker;
     fx_stragglers *stragglers;
+    fx_energy *energy;
     fx_progress progress;
     char from[FX_PATH_MAX];            /* the checkpoint that the run goes on with; "": none */
     char *engines;                     /* its (fx_exec) */
@@ -126,24 +128,7 @@ static fx_status describe(trainer *t)
         fx_start_rates_log(&rates);
     }
     return fx_run_folder_describe(&t->folder, t->exec, t->comm, t->config, t->run->command, &step,
-                                  t->config->run_probe ? &rates : NULL);
-}
-
-/* The scales of data sets that have their own, for the checkpoint. */
-static fx_status name_scales(const fx_manifest *m, const fx_config *config, fx_progress *out)
-{
-    size_t used = 0;
-    out->data_sets[0] = '\0';
-    for (int i = 0; config->data_scale == 0 && i < m->sources; i++) {
-        const fx_pack_source *s = &m->source[i];
-        double known;
-        if (!s->dataset[0] || fx_progress_scale(out, s->dataset, &known)) continue;
-        FX_TRY_CTX(fx_print(out->data_sets + used, sizeof out->data_sets - used, "%s=%.17g,",
-                            s->dataset, s->scale),
-                   "data.path: too many data sets (pack.dataset)");
-        used = strlen(out->data_sets);
-    }
-    return FX_OK;
+                                  t->config->run_probe ? &rates : NULL, t->energy);
 }
 
 static fx_status set_up(trainer *t)
@@ -152,19 +137,24 @@ static fx_status set_up(trainer *t)
     fx_status status = FX_OK;
     FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm, &options)));
     FX_TRY(fx_agree(t->comm, fx_exec_open(t->comm, t->config, &t->exec)));
-    FX_TRY(fx_run_folder_open(t->comm, t->run->folder, &t->folder));
+    FX_TRY(fx_run_folder_open(t->comm, t->run->folder, t->run->locked, &t->folder));
     FX_TRY(fx_watchdog_start(t->comm, t->config->run_timeout, &t->watchdog));
     FX_TRY(fx_loader_create(t->comm, t->config, t->exec, &t->loader));
     FX_TRY(find_checkpoint(t));
+    FX_TRY(fx_settings_find_scale(t->comm, t->config, t->from));
+    FX_TRY(fx_agree(t->comm, fx_step_options_from_config(t->config, t->comm, &options)));
     FX_TRY(fx_agree(t->comm, fx_trainee_create(t->exec, &options, false, &t->trainee)));
     FX_TRY(begin(t));
     t->progress.config = *t->config;
     t->progress.ranks = t->comm->size;
     t->progress.data_scale = fx_loader_scale(t->loader);
-    FX_TRY(fx_agree(t->comm, name_scales(fx_loader_manifest(t->loader), t->config, &t->progress)));
+    FX_TRY(
+        fx_agree(t->comm, fx_settings_scales(fx_loader_manifest(t->loader), t->config, &t->progress)));
     fx_loader_conditions(t->loader, &t->progress.condition_least, &t->progress.condition_mean);
     if (t->config->validate_every > 0)
         FX_TRY(fx_validation_open(t->comm, t->config, t->trainee, &t->progress, &t->validation));
+    FX_TRY(fx_energy_open(t->comm, t->exec, &t->energy));
+    t->trainee->energy = t->energy;
     FX_TRY(describe(t));
     FX_TRY(fx_stragglers_open(t->comm, t->config->run_straggler, &t->stragglers));
     if (t->comm->rank == 0) status = fx_metrics_open(t->run->folder, t->progress.step, &t->metrics);
@@ -187,34 +177,6 @@ static fx_status set_up(trainer *t)
                                       [FX_CHORE_VALIDATE] = {t->config->validate_every, 0}},
                             .deadline = t->deadline,
                             .stragglers = t->stragglers};
-    return FX_OK;
-}
-
-/* Samples [first, first + inputs' own number) of a batch into the inputs of one micro-batch. */
-static fx_status write_samples(trainer *t, const fx_batch *in, const fx_loader_batch *batch,
-                               int64_t first)
-{
-    const int64_t n = in->re->dim[0];
-    fx_program *step = t->trainee->step;
-    FX_TRY(
-        fx_program_write(step, in->snapshots, batch->snapshots + first * fx_count(in->snapshots) / n));
-    FX_TRY(fx_program_write(step, in->re, batch->re + first));
-    if (in->coarse)
-        FX_TRY(fx_program_write(step, in->coarse, batch->coarse + first * fx_count(in->coarse) / n));
-    if (in->future)
-        FX_TRY(fx_program_write(step, in->future, batch->future + first * fx_count(in->future) / n));
-    return FX_OK;
-}
-
-/* train.reduce: fixed takes the samples of the loader's one micro-batch apart. */
-static fx_status write_inputs(trainer *t)
-{
-    const bool apart = t->trainee->options.fixed;
-    fx_loader_batch batch;
-    for (int micro = 0; micro < t->trainee->options.accumulate; micro++) {
-        if (micro == 0 || !apart) FX_TRY(fx_loader_next(t->loader, t->progress.step, micro, &batch));
-        FX_TRY(write_samples(t, &t->trainee->inputs[micro], &batch, apart ? micro : 0));
-    }
     return FX_OK;
 }
 
@@ -268,7 +230,7 @@ static fx_status one_step(trainer *t)
                           .dropout = true};
     fx_step_report report;
     fx_beat_step(s);
-    FX_TRY(fx_agree(t->comm, write_inputs(t)));
+    FX_TRY(fx_agree(t->comm, fx_trainee_load(t->trainee, t->loader, s)));
     FX_TRY(fx_trainee_step(t->trainee, &step, &report));
     FX_TRY(judge(t, &report));
     t->progress.step = s + 1;
@@ -283,6 +245,8 @@ static fx_status one_step(trainer *t)
         status =
             fx_metrics_add(&t->metrics, s + 1, &report, rate, seconds, wait, c->train_global_batch,
                            t->comm->size > 1 ? &own : NULL, validates(t, s + 1) ? &t->validated : NULL);
+    if (status == FX_OK && t->comm->rank == 0 && validates(t, s + 1))
+        status = fx_validation_show(t->validation, s + 1, t->metrics.events);
     fx_log(FX_DEBUG, "step %lld: %.6f s, %.6f s of them by itself, %.6f s waiting for data",
            (long long)s + 1, seconds, report.own[t->comm->rank], wait);
     return fx_agree(t->comm, status);
@@ -356,6 +320,8 @@ static fx_status loop(trainer *t, bool *early)
     const int64_t every = t->config->checkpoint_every;
     bool due = false;
     char slow[256];
+    double before[FX_ENERGY_KINDS]; /* what was used to get here: not the run's */
+    fx_energy_read(t->energy, before);
     fx_ticker_start(&t->ticker, t->progress.step);
     t->saved_at = fx_now();
     fx_loader_follow(t->loader);
@@ -370,27 +336,6 @@ static fx_status loop(trainer *t, bool *early)
     fx_stragglers_summary(t->stragglers, slow, sizeof slow);
     if (slow[0]) fx_log(FX_INFO, "%s", slow);
     return save(t);
-}
-
-/* What is left to the data set by the configuration becomes part of it: a checkpoint must say what it
- * was trained on. */
-static fx_status resolve(const fx_config *config, fx_config *out)
-{
-    fx_manifest manifest;
-    *out = *config;
-    FX_REQUIRE(config->data_path[0], FX_ECONFIG, "data.path: which pack is the model trained on?");
-    FX_TRY(fx_manifest_read(config->data_path, &manifest));
-    bool alike = true;
-    for (int i = 0; i < manifest.sources; i++)
-        alike = alike && !manifest.source[i].dataset[0];
-    if (out->data_scale == 0 && alike) out->data_scale = manifest.scale;
-    if (out->data_reynolds.count == 0 && manifest.reynolds_count <= FX_LIST_MAX) {
-        out->data_reynolds.count = manifest.reynolds_count;
-        for (int i = 0; i < manifest.reynolds_count; i++)
-            out->data_reynolds.value[i] = manifest.reynolds[i].reynolds;
-    }
-    fx_manifest_free(&manifest);
-    return FX_OK;
 }
 
 /* A run that ended well is not a failure because its report is. */
@@ -409,11 +354,12 @@ fx_status fx_train(fx_comm *comm, const fx_config *config, const fx_run_options 
     t.deadline = fx_now() + run->time_limit;
     *early = false;
     FX_TRY(fx_agree(comm, comm->rank == 0 ? fx_starts_count(run->folder) : FX_OK));
-    FX_TRY(fx_agree(comm, resolve(config, &resolved)));
+    FX_TRY(fx_agree(comm, fx_settings_of_data(config, &resolved)));
     fx_status status = set_up(&t);
     if (status == FX_OK) status = loop(&t, early);
     fx_metrics_close(&t.metrics);
     fx_stragglers_free(&t.stragglers);
+    fx_energy_close(&t.energy);
     fx_loader_free(&t.loader);
     fx_validation_close(&t.validation);
     fx_trainee_free(&t.trainee);

@@ -1,18 +1,59 @@
 /* validate.c: validation of a model in training, as an evaluation with few patches. */
 #include "validate.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "evaluate.h"
+#include "event_images.h"
 #include "flexhpc/heartbeat.h"
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/str.h"
 
+/* Fields of one sample: rank 0 has sample 0 of every Reynolds number. */
+typedef struct example {
+    float *input, *estimate, *target; /* (side, side); NULL: none yet */
+} example;
+
 struct fx_validation {
     fx_config config; /* the run's, as an evaluation is asked for */
     fx_evaluation *evaluation;
+    double shown;       /* the largest Reynolds number */
+    example example[2]; /* by task */
 };
+
+static fx_status keep_field(const fx_validation *v, const float *field, float **kept)
+{
+    const int64_t pixels = v->evaluation->trained->pixels;
+    if (!*kept) FX_TRY(FX_ALLOC(*kept, pixels));
+    memcpy(*kept, field, (size_t)pixels * sizeof *field);
+    return FX_OK;
+}
+
+static fx_status keep_example(void *keeper, const fx_sample_score *score, const float *input,
+                              const float *estimate, const float *target)
+{
+    fx_validation *v = keeper;
+    example *e = &v->example[score->task];
+    if (score->index != 0 || score->reynolds != v->shown) return FX_OK;
+    FX_TRY(keep_field(v, input, &e->input));
+    FX_TRY(keep_field(v, estimate, &e->estimate));
+    return keep_field(v, target, &e->target);
+}
+
+/* Samples of the largest Reynolds number are kept: what is hardest to make shows most. */
+static void keep_examples(fx_validation *v)
+{
+    fx_evaluation *e = v->evaluation;
+    v->shown = -INFINITY;
+    for (int r = 0; r < e->reynolds; r++)
+        if (fx_evaluates(e, r))
+            v->shown = fmax(v->shown, fx_pack_manifest(e->pack)->reynolds[r].reynolds);
+    e->keep = keep_example;
+    e->keeper = v;
+}
 
 static fx_config as_evaluation(const fx_config *config)
 {
@@ -31,6 +72,7 @@ fx_status fx_validation_open(fx_comm *comm, const fx_config *config, const fx_tr
     (*out)->config = as_evaluation(config);
     const fx_status status =
         fx_evaluation_of(comm, &(*out)->config, trainee, progress, &(*out)->evaluation);
+    if (status == FX_OK) keep_examples(*out);
     return status == FX_OK ? FX_OK : fx_context(status, "validation");
 }
 
@@ -38,6 +80,11 @@ void fx_validation_close(fx_validation **validation)
 {
     if (!*validation) return;
     fx_evaluation_close(&(*validation)->evaluation);
+    for (int task = 0; task < 2; task++) {
+        fx_free((*validation)->example[task].input);
+        fx_free((*validation)->example[task].estimate);
+        fx_free((*validation)->example[task].target);
+    }
     fx_free(*validation);
     *validation = NULL;
 }
@@ -66,6 +113,29 @@ fx_status fx_validation_run(fx_validation *v, fx_validation_report *out)
     fx_beat_phase(FX_PHASE_VALIDATE, v->config.data_path);
     const fx_status status = run(v, out);
     return status == FX_OK ? FX_OK : fx_context(status, "validation");
+}
+
+fx_status fx_validation_show(const fx_validation *v, int64_t step, fx_tfevents *events)
+{
+    static const char *const tasks[] = {[FX_SR] = "sr", [FX_FC] = "fc"};
+    const int64_t side = v->evaluation->trained->options.model.image;
+    for (int task = 0; task < 2; task++) {
+        const example *e = &v->example[task];
+        const fx_panel panel = {.input = e->input,
+                                .model = e->estimate,
+                                .truth = e->target,
+                                .input_side = side,
+                                .side = side};
+        char tag[FX_NAME_MAX];
+        if (!e->target) continue;
+        FX_TRY(fx_print(tag, sizeof tag, "validation/%s_re%g", tasks[task], v->shown));
+        const fx_status status = fx_event_image(events, step, tag, &panel);
+        if (status != FX_EVALUE) FX_TRY(status);
+        if (status == FX_EVALUE)
+            fx_log(FX_WARN, "step %lld: no picture: %s", (long long)step, fx_error_message());
+        fx_error_clear();
+    }
+    return FX_OK;
 }
 
 void fx_validation_print(const fx_validation_report *r, int64_t step, double seconds)

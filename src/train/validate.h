@@ -5,6 +5,7 @@
 
 #include "flexhpc/checkpoint.h"
 #include "flexhpc/eval_file.h"
+#include "flexhpc/tfevents.h"
 #include "flexhpc/train.h"
 
 typedef struct fx_validation fx_validation;
@@ -25,6 +26,11 @@ fx_status fx_validation_open(fx_comm *comm, const fx_config *config, const fx_tr
  * ranks, with the same bits on any number of ranks that have the same weights. Collective. */
 fx_status fx_validation_run(fx_validation *validation, fx_validation_report *out);
 void fx_validation_close(fx_validation **validation);
+
+/* What the newest validation made of sample 0 of the largest Reynolds number, a picture a task,
+ * `validation/sr_re2000`: input, model, truth and error. A model that gives no numbers has none, which
+ * is logged. On rank 0. Local. */
+fx_status fx_validation_show(const fx_validation *validation, int64_t step, fx_tfevents *events);
 
 /* Logs the report of a step, in one line. */
 void fx_validation_print(const fx_validation_report *report, int64_t step, double seconds);

@@ -30,7 +30,7 @@
 static const int64_t SHORTEST_AUTOMATIC = 30 * SECOND, STEPS_IN_DEADLINE = 10;
 static const int64_t SHORTEST_READ = 300 * SECOND, SHORTEST_ASIDE = 1800 * SECOND, LONGER = 10;
 static const int64_t DEFERENCE = SECOND; /* a rank leaves the word to each lower one for so long */
-static const int64_t FOREIGN_BLAME = 3 * SECOND; /* and to other nodes, when nobody here is behind */
+static const int64_t FOREIGN_BLAME = 3 * SECOND; /* and to other nodes, when nobody here is to blame */
 static const int64_t DEPARTURE = 10 * SECOND; /* a rank that left with a failure ends the job itself */
 static const int64_t LAST_RESORT = 13 * SECOND; /* then it ends by itself: the abort has failed */
 
@@ -157,10 +157,13 @@ static bool under_debugger(const fx_watchdog *w)
     return false;
 }
 
-/* Who is behind is on this node, or what this node sees is all there is to see. */
+/* Who is behind is on this node, or what this node sees is all there is to see. A collective lets one
+ * rank go before another: who waits inside one waits perhaps for a rank of another node, though a
+ * neighbour waits in a later one. */
 static bool is_evident(const fx_watchdog *w, const fx_heartbeat *suspect, bool silent)
 {
-    return silent || waiting_for(w, suspect) || w->comm->local_size == w->comm->size;
+    const bool waits = GET(suspect, position) % 2 == 1;
+    return silent || (!waits && waiting_for(w, suspect)) || w->comm->local_size == w->comm->size;
 }
 
 /* How long this rank leaves the word to others, who know better or are as good. */
@@ -229,7 +232,7 @@ static void look(fx_watchdog *w, int64_t now)
     const bool evident = is_evident(w, suspect, silent);
     if (!evident &&
         fx_signals_end_asked_at()) { /* another node has spoken: its launcher ends the job */
-        fx_log_last_words("no progress, nobody behind on this node, and a signal to end");
+        fx_log_last_words("no progress, nobody to blame on this node, and a signal to end");
         _exit(1);
     }
     if (now - w->expired < deference(w, evident, now)) return;

@@ -219,7 +219,7 @@ expect 0 "$FLEXHPC" config keys
 says out '^train\.global_batch '
 
 # ---- Options.
-for command in generate "data info" pack train eval sample export import verify plan profile report status watch "config show" "config keys" info \
+for command in generate "data info" "data verify" pack train eval sample export import verify plan profile report status watch "config show" "config keys" info \
     "checkpoint verify" "checkpoint compare" jobscript; do
     # shellcheck disable=SC2086 # words of a command
     expect 0 "$FLEXHPC" $command --help

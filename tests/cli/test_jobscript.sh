@@ -13,7 +13,9 @@ for file in "$jobs"/*.sbatch; do
     [ "$(wc -l <"$file")" -lt 40 ] || fail "$file: 40 lines or more"
     grep -q '^#SBATCH .*--open-mode=append --output=%x-' "$file" || fail "$file: output"
     for site in "$jobs"/sites/*.env; do
-        expect 0 "$FLEXHPC" jobscript tiny.yaml --job "$(basename "$file" .sbatch)" --site "$(basename "$site" .env)"
+        study=()
+        [[ $file != */study.sbatch ]] || study=(--study seeds)
+        expect 0 "$FLEXHPC" jobscript tiny.yaml --job "$(basename "$file" .sbatch)" --site "$(basename "$site" .env)" "${study[@]}"
         cp out made.sh
         expect 0 bash -n made.sh
         [[ $site$file == *generic* || $file == *requeue* ]] && command -v shellcheck >/dev/null && expect 0 shellcheck made.sh
@@ -48,6 +50,13 @@ says out '^set -- tiny.yaml "\$@"$'
 expect 0 "$FLEXHPC" jobscript tiny.yaml --job eval --run runs/other
 says out '^set -- tiny.yaml runs/other "\$@"$'
 says out '^FLEX_SBATCH=\(--ntasks-per-node=4 '
+expect 0 "$FLEXHPC" jobscript tiny.yaml --study weak-levels --run pool --set study.members=4
+cp out made.sh
+says made.sh '^#SBATCH .*--array=1-4$'
+expect 0 env SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_COUNT=3 PATH="$PWD/bin:$PATH" bash made.sh --ranks 2
+[[ $(cat out) == *"<flexhpc><study><weak-levels><tiny.yaml><--run><pool><--part><2/3><--time-limit><1-00:00:00@1764500000>"* ]] ||
+    fail "arguments of a study"
+[[ $(cat out) == *"<--set><study.members=4><--ranks><2>" ]] || fail "options of a study"
 cp "$jobs/sites/generic.env" ./mine.env
 expect 0 "$FLEXHPC" jobscript tiny.yaml --site ./mine.env
 
@@ -56,6 +65,9 @@ refused 2 '--site: "perlmuter" is none of generic, ndr-infiniband, perlmutter ('
 refused 2 '--job: "trian" is none of array-seeds, eval, ' "$FLEXHPC" jobscript tiny.yaml --job trian
 refused 2 '--job: "../tiny" is none of' "$FLEXHPC" jobscript tiny.yaml --job ../tiny
 refused 1 './none.env: open' "$FLEXHPC" jobscript tiny.yaml --site ./none.env
+refused 2 'study weak-level: no such command; did you mean study weak-levels?' "$FLEXHPC" jobscript tiny.yaml --study weak-level
+refused 2 '--study NAME: which study does the script study run?' "$FLEXHPC" jobscript tiny.yaml --job study
+refused 2 '--study: the script train does not run one' "$FLEXHPC" jobscript tiny.yaml --job train --study seeds
 refused 2 '--nodes: "many"' "$FLEXHPC" jobscript tiny.yaml --nodes many
 refused 2 '--nodes: "0"' "$FLEXHPC" jobscript tiny.yaml --nodes 0
 refused 2 '--time: "3"' "$FLEXHPC" jobscript tiny.yaml --time 3

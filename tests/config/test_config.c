@@ -3,7 +3,8 @@
  *
  * Planted and caught: %.6g for reals; presets winning over given keys; quotes not escaped when
  * printing; the check for keys given twice left out; the file's snapshots winning over the command
- * line's end; the last snapshot left out of the count. */
+ * line's end; the last snapshot left out of the count; residual_scale compared as text, or by the first
+ * number alone. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -116,6 +117,29 @@ static void every_key_comes_back_with(int arch)
     free(text);
     for (int i = 0; i < count; i++)
         free(overrides[i]);
+}
+
+static void differences_are_of_meaning(void **state)
+{
+    static const struct {
+        const char *a, *b, *said;
+    } cases[] = {{"1", "1,1", ""},
+                 {"0.5,0.5", "0.5", ""},
+                 {"0", "0,0", ""},
+                 {"1", "1,2", "diffusion.residual_scale: 1 -> 1,2\n"},
+                 {"2,1", "1", "diffusion.residual_scale: 2,1 -> 1\n"},
+                 {"1,2", "2,1", "diffusion.residual_scale: 1,2 -> 2,1\n"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[128], said[256];
+        fx_config a, b;
+        snprintf(text, sizeof text, "diffusion: {residual_scale: [%s]}\n", cases[i].a);
+        assert_int_equal(parse(&a, text), FX_OK);
+        snprintf(text, sizeof text, "diffusion: {residual_scale: [%s]}\n", cases[i].b);
+        assert_int_equal(parse(&b, text), FX_OK);
+        assert_int_equal(fx_config_diff(&a, &b, said, sizeof said), cases[i].said[0] != '\0');
+        assert_string_equal(said, cases[i].said);
+    }
 }
 
 static void every_key_comes_back(void **state)
@@ -297,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_comes_back),
+        cmocka_unit_test(differences_are_of_meaning),
         cmocka_unit_test(keys_of_other_networks_are_refused),
         cmocka_unit_test(presets_and_given_keys),
         cmocka_unit_test(end_and_snapshots),

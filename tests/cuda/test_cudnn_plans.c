@@ -74,8 +74,11 @@ static void collect_step(products *p, const char *name, fx_dtype dtype)
                             .re = fx_input_stored(g, "re", 2, FX_DIMS(BATCH, 1)),
                             .t = fx_input(g, "t", 1, FX_DIMS(BATCH)),
                             .eps = fx_input(g, "eps", 4, FX_DIMS(BATCH, side, side, 1))};
-    const fx_objective_options objective = {
-        .schedule = {.shift = 1}, .global_samples = BATCH, .stride = BATCH, .contrast_ranks = 1};
+    const fx_objective_options objective = {.schedule = {.shift = 1},
+                                            .target = {.scale = {1, 1}},
+                                            .global_samples = BATCH,
+                                            .stride = BATCH,
+                                            .contrast_ranks = 1};
     fx_objective_nodes nodes = {0};
     fx_builder_rows(g, (fx_rows){.samples = BATCH});
     fx_record_objective(g, &model, &objective, &batch, &nodes);

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # The whole program on two ranks with the CUDA backend and NCCL, on the stand-in: a training with the contrastive term over the
-# global batch, latents exchanged by features, whose losses are the CPU backend's, a resume with the same bits, and one GPU a rank.
+# global batch, latents exchanged by features, whose losses are the CPU backend's, a resume with the same bits, and one GPU a rank, in groups of a study too.
 # Run: standin only
 # Run: label full
 # Run: timeout 300
 # Run: cost 20
 # Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
 # GPUs the hosts alone compared, and not all of them compared; one bus told for all GPUs; arrive not waiting for the exchange (order of
-# work, by name).
+# work, by name); a group's GPU picked by the rank in the group.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
@@ -37,4 +37,10 @@ says cuda/env.txt "^sums         of 2 ranks: "
 FX_FAKE_DEVICES=1 refused 1 "ranks 0 and 1 have one GPU between them: 0000:01:00.0 on" "${train[@]}" --set backend=cuda --run shared
 FX_FAKE_DEVICES=1 expect 0 mpiexec -n 2 "$FLEXHPC" info
 says out "no CUDA: .*ranks 0 and 1 have one GPU between them"
+
+# Groups of ranks that share a study have GPUs of their own.
+FX_FAKE_DEVICES=2 expect 0 mpiexec -n 2 "$FLEXHPC" study seeds tiny.yaml --run pool --ranks 1 --set backend=cuda --set precision=fp32 \
+    --set train.steps=1 --set train.global_batch=1 --set study.heldout=pack --set eval.reynolds=100 --set eval.patches=1 --set eval.batch=1
+[ "$(cat pool/runs/*/env.txt | grep -o 'GPU stand-in .*' | sort | tr '\n' ';')" = \
+    'GPU stand-in on the CPU at 0000:01:00.0;GPU stand-in on the CPU at 0000:02:00.0;' ] || fail "GPUs of groups: $(cat pool/runs/*/env.txt)"
 echo "two ranks by NCCL train as the CPU's do"

@@ -40,7 +40,7 @@ static const fx_op_case
                .dim = {{4, 128, 128, 2}}},
     DRAW = {.name = "8 samples", .attrs = {.draw = {8, 128}}, .rows = {.samples = 8}},
     DIFFUSE = {.name = "v, both tasks",
-               .attrs = {.diffuse = {FX_PREDICT_V, 1.0, true, -1.0}},
+               .attrs = {.diffuse = {{FX_PREDICT_V, 1.0, true, -1.0}, {false, {1, 1}}}},
                .dim = {{8}, {8, 128, 128, 1}, {8, 128, 128, 1}, {8, 128, 128, 2}, {8, 128, 128, 1}}},
     DDIM = {.name = "v",
             .attrs = {.ddim = {FX_PREDICT_V, 1.0, 1.0, 0.5}},

@@ -117,6 +117,13 @@ static inline void pack_two_sources(fx_config *c, const char *folder, int snapsh
     OK(fx_pack(fx_comm_self(), c));
 }
 
+/* fx_pack_verify, told to nobody. */
+static inline fx_status verify_pack(fx_comm *comm, const char *folder)
+{
+    fx_pack_verified v;
+    return fx_pack_verify(comm, folder, NULL, &v);
+}
+
 /* Removes a folder that make_scratch made, with what is inside. */
 static inline void remove_scratch(const char *path)
 {

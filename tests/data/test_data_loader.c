@@ -89,6 +89,7 @@ static void batches_are_the_orders(void **state)
             for (int ahead = 1; ahead <= 2; ahead++) {
                 fx_config c = config;
                 c.data_prefetch = depth ? depth : -1;
+                c.data_readers = cond;
                 c.model_cond = cond;
                 c.data_forecast_step = ahead;
                 c.data_scale = cond == 2 ? 2.5 : 0;

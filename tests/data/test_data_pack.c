@@ -71,7 +71,7 @@ static void patches_are_the_sources_tiles(void **state)
     fx_pack_reader *pack = NULL;
     float x[5 * 64];
     pack_as("plain");
-    OK(fx_pack_verify(pack_path));
+    OK(verify_pack(fx_comm_self(), pack_path));
     OK(fx_pack_open(pack_path, &pack));
     const fx_manifest *m = fx_pack_manifest(pack);
     assert_true(m->patches == 7 && m->shards == 4 && m->sources == 2 && m->reynolds_count == 2);
@@ -247,11 +247,11 @@ static void a_flipped_byte_is_reported_when_read(void **state)
         OK(fx_pack_read(pack, 3, 4, 1, x));
         OK(fx_pack_read(pack, 2, 0, 5, x));
         REFUSES(FX_EVALUE, "shard-0001.h5: w[1, 3]", fx_pack_read(pack, 3, 2, 2, x));
-        REFUSES(FX_EVALUE, "shard-0001.h5", fx_pack_verify(pack_path));
+        REFUSES(FX_EVALUE, "shard-0001.h5", verify_pack(fx_comm_self(), pack_path));
         flip(path, (int64_t)(at + k));
     }
     OK(fx_pack_read(pack, 3, 0, 5, x));
-    OK(fx_pack_verify(pack_path));
+    OK(verify_pack(fx_comm_self(), pack_path));
     fx_pack_close(&pack);
 }
 
@@ -274,12 +274,12 @@ static void missing_short_and_foreign_shards_are_refused(void **state)
     assert_int_equal(stat(path, &s), 0);
     assert_int_equal(truncate(path, s.st_size - 1), 0);
     read_one(0, FX_EIO, "shard-0000.h5");
-    REFUSES(FX_EIO, "the manifest says", fx_pack_verify(pack_path));
+    REFUSES(FX_EVALUE, "the manifest says", verify_pack(fx_comm_self(), pack_path));
     file_of_pack(other, "shard-0001.h5"); /* right size, other tiles */
     assert_int_equal(rename(other, path), 0);
     read_one(0, FX_EVALUE, "shard-0000.h5");
     read_one(2, FX_EIO, "shard-0001.h5");
-    REFUSES(FX_EVALUE, "XXH64", fx_pack_verify(pack_path));
+    REFUSES(FX_EVALUE, "holds tile 2", verify_pack(fx_comm_self(), pack_path));
     memset(&s, 0, sizeof s);
     assert_int_equal(stat(path, &s), 0);
     write_source(path, 500, 5, 8, 8, (source_kind){.dataset = "v"});
@@ -409,7 +409,7 @@ static void a_failed_write_loses_nothing(void **state)
         assert_true(access(path, F_OK) != 0);
     }
     pack_as("limited");
-    OK(fx_pack_verify(pack_path));
+    OK(verify_pack(fx_comm_self(), pack_path));
 }
 
 static fx_status open_read_close(void)
@@ -458,7 +458,7 @@ static void a_failed_allocation_is_an_error(void **state)
         assert_true(failures > 5);
     }
     config.data_prefetch = 2;
-    OK(fx_pack_verify(pack_path));
+    OK(verify_pack(fx_comm_self(), pack_path));
 }
 
 /* With a folder as argument only leaves a pack there, for test_python_reads.py. */

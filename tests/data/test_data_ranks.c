@@ -66,7 +66,7 @@ static void the_bytes_do_not_depend_on_ranks(void **state)
             fx_free(names[0]);
             fx_free(names[1]);
         }
-        OK(fx_pack_verify(config.pack_path));
+        OK(verify_pack(comm, config.pack_path));
         comm->ops->barrier(comm);
     }
 }

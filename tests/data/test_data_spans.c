@@ -6,13 +6,20 @@
  *   values of another byte order taken as they are
  *   a run of spans that ends with its last one's snapshots, not with the largest
  *   spans that don't touch read as if they did, or none together
- *   the snapshot of a failed read taken for the first of its part */
+ *   the snapshot of a failed read taken for the first of its part
+ *   readers that share one room; none but the first; their error lost, or the last one's
+ *   the spans of a read counted from the start of its group
+ *   a shard without "hash" taken for one of XXH3; an unknown "hash" taken for it; XXH3 of half a
+ * snapshot */
 #include "data_test.h"
+
+#include <sched.h>
+#include <xxhash.h>
 
 #include "flexhpc/log.h"
 #include "flexhpc/rng.h"
 
-enum { S = 8, PIXELS = S * S, T = 11, PATCHES = 6, SPANS = 24 };
+enum { S = 8, PIXELS = S * S, T = 11, PATCHES = 6, SPANS = 36 };
 
 static char folder[FX_PATH_MAX], shard_path[FX_PATH_MAX];
 static fx_config config;
@@ -103,6 +110,24 @@ static int read_spans(fx_pack_reader *pack, fx_span *spans, int count)
     return k.reads;
 }
 
+/* For several threads: each span has its own place, and the asserts are the main thread's. */
+static fx_status keep(void *self, const fx_span *span, const float *w)
+{
+    float(*kept)[T * PIXELS] = self;
+    memcpy(kept[span->row], w, (size_t)(span->count * PIXELS) * sizeof *w);
+    return FX_OK;
+}
+
+static void readers_read_spans(fx_pack_reader *pack, fx_span *spans, int count)
+{
+    static float kept[SPANS][T * PIXELS];
+    memset(kept, 0, sizeof kept);
+    OK(fx_pack_read_spans(pack, spans, count, keep, kept));
+    for (int i = 0; i < count; i++)
+        check_values(fx_pack_manifest(pack), spans[i].patch, spans[i].t, spans[i].count,
+                     kept[spans[i].row]);
+}
+
 static void read_everything(void)
 {
     fx_pack_reader *pack = NULL;
@@ -122,6 +147,9 @@ static void read_everything(void)
             spans[i] = (fx_span){r.word[1] % PATCHES, t, 1 + r.word[2] % (T - t), i, i % 3};
         }
         (void)read_spans(pack, spans, SPANS);
+        fx_pack_use_readers(pack, 2 + (int)(round % 3));
+        readers_read_spans(pack, spans, SPANS);
+        fx_pack_use_readers(pack, 1);
     }
     fx_pack_close(&pack);
 }
@@ -143,6 +171,59 @@ static void any_layout_gives_the_same_values(void **state)
     lay_out(chunks[1], H5T_IEEE_F32LE, false);
 }
 
+/* More reads than a group of them has. */
+static void reads_come_in_groups(void **state)
+{
+    (void)state;
+    fx_pack_reader *pack = NULL;
+    fx_span spans[SPANS];
+    OK(fx_pack_open(config.pack_path, &pack));
+    for (int readers = 1; readers <= 3; readers++) {
+        for (int64_t i = 0; i < SPANS; i++)
+            spans[i] = (fx_span){i % PATCHES, i / PATCHES * 2, 1, i, i % 3};
+        fx_pack_use_readers(pack, readers);
+        if (readers == 1)
+            assert_int_equal(read_spans(pack, spans, SPANS), SPANS);
+        else
+            readers_read_spans(pack, spans, SPANS);
+    }
+    fx_pack_close(&pack);
+}
+
+typedef struct meeting {
+    _Atomic int inside;
+    _Atomic bool met;
+    double begin;
+} meeting;
+
+/* Waits, for 20 s in all, until another thread is here as well. */
+static fx_status meet(void *self, const fx_span *span, const float *w)
+{
+    meeting *m = self;
+    (void)span;
+    (void)w;
+    if (++m->inside > 1) m->met = true;
+    while (!m->met && fx_now() < m->begin + 20)
+        sched_yield();
+    m->inside--;
+    return FX_OK;
+}
+
+static void readers_read_at_once(void **state)
+{
+    (void)state;
+    fx_pack_reader *pack = NULL;
+    fx_span spans[PATCHES];
+    meeting m = {.begin = fx_now()};
+    for (int64_t i = 0; i < PATCHES; i++)
+        spans[i] = (fx_span){i, i, 1, i, 0};
+    OK(fx_pack_open(config.pack_path, &pack));
+    fx_pack_use_readers(pack, 3);
+    OK(fx_pack_read_spans(pack, spans, PATCHES, meet, &m));
+    assert_true(m.met);
+    fx_pack_close(&pack);
+}
+
 static void neighbours_share_a_read(void **state)
 {
     (void)state;
@@ -161,21 +242,99 @@ static void neighbours_share_a_read(void **state)
     fx_pack_close(&pack);
 }
 
-/* A byte that changed on disk, and a file that was cut while it was open. */
-static void damage_is_named(void **state)
+/* Where a value lies in the shard. */
+static int64_t find_value(float want)
 {
-    (void)state;
-    fx_pack_reader *pack = NULL;
-    int64_t at = -1;
     size_t size;
-    const float want = value_at(500, 3, 8, 8);
-    OK(fx_remove(shard_path)); /* what lay_out left there has the values twice */
-    OK(fx_pack(fx_comm_self(), &config));
+    int64_t at = -1;
     unsigned char *bytes = slurp(shard_path, &size);
     for (size_t i = 0; i + sizeof want <= size && at < 0; i++)
         if (memcmp(bytes + i, &want, sizeof want) == 0) at = (int64_t)i;
     fx_free(bytes);
     assert_true(at > 0);
+    return at;
+}
+
+/* Gives the shard's snapshots other checksums, by the library's own function, and says `name` of them.
+ */
+static void hash_again(uint64_t (*hash)(const float *snapshot), const char *name)
+{
+    static float w[PATCHES * T * PIXELS];
+    static uint64_t sums[PATCHES * T];
+    const hid_t file = H5Fopen(shard_path, H5F_ACC_RDWR, H5P_DEFAULT),
+                fields = H5Dopen2(file, "w", H5P_DEFAULT),
+                data = H5Dopen2(file, "checksum", H5P_DEFAULT), type = H5Tcopy(H5T_C_S1),
+                scalar = H5Screate(H5S_SCALAR);
+    assert_true(H5Dread(fields, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, w) >= 0);
+    for (int i = 0; i < PATCHES * T; i++)
+        sums[i] = hash(w + i * PIXELS);
+    assert_true(H5Dwrite(data, H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, sums) >= 0);
+    assert_true(H5Adelete(file, "hash") >= 0);
+    if (name) {
+        H5Tset_size(type, strlen(name));
+        const hid_t a = H5Acreate2(file, "hash", type, scalar, H5P_DEFAULT, H5P_DEFAULT);
+        assert_true(a >= 0 && H5Awrite(a, type, name) >= 0);
+        H5Aclose(a);
+    }
+    H5Sclose(scalar);
+    H5Tclose(type);
+    H5Dclose(data);
+    H5Dclose(fields);
+    assert_true(H5Fclose(file) >= 0);
+    fx_manifest m;
+    OK(fx_manifest_read(config.pack_path, &m));
+    OK(fx_file_size(shard_path, &m.shard[0].bytes));
+    OK(fx_manifest_write(config.pack_path, &m));
+    fx_manifest_free(&m);
+}
+
+static uint64_t xxh64(const float *snapshot)
+{
+    return XXH64(snapshot, PIXELS * sizeof *snapshot, 0);
+}
+
+static uint64_t xxh3(const float *snapshot)
+{
+    return XXH3_64bits(snapshot, PIXELS * sizeof *snapshot);
+}
+
+static fx_status read_one(fx_span span)
+{
+    fx_pack_reader *pack = NULL;
+    FX_TRY(fx_pack_open(config.pack_path, &pack));
+    taken k = {.manifest = fx_pack_manifest(pack)};
+    const fx_status status = fx_pack_read_spans(pack, &span, 1, take, &k);
+    fx_pack_close(&pack);
+    return status;
+}
+
+static void checksums_are_of_the_shards_kind(void **state)
+{
+    (void)state;
+    const fx_span span = {2, 0, T, 0, 0};
+    OK(fx_remove(shard_path));
+    OK(fx_pack(fx_comm_self(), &config));
+    hash_again(xxh3, "XXH3");
+    OK(read_one(span));
+    hash_again(xxh64, "XXH3");
+    REFUSES(FX_EVALUE, "shard-0000.h5: w[2, 0]: the checksum", read_one(span));
+    hash_again(xxh64, "BLAKE3");
+    REFUSES(FX_EVALUE, "shard-0000.h5: its checksums are BLAKE3, which is not known here",
+            read_one(span));
+    hash_again(xxh64, NULL); /* as before December 2026 */
+    OK(read_one(span));
+    flip(shard_path, find_value(value_at(500, 3, 8, 0)));
+    REFUSES(FX_EVALUE, "shard-0000.h5: w[2, 3]: the checksum", read_one(span));
+}
+
+/* A byte that changed on disk, and a file that was cut while it was open. */
+static void damage_is_named(void **state)
+{
+    (void)state;
+    fx_pack_reader *pack = NULL;
+    OK(fx_remove(shard_path)); /* what lay_out left there has the values twice */
+    OK(fx_pack(fx_comm_self(), &config));
+    const int64_t at = find_value(value_at(500, 3, 8, 8));
     flip(shard_path, at);
     OK(fx_pack_open(config.pack_path, &pack));
     fx_span spans[] = {{3, 1, 2, 0, 0}, {3, 2, 2, 1, 1}, {0, 0, 1, 2, 2}};
@@ -183,8 +342,20 @@ static void damage_is_named(void **state)
     REFUSES(FX_EVALUE, "shard-0000.h5: w[3, 3]: the checksum",
             fx_pack_read_spans(pack, spans, 3, take, &k));
     assert_int_equal(k.seen[2], 1); /* what lay before it */
+    static float kept[SPANS][T * PIXELS];
+    fx_pack_use_readers(pack, 3);
+    for (int i = 0; i < 20; i++)
+        REFUSES(FX_EVALUE, "shard-0000.h5: w[3, 3]: the checksum",
+                fx_pack_read_spans(pack, spans, 3, keep, kept));
+    fx_pack_use_readers(pack, 1);
     assert_int_equal(truncate(shard_path, at), 0);
     REFUSES(FX_EIO, "shard-0000.h5: w[3, 3]", fx_pack_read_spans(pack, spans, 3, take, &k));
+    fx_span all[SPANS]; /* all that lies behind is lost as well */
+    for (int64_t i = 0; i < SPANS; i++)
+        all[i] = (fx_span){i % PATCHES, i / PATCHES * 2 + 1 < T ? i / PATCHES * 2 + 1 : 0, 1, i, 0};
+    fx_pack_use_readers(pack, 3);
+    for (int i = 0; i < 20; i++)
+        REFUSES(FX_EIO, "shard-0000.h5: w[3, 3]", fx_pack_read_spans(pack, all, SPANS, keep, kept));
     fx_pack_close(&pack);
 }
 
@@ -195,6 +366,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_layout_gives_the_same_values),
         cmocka_unit_test(neighbours_share_a_read),
+        cmocka_unit_test(reads_come_in_groups),
+        cmocka_unit_test(readers_read_at_once),
+        cmocka_unit_test(checksums_are_of_the_shards_kind),
         cmocka_unit_test(damage_is_named),
     };
     return cmocka_run_group_tests_name("data spans", tests, set_up, tear_down);

@@ -6,7 +6,7 @@ properties of the model that its checkpoint keeps, in training, evaluation and s
 Planted and caught: data.upsampling left out of step_options.c; noise alike in all samples; the kernel of the reduction with
 A = -3/4; the data set's own not divided by the scale; NAME_lres.h5 packed under its own name, out of order;
 the old pack's low resolution left under a new one of the same name; data.augment with data.lowres=file let through; low resolution written
-into a pack that another makes.
+into a pack that another makes; a link to the copy that holds from one folder alone.
 Run: label full
 Run: timeout 300
 Run: cost 12"""
@@ -179,6 +179,12 @@ fields = np.concatenate([f[:, 0] for f, _ in both.values()])
 low = np.concatenate([l[:, 0] for _, l in both.values()])
 check_own("cosmo-run", fields, low)
 
+# Copies of both packs, by one rank and by two, the one with a link to the other.
+for ranks, place in ((1, "copies"), (2, "copies-by-two")):
+    copy = run("data", "stage", "pack", place, ranks=ranks).stdout.splitlines()[-1]
+    assert len(os.listdir(place)) == 2 and content(os.path.join(copy, "lowres")), os.listdir(place)
+
+
 # ---- What can't be.
 def refused(text, *words, code=2, **keys):
     done = run(*words, *sets(keys), code=code)
@@ -211,7 +217,8 @@ refused("checksum differs", "sample", "tiny.yaml", "--run", "cosmo-run", "--out"
 # A new pack in the old one's place, of files without: the old low resolution is not taken for theirs.
 pack_folder("cosmo", source__lowres="off")
 assert not content("pack/lowres")
-run("data", "stage", "pack", "copies")
+alone = run("data", "stage", "pack", "alone", ranks=2).stdout.splitlines()[-1]
+assert len(os.listdir("alone")) == 1 and not os.path.lexists(os.path.join(alone, "lowres")), os.listdir("alone")
 refused("the pack pack has no low-resolution fields", "train", "tiny.yaml", "--run", "no", data__lowres="file")
 refused("the pack pack has no low-resolution fields", "eval", "tiny.yaml", "--run", "own")
 formats.end()

@@ -99,13 +99,13 @@ static void a_source_is_added(void **state)
     c.pack_patch = 8;
     write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true, .nan_t = 5});
     REFUSES(FX_EVALUE, "w[4, 2, 3]", fx_pack_files(self, &c, second, 1));
-    OK(fx_pack_verify(c.pack_path)); /* what was there is still a pack */
+    OK(verify_pack(fx_comm_self(), c.pack_path)); /* what was there is still a pack */
     write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true});
     OK(fx_path(path, "%s/shard-0007.h5", c.pack_path)); /* of an addition that was broken off */
     fclose(fopen(path, "w"));
     OK(fx_pack_files(self, &c, second, 1));
     assert_true(access(path, F_OK) != 0);
-    OK(fx_pack_verify(c.pack_path));
+    OK(verify_pack(fx_comm_self(), c.pack_path));
     assert_int_equal(stat(old, &after), 0);
     assert_true(before.st_ino == after.st_ino && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
     OK(fx_pack_open(c.pack_path, &pack));
@@ -130,7 +130,7 @@ static void a_source_is_added(void **state)
     write_source(both[1], 500, 5, 24, 19, (source_kind){.attributes = true});
     REFUSES(FX_ECONFIG, "500_24_19_seed_2.h5 is in the pack already, older",
             fx_pack_files(self, &c, second, 1));
-    OK(fx_pack_verify(c.pack_path));
+    OK(verify_pack(fx_comm_self(), c.pack_path));
 }
 
 int main(void)

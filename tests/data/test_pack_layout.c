@@ -48,7 +48,7 @@ static void holds(const char *name, int64_t window, int compress)
     float x[5 * 64];
     fx_pack_reader *pack = NULL;
     OK(fx_path(path, "%s/%s", folder, name));
-    OK(fx_pack_verify(path));
+    OK(verify_pack(fx_comm_self(), path));
     OK(fx_pack_open(path, &pack));
     const fx_manifest *m = fx_pack_manifest(pack);
     assert_true(m->patches == 6 && m->shards == 2);

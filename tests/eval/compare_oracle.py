@@ -6,7 +6,7 @@ import numpy as np
 from test_metrics_numpy import RESAMPLES, philox
 
 # 97.5 % quantiles of Student's t, from a printed table.
-STUDENT = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 6: 2.44691, 10: 2.22814, 30: 2.04227, 60: 2.00030,
+STUDENT = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 5: 2.57058, 6: 2.44691, 9: 2.26216, 10: 2.22814, 30: 2.04227, 60: 2.00030,
            120: 1.97993}
 
 

@@ -13,8 +13,8 @@ FLOORS, METRICS, STATISTICS = 2, 19, 26
 
 class SampleScore(ctypes.Structure):
     _fields_ = [("index", i64), ("block", i64), ("reynolds", f64), ("rfne", f64), ("floor", f64 * FLOORS),
-                ("correlation", f64), ("loss", f64), ("task", ctypes.c_int), ("value", f64 * METRICS),
-                ("place", i64)]
+                ("correlation", f64), ("loss", f64), ("target", f64), ("output", f64), ("task", ctypes.c_int),
+                ("value", f64 * METRICS), ("place", i64)]
 
 
 class Details(ctypes.Structure):
@@ -30,5 +30,6 @@ class Scores(ctypes.Structure):
 class Score(ctypes.Structure):
     _fields_ = [("task", ctypes.c_int), ("reynolds", f64), ("count", i64), ("blocks", i64), ("rfne", f64), ("rfne_error", f64),
                 ("rfne_low", f64), ("rfne_high", f64), ("floor", f64 * FLOORS), ("ratio", f64), ("ratio_low", f64),
-                ("ratio_high", f64), ("correlation", f64), ("loss", f64), ("value", f64 * STATISTICS), ("low", f64 * STATISTICS),
-                ("high", f64 * STATISTICS), ("published", f64), ("natural95", f64)]
+                ("ratio_high", f64), ("correlation", f64), ("loss", f64), ("target", f64), ("output", f64),
+                ("value", f64 * STATISTICS), ("low", f64 * STATISTICS), ("high", f64 * STATISTICS), ("published", f64),
+                ("natural95", f64)]

@@ -234,8 +234,8 @@ def check_summary(rng, seed=(3 << 40) + 17, reynolds=100.0):
     scores, out, rows = Scores(), (Score * 1)(), ctypes.c_int()
     scores.details = Details(shells, dk, nyquist, low, True, members, LEADS)
     for i in rng.permutation(count):
-        row = SampleScore(int(i), int(blocks[i]), reynolds, model[i], (f64 * 2)(floor[i], 2 * floor[i]), corr[i], loss[i], 1,
-                          (f64 * METRICS)(*metric[:, i]))
+        row = SampleScore(int(i), int(blocks[i]), reynolds, model[i], (f64 * 2)(floor[i], 2 * floor[i]), corr[i], loss[i],
+                          2 * loss[i], 3 * loss[i], 1, (f64 * METRICS)(*metric[:, i]))
         assert add(scores, row) == 0
         for c in range(length):
             scores.numbers[length * (scores.count - 1) + c] = details[c, i]
@@ -251,6 +251,7 @@ def check_summary(rng, seed=(3 << 40) + 17, reynolds=100.0):
     close("ratio", s.ratio, model.mean() / floor.mean(), 1e-13)
     close("mean correlation", s.correlation, corr.mean(), 1e-12)
     close("mean loss", s.loss, loss.mean(), 1e-13)
+    close("mean squares beside it", [s.target, s.output], [2 * loss.mean(), 3 * loss.mean()], 1e-13)
     square = metric[metric_names.index("truth_square")]
     batches = [np.sqrt((model[b] ** 2 * square[b]).sum() / square[b].sum()) for b in (slice(0, 32), slice(32, 64), slice(64, 90))]
     close("published", s.published, np.mean(batches), 1e-13)

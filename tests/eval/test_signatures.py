@@ -33,7 +33,7 @@ class Row(ctypes.Structure):
 
 class Symptoms(ctypes.Structure):
     _fields_ = [("members", ctypes.c_int)] + [(name, f64) for name in (
-        "spread_skill diversity band_energy band_sum trained_ratio seam seam_truth seam_error comb cutoff decibel natural tail "
+        "spread_skill diversity band_energy band_sum trained_ratio jump truth error comb cutoff decibel natural tail "
         "energy_drift enstrophy_drift energy_gain lowres").split()]
 
 
@@ -42,7 +42,11 @@ class Sign(ctypes.Structure):
 
 
 class Seams(ctypes.Structure):
-    _fields_ = [(name, f64) for name in ("jump", "error", "comb")]
+    _fields_ = [(name, f64) for name in ("jump", "truth", "error", "comb")]
+
+
+class TilesOptions(ctypes.Structure):
+    _fields_ = [(name, i64) for name in ("height", "width", "side", "unit")] + [("overlap", f64), ("periodic", ctypes.c_bool * 2)]
 
 
 SIGNATURES = 15
@@ -61,7 +65,9 @@ fx.fx_comm_self.restype = ctypes.c_void_p
 fx.fx_scores_merge.argtypes = ctypes.POINTER(Scores), ctypes.c_void_p
 fx.fx_scores_summarise.argtypes = (ctypes.POINTER(Scores), ctypes.c_uint64, ctypes.POINTER(Score), ctypes.c_int,
                                    ctypes.POINTER(ctypes.c_int))
-fx.fx_seams_measure.argtypes = f32p, i64, i64, ctypes.c_bool, ctypes.POINTER(Seams)
+fx.fx_seams_open.argtypes = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)
+fx.fx_seams_add_rows.argtypes = fx.fx_seams_add_columns.argtypes = ctypes.c_void_p, i64, f32p
+fx.fx_seams_judge.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(Seams)
 
 wave = np.hypot(*np.meshgrid(np.fft.fftfreq(N, 1 / N), np.fft.fftfreq(N, 1 / N)))
 
@@ -161,7 +167,8 @@ def signs_of(fault, seed, samples):
         members = f32(fault(rng, truth, members, base, part))
         truth, base = f32(truth), f32(base)
         rfne = np.mean([np.linalg.norm(w - truth) for w in members]) / np.linalg.norm(truth)
-        s = SampleScore(i, i, RE, rfne, (f64 * 2)(np.linalg.norm(base - truth) / np.linalg.norm(truth), np.nan), 1, np.nan, 0)
+        s = SampleScore(i, i, RE, rfne, (f64 * 2)(np.linalg.norm(base - truth) / np.linalg.norm(truth), np.nan), 1,
+                        np.nan, np.nan, np.nan, 0)
         for k in range(METRICS):
             s.value[k] = np.nan
         s.value[0], natural = float((truth.astype(float) ** 2).mean()), f64()
@@ -202,9 +209,25 @@ FAULTS = {
 }
 
 
-def seams_of(w, pitch=32):
-    out, w = Seams(), f32(w)
-    assert fx.fx_seams_measure(at(w), w.shape[0], pitch, True, out) == 0
+def sums_of(w, tiles):
+    """The field in pieces of 40 rows and of 24 columns."""
+    sums = ctypes.c_void_p()
+    assert fx.fx_seams_open(tiles, sums) == 0
+    for r in range(0, len(w), 40):
+        fx.fx_seams_add_rows(sums, len(w[r:r + 40]), at(f32(w[r:r + 40])))
+    for c in range(0, len(w), 24):
+        fx.fx_seams_add_columns(sums, w[:, c:c + 24].shape[1], at(f32(w[:, c:c + 24])))
+    return sums
+
+
+def seams_of(w, truth, side=32):
+    out, tiles = Seams(), (i64 * 32)()
+    assert fx.fx_tiles_create(ctypes.byref(TilesOptions(len(w), len(w), side, 1, 0, (True, True))), tiles) == 0
+    sums = sums_of(w, tiles), sums_of(truth, tiles)
+    fx.fx_seams_judge(*sums, out)
+    for s in sums:
+        fx.fx_seams_free(ctypes.byref(s))
+    fx.fx_tiles_free(tiles)
     return out
 
 
@@ -221,10 +244,10 @@ def check_seams(wrong):
         offsets = np.kron(rng.choice([-1, 1], (4, 4)), np.ones((32, 32)))
         ramp = np.tile(np.add.outer(np.arange(32), np.arange(32)) / 31 - 1, (4, 4))
         for name, w in zip(seen, (field, field + 0.7 * step * offsets, field + step * ramp, field + 3 * step * ramp)):
-            symptoms, of, other = fx.fx_symptoms_none(), seams_of(w), seams_of(truth)
-            symptoms.seam, symptoms.seam_truth, symptoms.seam_error, symptoms.comb = of.jump, other.jump, of.error, of.comb
+            symptoms, of = fx.fx_symptoms_none(), seams_of(w, truth)
+            symptoms.jump, symptoms.truth, symptoms.error, symptoms.comb = of.jump, of.truth, of.error, of.comb
             fired = set(found(symptoms))
-            seen[name].append((of.jump - other.jump, of.error, of.comb))
+            seen[name].append((of.jump - of.truth, of.error, of.comb))
             if fired != fires[name]:
                 wrong.append((name, seed, fired, seen[name][-1]))
     for name, rows in seen.items():
@@ -248,7 +271,7 @@ def check_rollouts(wrong):
             assert fx.fx_measure_create(measure, N, N, FACTOR, 0, 1, seed) == 0
             measure.contents.details.leads = leads
             scores.details = measure.contents.details
-            s = SampleScore(0, 0, RE, 0.1, (f64 * 2)(0.2, np.nan), 1, np.nan, 1)
+            s = SampleScore(0, 0, RE, 0.1, (f64 * 2)(0.2, np.nan), 1, np.nan, np.nan, np.nan, 1)
             for k in range(METRICS):
                 s.value[k] = np.nan
             assert fx.fx_scores_add(scores, s) == 0

@@ -5,8 +5,11 @@
  *         process gets this signal, once; SLOWm: the call, and every later one, takes m milliseconds
  *         longer; COUNT: nothing happens
  * FX_INJECT_RANK: on this rank of Open MPI alone. FX_INJECT_LOG names a file that gets a line for every
- * matching call of this rank, up to the N-th: a test counts them to know which N there are. */
+ * matching call of this rank, up to the N-th: a test counts them to know which N there are.
+ * FX_INJECT_PLACE = "FROM TO": files and folders below FROM are opened below TO, as a made-up /sys is.
+ */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +25,7 @@
 
 typedef struct plan {
     char call[16], text[256], what[16];
+    char from[256], to[256];
     int n, log;
 } plan;
 
@@ -34,7 +38,9 @@ static void read_plan(void)
 {
     const char *plan_text = getenv("FX_INJECT"), *wanted = getenv("FX_INJECT_RANK");
     const char *rank = getenv("OMPI_COMM_WORLD_RANK"), *log = getenv("FX_INJECT_LOG");
+    const char *place = getenv("FX_INJECT_PLACE");
     the.log = -1;
+    if (place && sscanf(place, "%255s %255s", the.from, the.to) != 2) _exit(99);
     if (!plan_text || (wanted && strcmp(wanted, rank ? rank : "0") != 0)) return;
     if (sscanf(plan_text, "%15s %255s %d %15s", the.call, the.text, &the.n, the.what) != 4) _exit(99);
     if (log) the.log = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -63,6 +69,19 @@ static bool hit(const char *call, const char *path)
     }
     inside = false;
     return fails;
+}
+
+/* Where a path leads; `moved` holds it when that is elsewhere. */
+static const char *placed(const char *path, char moved[4096])
+{
+    if (inside) return path;
+    inside = true;
+    pthread_once(&once, read_plan);
+    inside = false;
+    const size_t n = strlen(the.from);
+    if (n == 0 || !path || strncmp(path, the.from, n) != 0) return path;
+    snprintf(moved, 4096, "%s%s", the.to, path + n);
+    return moved;
 }
 
 static bool hit_fd(const char *call, int fd)
@@ -120,7 +139,8 @@ int unlink(const char *path)
         va_start(rest, flags);                                                                         \
         const mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(rest, mode_t) : 0;                  \
         va_end(rest);                                                                                  \
-        return hit("open", path) ? -1 : next(path, flags, mode);                                       \
+        char moved[4096];                                                                              \
+        return hit("open", path) ? -1 : next(placed(path, moved), flags, mode);                        \
     }
 
 OPENER(open)
@@ -129,13 +149,22 @@ OPENER(open64)
 FILE *fopen(const char *path, const char *mode)
 {
     NEXT(fopen);
-    return hit("open", path) ? NULL : next(path, mode);
+    char moved[4096];
+    return hit("open", path) ? NULL : next(placed(path, moved), mode);
 }
 
 FILE *fopen64(const char *path, const char *mode)
 {
     NEXT(fopen64);
-    return hit("open", path) ? NULL : next(path, mode);
+    char moved[4096];
+    return hit("open", path) ? NULL : next(placed(path, moved), mode);
+}
+
+DIR *opendir(const char *path)
+{
+    NEXT(opendir);
+    char moved[4096];
+    return next(placed(path, moved));
 }
 
 /* What open becomes where flags are no constant and the compiler fortifies. */

@@ -194,6 +194,23 @@ static size_t find_marks(const fuzz_input *in, size_t marks[MARKS])
 
 /* Most changes lie in a block's own bytes; those of version 1 have no signatures, so some lie anywhere
  * in the first part of a file. */
+static void seal_all(fuzz_input *in, const size_t *marks, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (marks[i] + 48 > in->size) continue;
+        if (memcmp(in->data + marks[i], "OHDR", 4) == 0)
+            seal(in, marks[i], header_size(in, marks[i]));
+        else if (memcmp(in->data + marks[i], "\x89HDF", 4) == 0 && in->data[marks[i] + 8] >= 2)
+            seal(in, marks[i], 44);
+    }
+}
+
+void fuzz_seal_hdf5(fuzz_input *in)
+{
+    size_t marks[MARKS];
+    seal_all(in, marks, find_marks(in, marks));
+}
+
 static size_t somewhere(fuzz_rng *r, const fuzz_input *in, const size_t *marks, size_t count)
 {
     const size_t near = count ? marks[fuzz_below(r, count)] + 4 + fuzz_below(r, 200) : in->size;
@@ -232,12 +249,5 @@ void fuzz_hdf5(fuzz_rng *r, fuzz_input *in)
     for (size_t n = 1 + fuzz_below(r, 6); n > 0 && in->size; n--)
         spoil(r, in, somewhere(r, in, marks, count));
     if (fuzz_below(r, 8) == 0) in->size = fuzz_below(r, in->size + 1);
-    if (fuzz_below(r, 8) == 0) return;
-    for (size_t i = 0; i < count; i++) {
-        if (marks[i] + 48 > in->size) continue;
-        if (memcmp(in->data + marks[i], "OHDR", 4) == 0)
-            seal(in, marks[i], header_size(in, marks[i]));
-        else if (memcmp(in->data + marks[i], "\x89HDF", 4) == 0 && in->data[marks[i] + 8] >= 2)
-            seal(in, marks[i], 44);
-    }
+    if (fuzz_below(r, 8)) seal_all(in, marks, count);
 }

@@ -29,4 +29,7 @@ void fuzz_text(fuzz_rng *r, fuzz_input *in, const char *const *words);
  * made good again in seven cases of eight, else nothing behind them would be looked at. */
 void fuzz_hdf5(fuzz_rng *r, fuzz_input *in);
 
+/* Makes those checksums good. */
+void fuzz_seal_hdf5(fuzz_input *in);
+
 #endif

@@ -14,7 +14,9 @@
  *
  * Run: label quick
  * Run: source tests/fuzz/mutate.c
- * Run: source tests/fuzz/targets.c */
+ * Run: source tests/fuzz/targets.c
+ * Run: source tests/fuzz/targets_text.c
+ * Run: source tests/fuzz/targets_hdf.c */
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <malloc.h>
@@ -226,6 +228,7 @@ static bool run_batch(const fuzz_target *t, uint64_t seed, uint64_t first, uint6
     struct rusage used = {0};
     fflush(stdout);
     shared->wrong[0] = '\0';
+    const uint64_t crashes = shared->in_hdf5;
     const pid_t child = fork();
     if (child < 0) exit(2);
     if (child == 0) {
@@ -236,6 +239,9 @@ static bool run_batch(const fuzz_target *t, uint64_t seed, uint64_t first, uint6
     }
     wait4(child, &end, 0, &used);
     if (used.ru_maxrss > resident) resident = used.ru_maxrss;
+    if (shared->in_hdf5 > crashes)
+        printf("HDF5 crashed: %s, seed %llu, case %llu\n", t->name, (unsigned long long)seed,
+               (unsigned long long)shared->number);
     if (WIFSIGNALED(end)) {
         snprintf(how, sizeof how, WTERMSIG(end) == SIGPROF ? "more than %d s" : "signal %d",
                  WTERMSIG(end) == SIGPROF ? SECONDS : WTERMSIG(end));
@@ -291,10 +297,10 @@ int main(int argc, char **argv)
         return 2;
     }
     shared = page;
-    for (const fuzz_target *t = fuzz_targets; t->name; t++) {
-        if (wanted && strcmp(wanted, t->name) != 0) continue;
+    for (const fuzz_target *const *t = fuzz_targets; *t; t++) {
+        if (wanted && strcmp(wanted, (*t)->name) != 0) continue;
         found = true;
-        run_target(t, seed, first, argc > 2 ? strtoull(argv[2], NULL, 10) : number_of(t));
+        run_target(*t, seed, first, argc > 2 ? strtoull(argv[2], NULL, 10) : number_of(*t));
     }
     fuzz_clean();
     if (!found) fprintf(stderr, "%s: no such target\n", wanted);

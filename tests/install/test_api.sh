@@ -52,6 +52,11 @@ for by in by-cmake by-pkgconfig; do
 done
 by-cmake/superres run/ckpt/step-00000008.h5 200 7 2 <coarse-2.f32 >from-file.f32
 cmp fine.f32 from-file.f32
+# A model of the fields themselves, by a scale of its own.
+expect 0 "$FLEXHPC" train tiny.yaml --run raw --set diffusion.residual=false --set diffusion.residual_scale=0 --set train.steps=2
+expect 0 "$FLEXHPC" sample tiny.yaml --run raw --out raw.h5 --set eval.patches=4 --set seed=7 --set eval.batch=1
+by-cmake/superres raw 200 7 2 <coarse-2.f32 >raw.f32 2>err || fail "superres of raw targets"
+fields equal raw.h5 sr_model 200 raw.f32 2 1
 for other in "200 8 2" "200 7 3" "4000 7 2"; do
     read -ra draw <<<"$other"
     by-cmake/superres run "${draw[@]}" <coarse-2.f32 >other.f32

@@ -32,7 +32,7 @@ RANK = {layer: row for row, layers in enumerate(ORDER) for layer in layers}
 HEADERS = {
     "core": "error.h log.h mem.h rng.h str.h tensor.h thread.h clock.h",
     "comm": "comm.h heartbeat.h launch.h",
-    "io": "io.h fs.h h5.h json.h png.h safetensors.h tfevents.h",
+    "io": "io.h fs.h h5.h json.h png.h powercap.h safetensors.h tfevents.h",
     "config": "config.h keys.def",
     "tape": "attrs.h op.h oplist.h params.h tape.h program.h backend.h flow.h",
     "ops": "schedule.h taps.h",

@@ -10,7 +10,8 @@
  * Planted errors, each caught: silence of a thread not looked at; SAVE with the deadline of STEP; a
  * suspended rank not pardoned; no alarm behind MPI_Abort; time of saves counted as time of steps; a
  * departed rank that the others don't wait for (they took the word from it); a rank that is gone left
- * to the deadline, or told of although the job was told to end. */
+ * to the deadline, or told of although the job was told to end; who waits inside a collective blamed at
+ * once, though another node knows better (seen under Slurm first), or who lags behind not at all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,8 +61,30 @@ static fx_status steps(fx_comm *comm, double seconds, const char *trouble)
     return FX_OK;
 }
 
+/* As if a node more were in the job, and had ended it already. Rank 0 is a collective behind its
+ * neighbours: inside of one (a collective lets one rank go before another), or on its way. */
+static fx_status apart(fx_comm *comm, bool inside)
+{
+    fx_watchdog *watchdog = NULL;
+    fx_signals_catch();
+    FX_TRY(fx_watchdog_start(comm, DEADLINE, &watchdog));
+    job_hello(comm->rank);
+    comm->size++;
+    raise(SIGTERM);
+    fx_beat_step(20);
+    if (inside || comm->rank > 0) fx_beat_enter("all-reduce");
+    if (inside && comm->rank > 0) {
+        fx_beat_leave();
+        fx_beat_enter("all-gather");
+    }
+    for (const double end = fx_now() + 60; fx_now() < end;)
+        usleep(100000);
+    return FX_OK;
+}
+
 static fx_status role(const char *name, fx_comm *comm)
 {
+    if (strcmp(name, "waits") == 0 || strcmp(name, "lags") == 0) return apart(comm, name[0] == 'w');
     fx_watchdog *watchdog = NULL;
     const bool obeys = strcmp(name, "obeys") == 0, stays = strcmp(name, "stays") == 0;
     const bool lasts = obeys || stays || strcmp(name, "lasts") == 0;
@@ -162,6 +185,23 @@ static void test_hanging_rank(void **unused)
     assert_named(1, " s in step 20, middle.attention (collective ");
     assert_non_null(strstr(line, ", others wait in "));
     assert_non_null(strstr(line, ", join"));
+}
+
+/* Who waits in a collective may wait for another node, which has the word; who does not is to blame. */
+static void test_another_node(void **unused)
+{
+    (void)unused;
+    job_start(&j, RANKS, "waits");
+    job_finish(&j, DEADLINE + 10);
+    assert_null(strstr(j.text, "flexhpc: "));
+    assert_int_not_equal(j.code, 0);
+    job_start(&j, RANKS, "lags");
+    job_finish(&j, DEADLINE + 10);
+    assert_int_equal(job_lines(&j, line, sizeof line), 1);
+    assert_non_null(strstr(line, "flexhpc: rank 0/4 on "));
+    assert_non_null(strstr(line, ", others wait in "));
+    assert_non_null(strstr(line, ", all-reduce)"));
+    job_assert_gone(&j);
 }
 
 static void test_no_false_alarm(void **unused)
@@ -291,7 +331,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_stopped_rank),     cmocka_unit_test(test_hanging_rank),
         cmocka_unit_test(test_killed_rank),      cmocka_unit_test(test_no_false_alarm),
         cmocka_unit_test(test_suspended_job),    cmocka_unit_test(test_failure_in_a_step),
-        cmocka_unit_test(test_stopped_launcher),
+        cmocka_unit_test(test_stopped_launcher), cmocka_unit_test(test_another_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

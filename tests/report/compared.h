@@ -13,7 +13,7 @@ static fx_comparison comparison(const fx_report *r, const double *step, const do
                                 const double *rate, const char *hostile)
 {
     enum { POINTS = 200 };
-    static fx_compared_row rows[3];
+    static fx_compared_row rows[4];
     static fx_compared_fact keys[1];
     static fx_curve curves[4];
     static fx_chart chart;
@@ -24,6 +24,8 @@ static fx_comparison comparison(const fx_report *r, const double *step, const do
         rows[i].cell[1] = (fx_compared_cell){*s, 0.9 + 0.05 * i, 0.8 + 0.05 * i, 0.96 + 0.05 * i};
         rows[i].cell[2] = (fx_compared_cell){{.count = i == 1}, NAN, NAN, NAN};
     }
+    rows[3] = rows[0];
+    rows[3].name = hostile; /* of an evaluation */
     keys[0] = (fx_compared_fact){"train.learning_rate", {"1e-3", "2e-3", hostile}};
     for (int i = 0; i < 4; i++)
         curves[i] = (fx_curve){i == 2   ? hostile
@@ -37,7 +39,7 @@ static fx_comparison comparison(const fx_report *r, const double *step, const do
                            .name = {"demo/first", "demo/second", hostile},
                            .runs = 3,
                            .row = rows,
-                           .rows = 3,
+                           .rows = 4,
                            .key = keys,
                            .keys = 1,
                            .chart = &chart,

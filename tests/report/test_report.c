@@ -168,9 +168,9 @@ static fx_report full_report(void)
         row(FX_FC, 2000, true, 0.241, 0.388, 0.41, 0.8),
     };
     memcpy(scores, all, sizeof all);
-    signs[0] = (fx_sign){FX_SIGNATURE_BLUR, FX_SR, 1000, 0.48, 0.5};
-    signs[1] = (fx_sign){FX_SIGNATURE_BLUR, FX_SR, 2000, 0.46, 0.5};
-    signs[2] = (fx_sign){FX_SIGNATURE_SPECTRUM, FX_FC, 250, 3, 2};
+    signs[0] = (fx_sign){FX_SIGNATURE_BLUR, FX_SR, false, 1000, 0.48, 0.5};
+    signs[1] = (fx_sign){FX_SIGNATURE_BLUR, FX_SR, false, 2000, 0.46, 0.5};
+    signs[2] = (fx_sign){FX_SIGNATURE_SPECTRUM, FX_FC, false, 250, 3, 2};
     losses[0] = (fx_curve){"training", step, loss, STEPS};
     losses[1] = (fx_curve){"validation", step, validation, STEPS};
     rates[0] = (fx_curve){"rate", step, rate, STEPS};
@@ -280,7 +280,7 @@ static fx_report hostile_report(void)
     scores[4] = row(FX_FC, 700, false, 0.10, 0.20, NAN, NAN);
     scores[5] = row(FX_FC, 1000, true, 0.06, 0.20, NAN, NAN);
     r.scores = 6;
-    signs[0] = (fx_sign){FX_SIGNATURE_NOISE, FX_SR, 250, 2.5, 2};
+    signs[0] = (fx_sign){FX_SIGNATURE_NOISE, FX_SR, false, 250, 2.5, 2};
     r.signs = 1;
     findings[0] = (fx_finding){FX_MARK_BAD, hostile};
     paragraphs[0] = hostile;

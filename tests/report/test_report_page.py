@@ -220,10 +220,11 @@ def check_compared(source):
     name = "</title><script>alert(1)</script>\"'&<img src=x onerror=y>"
     findings = "".join(t for tag, t in page.texts if tag == "span")
     assert "demo/second, super-resolution, against demo/first: better at Re 700 (0.90); a tie at Re 1000 (0.95) and 2000 (1.00)." in findings
-    assert ", super-resolution, against demo/first: not scored on the same samples" in findings and page.text().count(name) >= 5
+    assert ", super-resolution, against demo/first: not scored on the same samples" in findings and page.text().count(name) >= 7
+    assert re.search(rf"super-resolution in the evaluation {re.escape(name)}.*, against demo/first: better at Re 700 \(0.90\)\.", page.text())
     rows = [re.sub("<[^>]*>", " ", r).split() for r in re.findall("<tr><th scope=\"row\">.*?</tr>", source, re.S)]
     assert rows[0] == ["700", "unseen", "0.184", "0.175\u20130.195", "0.184", "0.175\u20130.195", "better", "0.90", "0.80\u20130.96", "\u2013"], rows
-    assert rows[1][6:9] == ["tie", "0.95", "0.85\u20131.01"] and rows[3][:3] == ["train.learning_rate", "1e-3", "2e-3"], rows
+    assert rows[1][6:9] == ["tie", "0.95", "0.85\u20131.01"] and rows[4][:3] == ["train.learning_rate", "1e-3", "2e-3"], rows
     chart = re.search(r'<figure class="chart">.*?</figure>', source, re.S).group(0)
     assert 'class="line s2" d=""' in chart and all(f'class="line s{i}" d="M' in chart for i in (0, 1, 3))
 

@@ -3,7 +3,7 @@
 # pack, a training on 2 nodes x 2 tasks by `srun --mpi=pmix`, the same in a chain of requeues that its own deadline cuts
 # three times and that ends with the same bits, its output appended; an array over seeds; a sweep over 1 and 2 nodes, its
 # table and its plot; the large run from nothing to its evaluation, cut and requeued as well; and what `flexhpc jobscript`
-# prints. Skipped where there is no Slurm, or no root.
+# prints, a study in an array of two jobs too. Skipped where there is no Slurm, or no root.
 # Run: label full
 # Run: lock slurm
 # Run: timeout 600
@@ -110,7 +110,16 @@ sbatch --wait printed.sbatch --set checkpoint.every=1 >out 2>err || fail "the pr
 [ "$(cat printed/ckpt/latest)" = step-00000002.h5 ] || fail "the printed script trained elsewhere"
 grep -qE ' 2 ranks .*--time-limit (10:00|9:[0-9][0-9])@[0-9]{10} ' printed/cmd.txt || fail "its time limit: $(cat printed/cmd.txt)"
 submit jobs/eval.sbatch tiny.yaml printed --set eval.patches=2
-completes "$job" 30
+eval=$job
+
+# ---- A study in two jobs of an array, as jobscript prints it: two runs, and one table.
+expect 0 "$FLEXHPC" jobscript tiny.yaml --site ./site.env --time 00:10:00 --study seeds --run pool --set train.steps=2 \
+    --set study.heldout=pack --set eval.patches=2
+cp out study.sbatch
+sbatch --wait --array=1-2 study.sbatch --ranks 1 >out 2>err || fail "the study: $(cat flex-study-*.out)"
+[ "$(grep -l ': training flex-s[12] from step 0 to 2$' flex-study-*_[12].out | wc -l)" -eq 2 ] || fail "not a run a job"
+says pool/seeds/table.md '^- SR: RFNE .* over 2 seeds'
+completes "$eval" 30
 
 # ---- Ranks that don't know of each other.
 code=0

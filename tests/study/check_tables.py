@@ -1,4 +1,4 @@
-"""check_tables.py STUDY NAME REFERENCE MEMBERS: the tables of a study, made again with NumPy from the evaluations in its pool. Used by
+"""check_tables.py STUDY NAME REFERENCE MEMBERS [SHIFT]: the tables of a study, made again with NumPy from the evaluations in its pool. Used by
 test_study.sh."""
 import glob
 import json
@@ -13,6 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from compare_oracle import STUDENT, bootstrap, half, judge, noise  # noqa: E402
 
 study, name, reference, members = sys.argv[1:5]
+SHIFT = float(sys.argv[5]) if len(sys.argv) > 5 else 1  # diffusion.shift of the runs
 with open(f"{study}/{name}/table.json") as f:
     found = json.load(f)
 checked = 0
@@ -31,6 +32,13 @@ def load(run):
         columns = f["samples"].attrs["columns"]
         columns = [c.decode() if isinstance(c, bytes) else c for c in (columns.split() if hasattr(columns, "split") else columns)]
         return dict(zip(columns, f["samples"][:].T))
+
+
+def scale_of(run):
+    """diffusion.residual_scale that a run was trained with, for both tasks."""
+    with open(f"{study}/runs/{run}/config.yaml") as f:
+        values = [float(x) for x in re.search(r"^  residual_scale: \[(.*)\]", f.read(), re.M).group(1).split(",")]
+    return values if len(values) == 2 else values * 2
 
 
 runs = {r["name"]: load(r["name"]) for r in found["runs"] if r["finished"]}
@@ -73,6 +81,7 @@ for row in found["tables"]["arms"]:
     close(label + " ratio", [row["RFNE / floor"][k] for k in ("value", "low", "high")], with_seeds(ratio, ratio[0], task))
     close(label + " floor", row["floor"], y.mean())
     close(label + " spread", row["spread over seeds, %"], 100 * noise([means])[0])
+    assert (row["seeds"], row["samples"]) == (2, len(x)), row
 for row in found["tables"].get("differences", []):
     task = ["SR", "FC"].index(row["task"])
     a, block, _ = chosen(row["a"], task, "all", "rfne")
@@ -81,6 +90,7 @@ for row in found["tables"].get("differences", []):
     low, high, verdict = judge(value, low, high, *(half(*pooled[task], m.mean(), 2) for m in (a, b)))
     close(f"{row['a']} - {row['b']}", [row["RFNE a - RFNE b"][k] for k in ("value", "low", "high")], [value, low, high])
     assert row["verdict"] == verdict, row
+    assert (row["seeds"], row["samples"]) == ("2, 2", len(a)), row
 for row in found["tables"].get("levels", []):
     task = ["SR", "FC"].index(row["task"])
     arm = "flex" if row["levels"] == 4 else f"weak-{row['levels']:.0f}"
@@ -89,6 +99,126 @@ for row in found["tables"].get("levels", []):
     close(f"spread of {arm}", row["spread"]["value"], spread)
     close(f"spread-skill of {arm}", row["spread-skill ratio"], np.sqrt(sums["spread"] / sums["mean_error"]))
     close(f"diversity of {arm}", row["spread over residual"], np.sqrt(sums["deviation"] / sums["residual_square"]))
+for row in found["tables"].get("targets", []):
+    task = ["SR", "FC"].index(row["task"])
+    raw, unit = row["target"].startswith("raw"), row["target"].endswith("at unit scale")
+    scales = [scale_of(f"{row['arm']}-s{seed}")[task] for seed in (1, 2)]
+    assert (scales == [1, 1]) == (not unit), (row, scales)
+    square = chosen(row["arm"], task, "all", "truth_square" if raw else "residual_square")[0].mean()
+    close(f"what {row['arm']} diffuses", row["diffused, rms"], np.sqrt(square) / np.mean(scales))
+    close(f"its decibels", row["dB"], 20 * np.log10(np.sqrt(square) / np.mean(scales)))
+    x, y = (chosen(row["arm"], task, "all", column)[0].mean() for column in ("rfne", "floor"))
+    close(f"ratio of {row['arm']}", row["RFNE / floor"]["value"], x / y)
+    assert (row["seeds"], row["samples"]) == (2, len(chosen(row["arm"], task, "all", "rfne")[0])), row
+
+
+def norms_and_squares(arm):
+    """By seed: norms of gradients, and the last validation's mean squares."""
+    for seed in (1, 2):
+        with open(f"{study}/runs/{arm}-s{seed}/metrics.jsonl") as f:
+            rows = [json.loads(line) for line in f]
+        yield np.array([row["grad_norm"] for row in rows]), [row for row in rows if "val_loss" in row][-1]
+
+
+def clouds():
+    """All samples of the pack, which the study draws each once: {task: (raw, residual)}, (samples, pixels)."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ops"))
+    from interpolation import interpolate
+    with open("pack/manifest.json") as f:
+        unit = np.float32(json.load(f)["scale"])
+    out = {"SR": ([], []), "FC": ([], [])}
+    for path in glob.glob("fields-pack/*.h5"):
+        with h5py.File(path) as f:
+            w = f["w"][:].astype(np.float32) / unit
+        for tile in w.reshape(len(w), 4, 16, 4, 16).transpose(1, 3, 0, 2, 4).reshape(16, len(w), 16, 16):
+            for now, after in zip(tile[1:], tile[2:]):
+                for task, truth, base in ("SR", now, interpolate("bicubic", now, 4)), ("FC", after, now):
+                    out[task][0].append(truth.ravel())
+                    out[task][1].append((truth - base).ravel())
+    return {task: [np.array(x, float) for x in both] for task, both in out.items()}
+
+
+def spectrum(x):
+    """Effective rank, and the shell up to which half of the energy lies, of windowed patches."""
+    n = 16
+    w = (1 - np.cos(2 * np.pi * (np.arange(n) + 0.5) / n)) / np.sqrt(1.5)
+    w = np.outer(w, w)
+    x = x.reshape(-1, n, n)
+    x = (x - (w * x).sum((1, 2), keepdims=True) / w.sum()) * w
+    energy = (np.abs(np.fft.fft2(x)) ** 2).mean(0)
+    k = np.fft.fftfreq(n, 1 / n)
+    shell = np.rint(np.hypot(*np.meshgrid(k, k))).astype(int)
+    share = np.bincount(shell.ravel(), energy.ravel()) / energy.sum()
+    modes = np.bincount(shell.ravel())
+    known = share > 1e-30
+    rank = np.exp(-(share[known] * np.log(share[known] / modes[known])).sum())
+    return rank, np.argmax(np.cumsum(share) >= 0.5)
+
+
+def leave_one_out(x):
+    """Participation ratios without each sample, from the Gram matrix."""
+    gram = x @ x.T
+    trace = np.outer(np.diag(gram), np.diag(gram))
+    np.fill_diagonal(trace, 0)
+    square = gram**2
+    np.fill_diagonal(square, 0)
+    keep = [np.arange(len(x)) != i for i in range(len(x))]
+    return np.array([trace[np.ix_(k, k)].sum() / square[np.ix_(k, k)].sum() for k in keep])
+
+
+def jackknifed(value, without):
+    half = 1.959964 * np.sqrt((len(without) - 1) * without.var())
+    return [value, value - half, value + half]
+
+
+if name == "residual-space":
+    both, squares, without = clouds(), {}, {}
+    for row in found["tables"]["covariance"]:
+        x = both[row["task"]][["raw", "residual"].index(row["space"])]
+        n, energy = len(x), (x**2).sum(1)
+        assert n == 320 and row["samples"] == n  # each once, whatever study.samples
+        eigenvalues = np.linalg.eigvalsh(x.T @ x / n)
+        label = f"{row['space']} {row['task']}"
+        squares[row["task"], row["space"]] = row["mean square"]
+        close(f"mean square of {label}", row["mean square"], eigenvalues.sum() / x.shape[1])
+        ratio = (energy.sum() ** 2 - (energy**2).sum()) / (((n * eigenvalues) ** 2).sum() - (energy**2).sum())
+        without[row["task"], row["space"]] = ratio, leave_one_out(x)
+        close(f"participation of {label}", [row["participation ratio"][k] for k in ("value", "low", "high")],
+              jackknifed(*without[row["task"], row["space"]]))
+        rank, half_energy = spectrum(x)
+        close(f"rank of {label}", row["effective rank"], rank)
+        assert row["half of the energy up to k"] == half_energy, (label, half_energy)
+    assert len(squares) == 4
+    for task in ("SR", "FC"):
+        (raw, raws), (residual, residuals) = without[task, "raw"], without[task, "residual"]
+        _, low, high = jackknifed(np.log(residual / raw), np.log(residuals / raws))
+        words = "fewer shapes" if high < 0 else "more shapes" if low > 0 else "a tie"
+        (said,) = (r for r in found["readings"] if r.startswith(f"{task}: the residual has "))
+        assert words in said, (words, low, high, said)
+    for row in found["tables"]["velocities"]:
+        task = row["task"]
+        scale = np.mean([scale_of(f"{row['arm']}-s{seed}")[["SR", "FC"].index(task)] for seed in (1, 2)])
+        square = squares[task, "raw" if row["arm"] == "raw" else "residual"] / scale**2
+        close(f"what {row['arm']} diffuses of {task}", row["diffused, mean square"], square)
+        alpha = np.mean(np.cos(np.arctan(SHIFT * np.tan(np.pi / 2 * (np.arange(4096) + 0.5) / 4096))) ** 2)
+        close(f"velocity of {row['arm']}", row["velocity expected"], alpha + (1 - alpha) * square)
+        assert row["seeds"] == 2
+        last = [row for _, row in norms_and_squares(row["arm"])]
+        said, wanted = (np.mean([r[f"val_{kind}_{task.lower()}"] for r in last]) for kind in ("output", "target"))
+        close(f"velocity of {row['arm']} validated", [row["velocity"], row["network's"]["value"]], [wanted, said])
+        close(f"their ratio", row["network's / velocity"], said / wanted)
+        assert 0 < said and 0.3 < wanted / row["velocity expected"] < 3
+    assert len(found["tables"]["velocities"]) == 6
+    for row in found["tables"]["gradients"]:
+        norms = [n for n, _ in norms_and_squares(row["arm"])]
+        assert (row["seeds"], row["steps"]) == (2, 6), row
+        within = [np.mean([w.var(ddof=1) / w.mean() ** 2 for w in n.reshape(3, 2)]) for n in norms]
+        close(f"norm of {row['arm']}", row["gradient norm"]["value"], np.mean(norms))
+        close(f"variance of {row['arm']}", row["variance"], np.mean([n.var(ddof=1) for n in norms]))
+        close(f"windows of {row['arm']}", row["variance / mean^2 in windows"]["value"], np.mean(within))
+    assert len(found["tables"]["gradients"]) == 3
+if name == "parameterisation":
+    assert len(found["tables"]["targets"]) == 18 and len(found["tables"]["differences"]) == 30
 if name == "seeds":
     limits = [float(m.group(1)) for r in found["readings"] if (m := re.search(r"differ by less than ([0-9.]+) % are a tie", r))]
     assert len(limits) == 2
@@ -99,6 +229,7 @@ if reference != "-":
 for path in ("table.md", "report.html", "chart-1.svg"):
     with open(f"{study}/{name}/{path}") as f:
         text = f.read()
+    assert path == "chart-1.svg" or "seeds, pooled over the arms" in text, path
     assert path == "chart-1.svg" or all(s in text or path == "report.html" for s in found["readings"]), path
     assert "nan" not in text.lower().replace("nano", ""), f"{path} says nan"
     assert len(text) > 500

@@ -5,9 +5,14 @@
 # Run: timeout 300
 # Run: cost 40
 # Planted and caught: seeds averaged before samples are paired; finished runs trained again; a run of another configuration
-# adopted; evaluations taken that were made
-# with another scale, or of another pack of that name; what was trained on called unseen by the name of its pack; the limit of
-# a tie from one arm's degrees of freedom; and, unplanted, evaluations of no member at all (a bool in place of their number).
+# adopted; evaluations taken that were made with another scale, or of another pack of that name; what was trained on called
+# unseen by the name of its pack; the limit of a tie from one arm's degrees of freedom; and, unplanted, evaluations of no member
+# at all (a bool in place of their number), the last of two jobs not seeing what the other had done, and a run's lock let go between
+# a job's first look at it and its training;
+# a Reynolds number without finest scales counted among those that have some.
+# Of targets: pairs of a sample with itself in the participation ratio; modes of a shell not counted; patches without a window; the
+# variance of norms over all steps for that in windows; scales not asked; raw fields taken for residuals; a sample drawn twice that
+# counts twice; the velocity expected by the configuration's schedule, not the runs'.
 # shellcheck source=tests/fault/tiny.sh
 . "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -18,7 +23,7 @@ data: {path: pack, patch: 16, factor: 4}
 train: {steps: 6, global_batch: 2, learning_rate: 1e-3, optimizer: adamw}
 checkpoint: {every: 2}
 generate: {path: fields, reynolds: [100, 200], grid: 64, start: 0, interval: 0.25, snapshots: 12, seed: 1}
-pack: {source: fields, path: pack, patch: 16, strata: 4}
+pack: {source: fields, path: pack, patch: 16, strata: 320} # as many as samples: an epoch has each once
 eval: {patches: 8, batch: 4}
 study:
   seeds: [1, 2]
@@ -28,6 +33,7 @@ study:
   foreign: pack-unseen
   steps: [1, 2, 4]
   members: 4
+  samples: 320
   flex: model.preset=custom model.channels=32,32 model.blocks=1,1 model.depth=1 model.heads=2 model.mlp_ratio=1
   unet: model.preset=custom model.arch=unet model.channels=32,32 model.blocks=1,1 model.heads=2
   uvit: model.preset=custom model.arch=uvit model.embed_dim=32 model.patch=4 model.depth=1 model.heads=2 model.mlp_ratio=1
@@ -50,8 +56,8 @@ exec "$FLEXHPC" study "$name" study.yaml --run "$folder" "$@"
 SH
 chmod +x study
 
-check() { # NAME REFERENCE MEMBERS
-    /usr/bin/python3 "$FX_TESTS_DIR/study/check_tables.py" pool "$@" >out 2>err || fail "table of $1"
+check() { # NAME REFERENCE MEMBERS [FOLDER [SHIFT]]
+    /usr/bin/python3 "$FX_TESTS_DIR/study/check_tables.py" "${4:-pool}" "$1" "$2" "$3" "${5:-1}" >out 2>err || fail "table of $1"
 }
 
 pack pack
@@ -69,6 +75,36 @@ check seeds - 1
 expect 0 ./study steps pool
 says pool/steps/table.md 'SR: 2 steps .* against 4: RFNE ratio [0-9.]+ \(at most 1.02: (holds|FAILS)\)'
 says pool/steps/table.md 'flat or rising is expected'
+# A Reynolds number whose dissipation the input resolves has no finest scales; the mean is over the others.
+cat >finest.py <<'PY'
+import glob, json, re, sys
+import h5py, numpy as np
+def columns(scores):
+    return [c.decode() if isinstance(c, bytes) else c for c in scores.attrs["columns"]]
+take = sys.argv[1:] == ["take"]
+found = {}
+for path in glob.glob("pool/runs/flex-s*/eval-pack-heldout-n*-m4.h5"):
+    with h5py.File(path, "r+") as f:
+        at, rows = columns(f["scores"]), f["scores"][:]
+        if take:
+            rows[rows[:, at.index("reynolds")] == 100, at.index("fine_scales")] = np.nan
+            f["scores"][:] = rows
+        for row in rows:
+            key = ["SR", "FC"][int(row[at.index("task")])], int(re.search(r"-n(\d+)-", path)[1])
+            found.setdefault(key, []).append(10 * np.log10(row[at.index("fine_scales")]))
+if take:
+    sys.exit()
+with open("pool/steps/table.json") as f:
+    table = json.load(f)["tables"]["steps"]
+assert len(table) == len(found) == 6
+for row in table:
+    want = np.nanmean(found[row["task"], int(row["DDIM steps"])])
+    assert abs(row["finest scales, dB"] - want) < 1e-3 * abs(want) + 1e-3, (row, want)
+PY
+/usr/bin/python3 finest.py || fail "energy of the finest scales"
+/usr/bin/python3 finest.py take
+expect 0 ./study steps pool
+/usr/bin/python3 finest.py || fail "energy of the finest scales where one Reynolds number has none"
 expect 0 ./study unseen pool
 says pool/unseen/table.md 'SR, Re 50, outside the range trained on \(extrapolation\)'
 says pool/unseen/table.md 'FC, Re 150, never seen: .*(carries over|worse|better)'
@@ -86,6 +122,22 @@ expect 0 ./study contrast pool
 check contrast mix 1
 expect 0 ./study zero-shot pool
 says pool/zero-shot/table.md 'SR on pack-unseen, never trained on: .*(of use|worse than the floor|not told apart)'
+expect 0 ./study parameterisation pool
+[ "$(grep -c ': training ' out)" -eq 16 ] || fail "eight new arms of two seeds are trained"
+check parameterisation flex 1
+says pool/parameterisation/table.md 'SR, x: RFNE of raw targets against residuals .* dB of signal to noise; against residuals at unit scale, with .* dB, .*: (a tie|lower|higher)'
+flex=$(sed -n 's/^  flex: //p' study.yaml)
+spaces=(./study residual-space spaces --set validate.every=3 --set validate.patches=2 --set "study.flex=$flex diffusion.shift=2")
+expect 0 "${spaces[@]}"
+[ "$(grep -c ': training ' out)" -eq 6 ] || fail "three arms of two seeds are trained"
+check residual-space flex 1 spaces 2
+says spaces/residual-space/table.md 'fewer shapes|more shapes, not in fewer|as far as these samples tell: a tie'
+expect 0 "${spaces[@]}" --set study.samples=640 # twice as many as there are
+check residual-space flex 1 spaces 2
+expect 0 "${spaces[@]}" --set study.samples=2
+says spaces/residual-space/table.md 'SR: the residual has .* as far as these samples tell: a tie'
+says spaces/residual-space/table.md 'FC: the residual has 0\.[0-9]+ of the raw field.s mean square: it is smaller; and a participation ratio of'
+says spaces/residual-space/table.md 'relative variance of the gradient.s norm of raw against unit: .*: (a tie|lower|higher)'
 
 # ---- Killed in the middle of a save, stopped by time, and shared by two jobs: the same runs and table.
 expect 137 env FX_STOP_AT=before_rename:flex-s2/ckpt/step-00000004 ./study seeds again
@@ -98,7 +150,6 @@ cmp pool/seeds/table.json again/seeds/table.json || fail "another table after a 
 expect 0 ./study seeds shared --part 2/2
 wait $! || fail "the other part: $(tail -1 first)"
 [ "$(cat first out | grep -c ': training ')" -eq 2 ] || fail "two runs by two jobs"
-expect 0 ./study seeds shared
 cmp pool/seeds/table.json shared/seeds/table.json || fail "another table from two jobs"
 
 # ---- An evaluation that was made otherwise, or of another pack of that name, is made again; the runs are kept.
@@ -132,8 +183,24 @@ expect 0 ./study unseen part --seed 1
 exec 9>&-
 says out 'flex-s1 is left alone: .*in use by'
 says out 'no table yet, 1 of 1 runs are not done: flex-s1'
+
+# A job keeps a run's lock from its first look at it to the end of the training: nobody comes in between.
+mkdir -p race/runs/flex-s1
+(
+    until grep -q pid race/runs/flex-s1/run.lock 2>/dev/null; do sleep 0.02; done
+    flock -w 30 race/runs/flex-s1/run.lock sleep 5
+) &
+expect 0 env LD_PRELOAD="$FX_BINARY_DIR/tests/libinject.so" FX_INJECT="open race/runs/flex-s1/run.lock 2 SLOW3000" \
+    ./study baselines race --arm flex --seed 1
+says out 'training flex-s1 from step 0'
+wait
 expect 0 ./study unseen part --seed 1
 says part/unseen/table.md 'Re 150, never seen'
+exec 9>>part/unseen/run.lock
+flock 9
+expect 0 ./study unseen part --seed 1
+exec 9>&-
+says out 'part/unseen: in use by .*; the table is left to them, who write it now'
 expect 0 ./study baselines part --seed 1
 says part/baselines/table.md 'unet against flex: .*: (not known from one seed|a tie)'
 
@@ -148,6 +215,7 @@ refused 2 'study.foreign: other/pack-unseen and pack-unseen (study.foreign) have
     ./study zero-shot pool --set 'study.foreign=pack-unseen other/pack-unseen'
 refused 2 'study.unseen: other/pack-heldout and pack-heldout (study.heldout) have one name' \
     ./study unseen pool --set study.unseen=other/pack-heldout
+refused 2 'validate.every: the study residual-space needs validations' ./study residual-space none
 refused 2 'study.seeds: 1 stands there twice' ./study seeds pool --seed 1,1
 refused 2 'study.seeds: the study seeds needs two or more' ./study seeds pool --seed 1
 refused 2 'study.steps: whole numbers that rise' ./study steps pool --set study.steps=5,2

@@ -3,8 +3,9 @@
  * refused.
  *
  * Planted and caught: the ratio turned over, a pairing of samples with other floors, of fewer samples,
- * a tie called better, a value of one run where the first has its own, evaluations with a name counted,
- * names alike, a page of one run. */
+ * a tie called better, a value of one run where the first has its own, evaluations of one name taken
+ * for those of another, or for those without, in rows, pairs and ratios, names alike, a page of one
+ * run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -131,7 +132,12 @@ static void verdicts(void **state)
     evaluate("runs/b", "pack", "", 0.9, 0.02, 0.4, SAMPLES);
     evaluate("runs/c", "pack", "", 0.98, 0.2, 0.4, SAMPLES); /* better, and yet a tie */
     evaluate("runs/d", "pack", "", 1.1, 0.02, 0.4, SAMPLES);
-    evaluate("runs/d", "pack", "more", 0.1, 0, 0.4, SAMPLES); /* another sampling: no part of it */
+    /* Another sampling, held against the first run's of the same name; one that the first has not. */
+    evaluate("runs/a", "pack", "more", 0.5, 0, 0.4, SAMPLES);
+    evaluate("runs/d", "pack", "more", 0.4, 0.02, 0.4, SAMPLES);
+    evaluate("runs/a", "pack", "copy", 2, 0, 0.4, SAMPLES); /* d's has its errors of above */
+    evaluate("runs/d", "pack", "copy", 1.1, 0.02, 0.4, SAMPLES);
+    evaluate("runs/d", "pack", "other", 0.1, 0, 0.4, SAMPLES);
     const char *all[] = {in_place("runs/a"), in_place("runs/b"), in_place("runs/c"),
                          in_place("runs/d")};
     char *text = compare(all, 4);
@@ -140,6 +146,15 @@ static void verdicts(void **state)
     has(text, "runs/b, super-resolution, against runs/a: better at Re 100 (0.90).");
     has(text, "runs/c, super-resolution, against runs/a: a tie at Re 100 (0.9");
     has(text, "runs/d, super-resolution, against runs/a: worse at Re 100 (1.10).");
+    has(text,
+        "runs/d, super-resolution in the evaluation more, against runs/a: better at Re 100 (0.80).");
+    has(text,
+        "runs/d, super-resolution in the evaluation other, against runs/a: not scored on the same");
+    has(text,
+        "runs/d, super-resolution in the evaluation copy, against runs/a: better at Re 100 (0.55).");
+    has_not(text, "runs/b, super-resolution in the evaluation");
+    has(text, "<small>more</small></th><td><b>0.1");
+    has(text, "<small>other</small></th><td>\xe2\x80\x93</td>");
     has(text, "<b class=\"good\">better</b> 0.90 <small>0.");
     has(text, "<b class=\"bad\">worse</b> 1.10 <small>1.");
     has(text, "<tr><th scope=\"row\">seed</th><td>1</td><td>2</td><td>2</td><td>1</td></tr>");

@@ -6,7 +6,9 @@
 # Planted and caught: one sample's row left out; rows in the order of arrival; the file named without eval.name; the details
 # of a sample left where its rank had them; every member with the noise of the first; a rollout whose
 # members forget what they forecast; one from each member in place of the mean; the truth of the lead before; bicubic in
-# the table, or in the text, of the report of every model; an evaluation of no Reynolds number let through.
+# the table, or in the text, of the report of every model; an evaluation of no Reynolds number let through; evaluations with a name
+# in another order, and failure signatures of the other task, in the report; the first 32 files read alone; 512 rows of a
+# comparison and no more. Not planted: a damaged file not told, or the end of the report.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -40,6 +42,70 @@ refused 2 "eval.name: a/b" "$FLEXHPC" eval "${few[@]}" --set eval.name=a/b
 refused 2 "eval.reynolds: the pack pack holds none of them" "$FLEXHPC" eval "${few[@]}" --set eval.reynolds=999
 expect 0 "$FLEXHPC" report run
 says run/report.html 'model / bicubic'
+/usr/bin/python3 - <<'PY' || fail "the tables of evaluations with a name"
+import re
+page = open("run/report.html", encoding="utf-8").read()
+tables = {}
+for title, body in re.findall("<h2>([^<]*), by evaluation</h2>(.*?)</table>", page, re.S):
+    rows = [re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", body, re.S)]
+    assert rows[0][:5] == ["Re", "evaluation", "sampled in", "model RFNE", "ratio to the floor"], rows[0]
+    tables[title] = rows[1:]
+named = ["ensemble", "mean", "member", "one-step", "shared"]
+for title in ("Super-resolution", "Forecast"):
+    rows = tables[title]
+    assert [row[:2] for row in rows] == [["100", "pack"], ["100", "one-step on pack"], ["200", "pack"]] + [
+        ["200", name + " on pack"] for name in named], rows
+    assert [row[2] for row in rows] == ["2 steps", "1 step", "2 steps", "2 steps, 3 members"] + 2 * ["2 steps, 2 members"] + [
+        "1 step", "2 steps, 2 members"], rows
+    for row in rows:
+        assert re.fullmatch(r"\d\.\d{3}( \(\d\.\d{3}\u2013\d\.\d{3}\))?", row[3]) and row[7] == "7", row
+        assert (row[6] == "\u2013") == ("members" not in row[2]), row
+signs = re.search("<h2>Failure signatures of evaluations with a name</h2>(.*?)</table>", page, re.S)[1]
+assert re.search(r"one-step on pack</th><td>super-resolution</td><td>.*; contradicts its low-resolution input at Re 100, 200</td>", signs), signs
+assert not re.search("<td>forecast</td><td>[^<]*low-resolution", signs), signs
+assert signs.count("<th scope=\"row\">ensemble on pack</th>") == 2 and "on pack</th><td>super-resolution</td><td></td>" not in signs, signs
+assert "; 5 more with a name</dd>" in page
+PY
+# Names alone: no scores above, and no word that nobody has measured.
+mkdir named
+cp run/config.yaml run/eval-pack-one-step.h5 named
+expect 0 "$FLEXHPC" report named
+says named/report.html 'Evaluated under names alone'
+says named/report.html '<h2>Forecast, by evaluation</h2>'
+! grep -q 'nobody has measured' named/report.html || fail "a report that forgets evaluations with a name"
+
+# However many have a name, the scores without one are there.
+cp -r run many
+for k in $(seq 10 49); do cp run/eval-pack-one-step.h5 "many/eval-pack-$k.h5"; done
+expect 0 "$FLEXHPC" report many
+says many/report.html 'model / bicubic'
+! grep -q 'Evaluated under names alone' many/report.html || fail "a report that 40 evaluations with a name are too many for"
+
+# ---- An evaluation that can't be read is left out of reports and comparisons, which say so.
+cp -r run broken
+truncate -s 3000 broken/eval-pack-ensemble.h5
+expect 0 "$FLEXHPC" report broken
+[ "$(grep -c '^flexhpc: ' err)" = 1 ] || fail "said: $(cat err)"
+says err '^flexhpc: warning: .*left out of the report: broken/eval-pack-ensemble\.h5: '
+says broken/report.html 'Left out: broken/eval-pack-ensemble.h5: '
+says broken/report.html '; 4 more with a name</dd>'
+expect 0 "$FLEXHPC" report run broken --out compared.html
+says compared.html 'Left out: broken/eval-pack-ensemble.h5: '
+
+# ---- A comparison has all rows, however many there are.
+cp -r run wide
+/usr/bin/python3 - <<'PY'
+import shutil
+import h5py
+import numpy as np
+for k in range(150):
+    name = f"wide/eval-pack-w{k}.h5"
+    shutil.copy("run/eval-pack-one-step.h5", name)
+    with h5py.File(name, "r+", libver="latest") as file:
+        file.attrs["name"] = np.bytes_(f"w{k}")
+PY
+expect 0 "$FLEXHPC" report run wide --out compared.html
+[ "$(grep -c '<tr><th scope="row">.*<small>w[0-9]*</small>' compared.html)" = 600 ] || fail "not 150 evaluations of 4 rows"
 
 # ---- The floor has the name of the model's own upsampling.
 expect 0 "$FLEXHPC" train tiny.yaml --run linear --set train.steps=2 --set data.upsampling=bilinear --set validate.path=pack \

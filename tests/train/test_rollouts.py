@@ -3,7 +3,7 @@
 by hand, what is not known, what is no forecast, and what is broken.
 
 Planted and caught: leads other than the evenly spaced ones; model for truth; the error without its truth; one pixel for the mean of
-a square of them; persistence from the first input; a truth that is not known drawn.
+a square of them; persistence from the first input; a truth that is not known drawn; NaN drawn; a broken file not told.
 
 Run: label quick
 """
@@ -32,11 +32,9 @@ def write(name, truth, model, last, **attributes):
             f.attrs[key] = value
 
 
-def report(code=0):
+def report():
     run = subprocess.run([FLEXHPC, "report", "run"], capture_output=True, text=True)
-    assert run.returncode == code, run
-    if code:
-        return run.stderr
+    assert run.returncode == 0, run
     with open("run/report.html", encoding="utf-8") as f:
         return f.read()
 
@@ -92,14 +90,29 @@ with tempfile.TemporaryDirectory() as place:
     assert np.allclose(rise(floor) / rise(floor)[7], np.array(keeps) / keeps[7], atol=2e-3)
     assert len(curve(correlation, 0)) == 8 and len(curve(correlation, 2)) == 9
 
-    # Broken ones: one line that names the file; the report that was there stays.
+    # Broken ones are left out, in a line of the page and one warning that name the file; the rest of the page is what it was.
+    def left_out(*words):
+        run = subprocess.run([FLEXHPC, "report", "run"], capture_output=True, text=True)
+        with open("run/report.html", encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        (said,) = run.stderr.splitlines()
+        (line,) = [line for line in lines if "Left out" in line]
+        assert run.returncode == 0 and "warning" in said and "</span></li>" in line, run
+        for text in (said, line):
+            assert text.count("run/sample-bad.h5") == 1 and all(word in text for word in words), text
+        assert [line for line in lines if "Left out" not in line] == page.splitlines()
+
     with h5py.File("run/sample-bad.h5", "w") as f:
         f["fc_model"], f["fc_truth"], f["fc_input"] = np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), np.zeros((1, 4, 4))
-    said = report(1)
-    assert said.count("\n") == 1 and "sample-bad.h5" in said and "(member, lead, y, x)" in said, said
+    left_out("(member, lead, y, x)")
     with open("run/sample-bad.h5", "w") as f:
         f.write("no HDF5")
-    assert "sample-bad.h5" in report(1)
-    with open("run/report.html", encoding="utf-8") as f:
-        assert f.read() == page
+    left_out("open")
+    os.remove("run/sample-bad.h5")
+    # A forecast that is NaN from a lead on has no picture there.
+    model[4:] = np.nan
+    write("sample-fc.h5", truth, model, last)
+    strip = re.search(r'<div class="scroll strip">.*?</table>', report(), re.S).group(0)
+    rows = dict(re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", strip, re.S))
+    assert [rows[name].count("href=") for name in ("truth", "model", "error")] == [4, 2, 2], strip
 print("strips and scores of forecasts hold")

@@ -13,7 +13,6 @@ Run: timeout 600
 Run: cost 25
 """
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -21,10 +20,11 @@ import h5py
 import numpy as np
 
 sys.path[:0] = [os.path.join(os.environ["FX_TESTS_DIR"], "train"), os.path.join(os.environ["FX_TESTS_DIR"], "ops")]
+from flexhpc_command import command, settings
 from interpolation import interpolate
 from sampled_fields import blend, noise, zero_network_gain
 
-FLEXHPC, SIDE, FACTOR, SEED, SCALE = os.environ["FLEXHPC"], 16, 4, 5, 2.0
+SIDE, FACTOR, SEED, SCALE = 16, 4, 5, 2.0
 CONFIG = f"""
 seed: {SEED}
 run: {{timeout: 60}}
@@ -50,17 +50,6 @@ def write(name, w):
     with h5py.File(name, "w") as file:
         file["w"] = w
     return name
-
-
-def command(*words, ranks=0, code=0):
-    launcher = ["mpiexec", "-n", str(ranks)] if ranks else []
-    done = subprocess.run([*launcher, FLEXHPC, *words], capture_output=True, text=True)
-    assert done.returncode == code, (words, done.returncode, done.stdout + done.stderr)
-    return done.stderr if code else done.stdout
-
-
-def settings(keys):
-    return [word for key, value in keys.items() for word in ("--set", f"{key.replace('__', '.')}={value}")]
 
 
 def sample(run, source, ranks=0, **keys):

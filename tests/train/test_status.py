@@ -6,7 +6,8 @@ all; and watch to the end of a run that goes on meanwhile.
 Planted and caught: the lock not looked at; a torn last line counted; the part of a line at the
 head of the tail counted; means over all steps; validation looked for in the tail alone; a checkpoint behind the record called
 a stop; an error of an older start told; control bytes of names and logs let through; watch that goes on after the end, ends with 0,
-or draws lines wider than the terminal; no run told as an empty table.
+or draws lines wider than the terminal; no run told as an empty table; joules of a counter that is lost taken off the others';
+a field of the JSON that --help does not explain.
 
 Run: label quick
 """
@@ -73,7 +74,7 @@ def check_states():
     assert (run["state"], run["step"], run["steps"], run["saved"], run["alarms"]) == ("running", 12, 20, 8, []), run
     assert run["holder"] == "pid 7 on n?[2J01 since 2026-01-31T23:59:59Z"
     assert abs(run["left"] - 8 * 0.5) < 1e-9 and abs(run["samples_per_s"] - 8) < 1e-9 and abs(run["data_wait"] - 0.05) < 1e-9
-    assert re.search(r"^running +12/20 +0\.0833 +8\.0 +0:00:04 +8 +- +runs/running$", text, re.M), text
+    assert re.search(r"^running +12/20 +0\.0833 +8\.0 +0:00:04 +8 +- +- +- +runs/running$", text, re.M), text
     # A look must not stand in the way of the run's own lock; it is over before the command is.
     lock.close()
     hold("runs/running").close()
@@ -95,7 +96,7 @@ def check_states():
     lock = hold("runs/nothing")
     text, run = status("runs/nothing")
     assert (run["state"], run["step"], run["loss"], run["alarms"]) == ("running", -1, None, []), run
-    assert re.search(r"^running +0/20 +- +- +- +- +- +runs/nothing$", text, re.M), text
+    assert re.search(r"^running +0/20 +- +- +- +- +- +- +- +runs/nothing$", text, re.M), text
     lock.close()
 
 
@@ -119,6 +120,14 @@ def check_lines():
     # The tail begins within a line, which is no line.
     make("tail", lines=[line(s, pad="x" * 200) for s in range(1, 4001)], saved=[4000])
     assert status("tail")[1]["alarms"] == []
+    # Energy: of the newest 50 steps, and of the kinds that count at the newest; a kind that counts since then alone has no share yet.
+    for name, kinds, wanted in (("both", lambda s: (True, True), (6600, 27.5)), ("lost", lambda s: (True, s < 58), (600, 2.5)),
+                                ("begun", lambda s: (True, s > 58), (6600, None)), ("none", lambda s: (False, False), (None, None))):
+        lines = [line(s, **{key: joules * s for key, joules, counts in zip(("energy_cpu_j", "energy_gpu_j"), (10, 100), kinds(s)) if counts})
+                 for s in range(1, 61)]
+        make("energy-" + name, lines=lines, saved=[60])
+        _, run = status("energy-" + name)
+        assert (run["energy_j"], run["sample_j"]) == wanted, (name, run)
     # What else is wrong: slow reading, a slow rank, a loss that is none, silence, STOP.
     bad = [line(s, data_wait=0.2, own_median=0.2, own_most=0.3) for s in range(1, 6)] + [line(6, loss=None, own_median=0.2, own_most=0.3)]
     make("bad", lines=bad, saved=[6])
@@ -133,6 +142,15 @@ def check_lines():
     with open("bad/config.yaml", "a") as f:
         f.write("train: {no: 1}\n")
     assert any("bad/config.yaml" in a for a in status("bad")[1]["alarms"])
+
+
+def check_documented():
+    """Every field of the JSON is in `flexhpc status --help` and on the manual page, and no other."""
+    told = lambda *words: subprocess.run([FLEXHPC, *words], capture_output=True, text=True, check=True).stdout
+    rows = told("status", "--help").split("\nFields of the JSON:\n")[1].split("\n\n")[0].splitlines()
+    assert sorted(row.split()[0] for row in rows) == sorted(status("runs/finished")[1]) and all(len(row.split()) > 2 for row in rows), rows
+    section = told("man").split(".SS flexhpc status ")[1].split(".SS ")[0].split("Fields of the JSON:\n")[1]
+    assert re.findall(r"^.TP\n\\fB(\w+)\\fR$", section, re.M) == [row.split()[0] for row in rows], section
 
 
 def check_folders():
@@ -175,9 +193,10 @@ def check_watch():
     parent, child = pty.openpty()
     seen = subprocess.Popen([FLEXHPC, "watch", "live", "--every", "1"], stdout=child, env={**os.environ, "LC_ALL": "C.UTF-8"})
     os.close(child)
-    time.sleep(1.5)
-    lock.close()
     text = b""
+    while text.count(b"\x1b[J") < 2:
+        text += os.read(parent, 4096)
+    lock.close()
     try:
         while piece := os.read(parent, 4096):
             text += piece
@@ -193,6 +212,7 @@ with tempfile.TemporaryDirectory() as place:
     os.chdir(place)
     check_states()
     check_lines()
+    check_documented()
     check_folders()
     check_watch()
 print("every state of a run is told")

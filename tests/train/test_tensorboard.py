@@ -6,7 +6,8 @@ file hides what the older one says of later steps.
 Planted and caught: CRC-32 instead of CRC-32C; checksums not masked; big-endian numbers; the value's key for the tag; the
 session's start at the checkpoint's step; no start at all; a scalar left out; step and wall time exchanged; a session's start in
 the pictures' file, which hides the curves; a wrong height; the length of a summary without its value's head; the error's
-picture without its minus.
+picture without its minus; of validations: a picture at the end alone; the truth for what the model makes; another sample than the
+evaluation's first.
 
 Run: label full
 """
@@ -28,8 +29,10 @@ CONFIG = """
 model: {preset: custom, channels: [32], blocks: [1], depth: 1, heads: 2, mlp_ratio: 1}
 data: {path: pack, patch: 16, factor: 4}
 train: {steps: 5, global_batch: 4, learning_rate: 1e-3, optimizer: adamw}
+validate: {every: 2, patches: 2}
+eval: {batch: 2}
 checkpoint: {every: 3}
-generate: {path: fields, reynolds: [100], grid: 64, start: 0, interval: 0.1, snapshots: 6}
+generate: {path: fields, reynolds: [50, 100], grid: 64, start: 0, interval: 0.1, snapshots: 6}
 pack: {source: fields, path: pack, patch: 16, strata: 4}
 """
 TABLE = []
@@ -97,6 +100,9 @@ def events(path):
             told.append((wall, found[2], "start"))
             continue
         scalars = {}
+        if 4 in [number for number, _, _ in fields(fields(found[5])[0][2])]:  # a picture
+            told.append((wall, found[2], "picture"))
+            continue
         for number, kind, value in fields(found[5]):
             assert (number, kind) == (1, 2)
             (_, _, tag), (_, _, x) = sorted(fields(value))
@@ -106,13 +112,21 @@ def events(path):
     return told
 
 
-def pictures(path):
-    """[(tag, step, height, width, PNG)] of a file of pictures."""
+def four(png):
+    """The four pictures of a row, as rows of bytes."""
+    _, rows = png_pictures.decode(png)
+    return [[row[3 * 130 * i : 3 * (130 * i + 128)] for row in rows] for i in range(4)]
+
+
+def pictures(path, among=False):
+    """[(tag, step, height, width, PNG)] of a file of pictures, or of a file that has some among its curves."""
     with open(path, "rb") as f:
         bodies = list(records(f.read()))
     told = []
     for body in bodies[1:]:
         found = {number: value for number, _, value in fields(body)}
+        if among and (7 in found or 4 not in [number for number, _, _ in fields(fields(found[5])[0][2])]):
+            continue
         assert set(found) == {1, 2, 5}, found.keys()
         ((number, kind, value),) = fields(found[5])
         value = {number: (kind, inner) for number, kind, inner in fields(value)}
@@ -158,7 +172,12 @@ with tempfile.TemporaryDirectory() as folder:
         rows = events(path)
         assert rows[0][1:] == (start, "start"), (path, rows[0])
         curves = {step: row for step, row in curves.items() if step < start}
+        newest = start - 1
         for wall, step, scalars in rows[1:]:
+            if scalars == "picture":  # of the validation, behind its step and before the next
+                assert step == newest and step in (2, 4, 5), (path, step, newest)
+                continue
+            newest = step
             assert last <= wall <= time.time() and step not in curves, (path, wall, step)
             last = wall
             curves[step] = scalars
@@ -172,16 +191,28 @@ with tempfile.TemporaryDirectory() as folder:
         for name, value in scalars.items():
             assert math.isclose(value, line[name], rel_tol=1e-6, abs_tol=1e-30), (name, value, line[name])
 
+    # Of every validation a picture a task, of the largest Reynolds number: input and truth stay, what the model makes changes.
+    shown = {}
+    for path in files:
+        for tag, step, height, width, png in pictures(path, among=True):
+            shown[tag, step] = png  # step 4 was made twice, the same
+    assert sorted(shown) == [(f"validation/{task}_re100", step) for task in ("fc", "sr") for step in (2, 4, 5)], shown.keys()
+    for task in ("sr", "fc"):
+        parts = [four(shown[f"validation/{task}_re100", step]) for step in (2, 4, 5)]
+        assert all(p[0] == parts[0][0] and p[2] == parts[0][2] for p in parts), task
+        assert len({str(p[1]) for p in parts}) == 3, task
+
     # The examples of an evaluation: a file that hides nothing, a PNG of four pictures for each task.
     known = set(glob.glob("run/tb/*"))
     flexhpc("eval", "tiny.yaml", "--run", "run", "--set", "eval.patches=2", "--set", "eval.batch=2")
     (path,) = set(glob.glob("run/tb/*")) - known
     told = pictures(path)
-    assert [tag for tag, *_ in told] == ["pack/sr_re100", "pack/fc_re100"], told
+    assert [tag for tag, *_ in told] == [f"pack/{task}_re{re}" for task in ("sr", "fc") for re in (50, 100)], told
     for tag, step, height, width, png in told:
         assert (step, height, width) == (5, 128, 4 * 128 + 6) and struct.unpack(">II", png[16:24]) == (width, height), (tag, step)
         assert png[:8] == b"\x89PNG\r\n\x1a\n" and png[-8:-4] == b"IEND", tag
-        _, rows = png_pictures.decode(png)
-        shown = [[row[3 * 130 * i : 3 * (130 * i + 128)] for row in rows] for i in range(4)]
-        assert shown[3] not in shown[:3] and shown[1] != shown[2] and len(set(shown[3])) > 8, tag
-print("5 steps of", len(scalars), "curves,", len(told), "pictures")
+        parts = four(png)
+        assert parts[3] not in parts[:3] and parts[1] != parts[2] and len(set(parts[3])) > 8, tag
+        # Of the last step the validation had the same sample, noise and weights.
+        assert tag.endswith("_re50") or png == shown[tag.replace("pack", "validation"), 5], tag
+print("5 steps of", len(scalars), "curves,", len(shown), "pictures of validations,", len(told), "of an evaluation")

@@ -6,7 +6,7 @@
 # Run: label full
 # Run: cost 8
 # Planted and caught: noise of the losses from the number of the validation; the same from the rank; the scores of the validation before
-# kept; losses of the weights in place of their average.
+# kept; losses of the weights in place of their average; what the network is to say for what it says.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -24,7 +24,7 @@ same_run with ranks
 expect 75 "${train[@]}" --run stopped "${validate[@]}" --time-limit 0.001
 expect 0 "${train[@]}" --run stopped "${validate[@]}"
 same_run with stopped
-expect 0 "${train[@]}" --run still "${validate[@]}" --set train.learning_rate=0
+expect 0 "${train[@]}" --run still "${validate[@]}" --set train.learning_rate=0 --set diffusion.criterion=mse
 expect 0 "${train[@]}" --run raw "${validate[@]}" --set train.ema_decay=0
 
 expect 0 "$FLEXHPC" eval tiny.yaml --run with --set eval.patches=3 --set eval.batch=2
@@ -45,6 +45,7 @@ def validation(row):
 lines, found = rows("with")
 last = found[-1]
 keys = {f"val_{kind}_{task}{re}" for kind in ("rfne", "floor") for task in ("sr", "fc") for re in ("", "_re100", "_re200")}
+keys |= {f"val_{kind}_{task}" for kind in ("target", "output") for task in ("sr", "fc")}
 assert set(validation(last)) == keys | {"val_loss", "val_rfne"}, last
 for line in open("scores"):
     task, re, n, rfne, low, high, floor, *rest = line.split()
@@ -57,6 +58,9 @@ assert abs(mean - last["val_rfne"]) < 1e-6 and found[0]["val_rfne"] != last["val
 _, raw = rows("raw")
 assert all(a["loss"] == b["loss"] and a["val_loss"] != b["val_loss"] for a, b in zip(found, raw)), (found, raw)
 still, same = rows("still")
+# A network that returns 0 has, by the loss MSE, the mean square of its target for its loss.
+assert all(same[0][f"val_output_{task}"] == 0 < last[f"val_output_{task}"] for task in ("sr", "fc"))
+assert abs((same[0]["val_target_sr"] + same[0]["val_target_fc"]) / 2 - same[0]["val_loss"]) < 1e-6 * same[0]["val_loss"], same
 assert all(validation(row) == validation(same[0]) for row in same), same
 trained = sum(row["loss"] for row in still) / len(still)
 assert 0.75 * trained < same[0]["val_loss"] < 1.25 * trained, (trained, same[0])
