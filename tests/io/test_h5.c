@@ -2,10 +2,10 @@
  * refused is, in one line that names file and dataset.
  *
  * Planted and caught: offsets ignored in select_box; the link check left out of fx_h5_check_path; times
- * left on in groups; a crash handler that takes crashes outside HDF5 for its own, or none at all; a
- * walk without its limit of depth; a local heap's chain that nobody looks at, or its length; a fill
- * value's size that nobody looks at; chunks whose length nobody looks at, or the
- * first one's alone; addresses of 4 bytes let in, or looked for at byte 0 alone; numbers whose bits
+ * left on in groups; a crash handler that takes crashes outside HDF5 for its own, or none at all, or
+ * has no stack of its own; a walk without its limit of depth; a local heap's chain that nobody looks
+ * at, or its length; a fill value's size that nobody looks at; chunks whose length nobody looks at, or
+ * the first one's alone; addresses of 4 bytes let in, or looked for at byte 0 alone; numbers whose bits
  * nobody looks at, of attributes or of datasets, or their sign's, exponent's or mantissa's; chunks of
  * any size for any file.
  *
@@ -419,8 +419,20 @@ static fx_status crash(void *self, fx_h5 *f, const char *name)
     return FX_OK;
 }
 
-/* What a process says and how it ends that crashes while HDF5 is at work on crash.h5, or after it. */
-static int crashed(bool inside, char *said, size_t room)
+static fx_status fill_the_stack(void *self, fx_h5 *f, const char *name)
+{
+    volatile char page[4096];
+    if (!name) return FX_OK; /* never */
+    page[0] = name[0];
+    const fx_status status = fill_the_stack(self, f, name);
+    return page[0] == name[0] ? status : FX_EIO;
+}
+
+typedef fx_status visitor(void *self, fx_h5 *f, const char *name);
+
+/* What a process says and how it ends that crashes while HDF5 is at work on crash.h5, or, where that is
+ * NULL, after it. */
+static int crashed(visitor *inside, char *said, size_t room)
 {
     int pipes[2], end = 0;
     assert_int_equal(pipe(pipes), 0);
@@ -431,7 +443,7 @@ static int crashed(bool inside, char *said, size_t room)
         signal(SIGSEGV, SIG_DFL); /* not cmocka's */
         fx_h5_name_crashes();
         if (fx_h5_open(path_of("crash.h5"), FX_H5_OURS, &f) != FX_OK) _exit(2);
-        if (inside) (void)fx_h5_walk(f, crash, NULL);
+        if (inside) (void)fx_h5_walk(f, inside, NULL);
         (void)crash(NULL, NULL, "");
         _exit(3);
     }
@@ -448,12 +460,14 @@ static void a_crash_inside_names_the_file(void **state)
     (void)state;
     char said[FX_PATH_MAX + 200], begin[FX_PATH_MAX];
     write_example(path_of("crash.h5"));
-    const int inside = crashed(true, said, sizeof said);
-    assert_true(WIFEXITED(inside) && WEXITSTATUS(inside) == 1);
     assert_int_equal(fx_path(begin, "flexhpc: %s: HDF5 crashed", path_of("crash.h5")), FX_OK);
-    assert_ptr_equal(strstr(said, begin), said);
-    assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
-    const int outside = crashed(false, said, sizeof said);
+    for (int i = 0; i < 2; i++) {
+        const int inside = crashed(i ? fill_the_stack : crash, said, sizeof said);
+        assert_true(WIFEXITED(inside) && WEXITSTATUS(inside) == 1);
+        assert_ptr_equal(strstr(said, begin), said);
+        assert_ptr_equal(strchr(said, '\n'), said + strlen(said) - 1);
+    }
+    const int outside = crashed(NULL, said, sizeof said);
     assert_true(WIFSIGNALED(outside) && WTERMSIG(outside) == SIGSEGV);
     assert_string_equal(said, "");
 }
