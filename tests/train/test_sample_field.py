@@ -19,6 +19,11 @@ import tempfile
 import h5py
 import numpy as np
 
+try:
+    import xarray
+except ImportError:
+    xarray = None
+
 sys.path[:0] = [os.path.join(os.environ["FX_TESTS_DIR"], "train"), os.path.join(os.environ["FX_TESTS_DIR"], "ops")]
 from flexhpc_command import command, settings
 from interpolation import interpolate
@@ -136,13 +141,18 @@ def check_units(source, w):
 
 
 def check_file(about):
-    """`out.h5` of the last forecast, as xarray would read it, and what it says of itself."""
+    """`out.h5` of the last forecast, as xarray reads it where it is there, and what it says of itself."""
     with h5py.File("out.h5") as file:
         model = file["fc_model"]
         assert [model.dims[i].keys()[0] for i in range(4)] == ["member", "lead", "y", "x"] and model.dtype == "<f4"
         assert [file["fc_input"].dims[i].keys()[0] for i in range(3)] == ["past", "y", "x"]
         assert list(file["lead"]) == [1, 2] and list(file["past"]) == [0, 1] and list(file["member"]) == [0, 1]
         assert model.attrs["units"] == b"1" and b"w: model" == model.attrs["long_name"]
+        values = model[:]
+    if xarray:
+        with xarray.open_dataset("out.h5", engine="h5netcdf") as d:
+            assert d.fc_model.dims == ("member", "lead", "y", "x") and list(d.lead.values) == [1, 2], d.fc_model
+            assert np.array_equal(d.fc_model.sel(lead=2, member=1).values, values[1, 1]) and d.attrs["step"] == 3, d.attrs
     text = {key: value.decode() for key, value in about.items() if isinstance(value, bytes)}
     assert text["Conventions"] == "CF-1.8" and text["checkpoint"] == "trained/ckpt/step-00000003.h5" and about["step"] == 3
     assert text["source"] == "fields/200_48_64_seed_1.h5" and text["source_field"] == "w" and about["Re"] == 200
