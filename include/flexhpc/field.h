@@ -48,7 +48,8 @@ const fx_tiles *fx_field_tiles(const fx_field *field);
  * the field, so overlapping tiles begin from the same numbers: a function of (seed, frame, member,
  * task, point). The bits do not depend on the number of ranks, nor on `members`. A rank holds a batch
  * of tiles, as many of each rank for one member, and a band of the field a tile high for each member.
- * FX_EVALUE: a result that is not finite. Collective; the sink's failure on one rank is everybody's. */
+ * FX_EVALUE names member, frame and point of a result that is not finite, on every rank; after a
+ * failure no other field can be sampled. Collective; the sink's failure on one rank is everybody's. */
 fx_status fx_field_run(fx_field *field, const fx_field_call *call, fx_field_sink sink);
 
 #ifdef __cplusplus

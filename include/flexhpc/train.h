@@ -234,7 +234,8 @@ fx_status fx_sample_file(const fx_config *config, const char *folder, const char
 
 /* Whole fields of the file sample.source by the keys sample.*: super-resolved snapshots, or a forecast
  * from lead to lead, to the HDF5 file `out` (src/train/field_file.h says what it holds); `command`, the
- * command line, is kept in it. The result does not depend on the number of ranks. Collective. */
+ * command line, is kept in it. The result does not depend on the number of ranks. FX_EVALUE: a result
+ * is not finite; what came before it is in the file, which says so. Collective. */
 fx_status fx_sample_field(fx_comm *comm, const fx_config *config, const char *folder,
                           const char *command, const char *out);
 

@@ -130,7 +130,8 @@ static void draw(const fx_field *f, uint32_t frame, uint32_t member, int64_t k, 
 
 typedef struct handing {
     const fx_field_sink *sink;
-    uint32_t member;
+    fx_task task;
+    uint32_t member, frame;
     int64_t width;
 } handing;
 
@@ -138,8 +139,10 @@ static fx_status hand_over(void *self, int64_t row, int64_t rows, const float *v
 {
     const handing *h = self;
     for (int64_t i = 0; i < rows * h->width; i++)
-        FX_REQUIRE(isfinite(values[i]), FX_EVALUE, "member %u: row %lld, column %lld is not finite",
-                   h->member, (long long)(row + i / h->width), (long long)(i % h->width));
+        FX_REQUIRE(isfinite(values[i]), FX_EVALUE,
+                   "member %u, %s %u: row %lld, column %lld is not finite", h->member,
+                   h->task == FX_SR ? "snapshot" : "lead", h->frame, (long long)(row + i / h->width),
+                   (long long)(i % h->width));
     return h->sink->take(h->sink->self, h->member, row, rows, values);
 }
 
@@ -148,7 +151,7 @@ static fx_status blend_round(fx_field *f, const fx_field_call *call, int i, int6
                              const fx_field_sink *sink)
 {
     const fx_trained *m = f->model;
-    handing h = {sink, call->member + (uint32_t)i, f->options.width};
+    handing h = {sink, f->options.task, call->member + (uint32_t)i, call->frame, f->options.width};
     const int64_t end = first + f->comm->size * m->batch, count = fx_tiles_count(&f->tiles);
     for (int64_t k = first; k < end && k < count; k++)
         FX_TRY(fx_blend_add(f->blend[i], f->all + (k - first) * m->pixels,

@@ -1,6 +1,7 @@
 /* field_file.c: the HDF5 file of sampled whole fields; field_file.h says what it holds. */
 #include "field_file.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -192,10 +193,49 @@ fx_status fx_field_file_member(fx_field_file *f, uint32_t member, int64_t frame,
                        (int64_t[]){1, 1, rows, f->options.tiles->x.length}, FX_H5_F32, values);
 }
 
+/* NaN for the frames from `from` on, of TASK_`what` or of a member of it. */
+static fx_status blank(fx_field_file *f, const char *what, int64_t member, int64_t from)
+{
+    fx_h5_shape shape;
+    char name[32];
+    float *nothing = NULL;
+    fx_status status = FX_OK;
+    FX_TRY(fx_field_file_name(f, what, name));
+    FX_TRY(fx_h5_describe(f->h5, name, &shape));
+    const int64_t height = shape.dim[shape.rank - 2], width = shape.dim[shape.rank - 1];
+    FX_TRY(FX_ALLOC(nothing, height * width));
+    for (int64_t i = 0; i < height * width; i++)
+        nothing[i] = NAN;
+    for (int64_t frame = from; frame < f->options.frames; frame++) {
+        const int64_t at[4] = {member, frame, 0, 0}, count[4] = {1, 1, height, width};
+        FX_TRY_DONE(
+            fx_h5_write(f->h5, name, at + 4 - shape.rank, count + 4 - shape.rank, FX_H5_F32, nothing));
+    }
+done:
+    fx_free(nothing);
+    return status;
+}
+
+/* The space of a file is taken when it is laid out, and holds 0 where nothing was written: those zeros
+ * would pass for results. */
+fx_status fx_field_file_end(fx_field_file *f, const int64_t *complete, const char *why)
+{
+    const int64_t members = f->options.config->sample_members;
+    for (int64_t member = 0; member < members; member++)
+        FX_TRY(blank(f, "model", member, complete[member]));
+    if (f->options.task == FX_SR) FX_TRY(blank(f, "input", 0, complete[0]));
+    if (f->options.task == FX_SR && f->options.truth) FX_TRY(blank(f, "truth", 0, complete[0]));
+    FX_TRY(fx_h5_set_text(f->h5, "/", "ended", why));
+    FX_TRY(fx_h5_set_ints(f->h5, "/", "complete", complete, (int)members));
+    return fx_field_file_close(f);
+}
+
 fx_status fx_field_file_close(fx_field_file *f)
 {
-    FX_TRY(fx_h5_close(&f->h5));
-    return fx_commit(f->part, f->path);
+    fx_status status = fx_h5_close(&f->h5);
+    if (status == FX_OK) status = fx_commit(f->part, f->path);
+    if (status != FX_OK) (void)fx_remove(f->part); /* a closed file is not abandoned */
+    return status;
 }
 
 void fx_field_file_abandon(fx_field_file *f)

@@ -10,7 +10,10 @@
  * (mean |difference of neighbours| across borders over that elsewhere), seam_truth (the same of the
  * truth; NaN: none is known), seam_error (of their difference), seam_limit (of it), comb (energy at the
  * tiles' wave numbers over that of their neighbours; NaN: not equally spaced), comb_limit; none of
- * these where there is no border or measuring failed. One rank writes, rows at a time, to OUT.part. */
+ * these where there is no border, measuring failed, or sampling ended early. Where it did, at a result
+ * or an input that is not finite, `ended` says which one, and `complete`, by member, how many of its
+ * leads or times are results: beyond them TASK_model, and of sr input and truth as well, is NaN.
+ * Neither is there where all was sampled. One rank writes, rows at a time, to OUT.part. */
 #ifndef FX_FIELD_FILE_H
 #define FX_FIELD_FILE_H
 
@@ -52,8 +55,11 @@ fx_status fx_field_file_write(fx_field_file *file, const char *what, int64_t fra
 fx_status fx_field_file_member(fx_field_file *file, uint32_t member, int64_t frame, int64_t row,
                                int64_t rows, const float *values);
 
-/* Makes it the file `path` for good. Local. */
+/* Makes it the file `path` for good; nothing is left of it where that fails. Local. */
 fx_status fx_field_file_close(fx_field_file *file);
+/* The same of a file that `why` ended: complete[m] frames of member m are whole; the others become NaN.
+ * Local. */
+fx_status fx_field_file_end(fx_field_file *file, const int64_t *complete, const char *why);
 void fx_field_file_abandon(fx_field_file *file); /* removes what there is */
 
 #endif

@@ -4,6 +4,7 @@
  * leads member by member, so memory does not grow with members; one with feedback of the mean takes all
  * members of a lead together, from one encoding. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "evaluate.h"
@@ -24,7 +25,7 @@ typedef struct job {
     int64_t height, width, factor, first, frames; /* of the result; factor: its size over the input's */
     double condition;                             /* that the model is told */
     bool coarse;                                  /* the source holds the input */
-    int64_t frame;                                /* that is being sampled */
+    int64_t member, frame;                        /* that are being sampled; member: of one at a time */
     float **state; /* (inputs): coarse field, or snapshots, newest last */
     int inputs;
     float *next, *strip; /* of a forecast: (height, width); rank 0's: (side, width) */
@@ -121,11 +122,16 @@ static bool feeds_mean(const job *j)
     return j->task == FX_FC && j->config->sample_feedback == FX_FEEDBACK_MEAN;
 }
 
+/* All members of a frame before the next frame; else all frames of a member before the next member. */
+static bool together(const job *j)
+{
+    return j->task == FX_SR || feeds_mean(j);
+}
+
 static fx_status open_field(job *j)
 {
     const fx_config *c = j->config;
     const fx_source_info *info = fx_source_describe(j->source);
-    const bool together = j->task == FX_SR || feeds_mean(j);
     const fx_field_options options = {.task = j->task,
                                       .height = j->height,
                                       .width = j->width,
@@ -133,7 +139,7 @@ static fx_status open_field(job *j)
                                       .overlap = c->sample_overlap,
                                       .reynolds = j->condition,
                                       .seed = (uint64_t)c->seed,
-                                      .members = together ? (int)c->sample_members : 1};
+                                      .members = together(j) ? (int)c->sample_members : 1};
     FX_TRY_CTX(fx_field_create(j->comm, j->model, &options, &j->field), "%s", c->sample_source);
     return make_room(j);
 }
@@ -261,6 +267,8 @@ static void advance(job *j)
 
 static fx_status forecast(job *j, uint32_t member, int members)
 {
+    j->member = member;
+    j->frame = 0;
     FX_TRY(load_state(j, read_snapshots));
     memset(j->next, 0, (size_t)(j->height * j->width) * sizeof *j->next);
     for (j->frame = 0; j->frame < j->frames; j->frame++) {
@@ -295,6 +303,37 @@ static fx_status write_truth(job *j)
             FX_TRY(keep_truth(j, row, 1));
     }
     return FX_OK;
+}
+
+/* Frames of a member that were sampled whole. */
+static int64_t complete_of(const job *j, int64_t member)
+{
+    if (together(j) || member == j->member) return j->frame;
+    return member < j->member ? j->frames : 0;
+}
+
+static fx_status end_file(job *j, const char *why)
+{
+    int64_t *complete = NULL;
+    FX_TRY(FX_ALLOC(complete, j->config->sample_members));
+    for (int64_t m = 0; m < j->config->sample_members; m++)
+        complete[m] = complete_of(j, m);
+    const fx_status status = fx_field_file_end(&j->file, complete, why);
+    fx_free(complete);
+    return status;
+}
+
+/* What was sampled before a value that is not finite may be hours of work: it is kept, and its file
+ * says how much it is. The other ranks wait, however long rank 0 writes. Collective. */
+static fx_status keep_what_came_before(job *j, const char *out)
+{
+    char why[1024];
+    snprintf(why, sizeof why, "%s", fx_error_message());
+    if (complete_of(j, 0) == 0) return fx_context(FX_EVALUE, "%s: not written", out);
+    FX_TRY_CTX(fx_agree(j->comm, j->comm->rank == 0 ? end_file(j, why) : FX_OK),
+               "%s; what came before was not kept", why);
+    return fx_fail(FX_EVALUE, "%s: ends early, what came before is kept (attribute `complete`): %s",
+                   out, why);
 }
 
 static fx_status create_file(job *j, const char *command, const char *out)
@@ -343,7 +382,9 @@ fx_status fx_sample_field(fx_comm *comm, const fx_config *config, const char *fo
     fx_status status = FX_OK;
     FX_TRY_DONE(open_all(&j, folder));
     FX_TRY_DONE(fx_agree(comm, comm->rank == 0 ? create_file(&j, command, out) : FX_OK));
-    FX_TRY_DONE(j.task == FX_SR ? sharpen(&j) : forecast_members(&j));
+    status = j.task == FX_SR ? sharpen(&j) : forecast_members(&j);
+    if (status == FX_EVALUE) status = keep_what_came_before(&j, out);
+    if (status != FX_OK) goto done;
     if (comm->rank == 0) {
         look_for_seams(&j.file);
         status = fx_field_file_close(&j.file);

@@ -1,20 +1,25 @@
 """flexhpc sample on whole fields: SR and forecasts of a network that returns 0 are what NumPy makes of the same tiles and noise,
 so positions, wraps, walls, noise, blending and feedback are where they belong; with a trained network any number of ranks, of
 members and of tiles a batch gives the same bits; coarse files give what fine ones do; the file is h5py's and says where it
-comes from; and what can't be is refused in one line, with nothing left behind.
+comes from; where a value is not finite, what came before it is kept and told; and what can't be is refused in one line, with
+nothing left behind.
 
 Planted and caught: noise numbered from the tile's own corner, or by the first tile row's; a tile a column aside; the newest member's
 field fed back for the mean; leads that share their noise; a coarse field read from row 1; the truth a snapshot late; the tiles of
 two ranks taken for each other's; walls taken for periodic; a missing Reynolds number let through;
-eval.scale or eval.condition not asked; the scale of a training on data sets with their own taken for all.
+eval.scale or eval.condition not asked; the scale of a training on data sets with their own taken for all; where a value is not finite:
+nothing kept; zeros for NaN beyond, in the model's, the truth's or the input's; the lead that failed counted, or of another member;
+another lead named; a file without a result; ranks that don't wait for rank 0; a file left behind that could not be closed.
 
 Run: label full
 Run: timeout 600
-Run: cost 25
+Run: cost 35
 """
 import os
+import re
 import sys
 import tempfile
+import time
 
 import h5py
 import numpy as np
@@ -140,6 +145,76 @@ def check_units(source, w):
     sample("named-run", source, eval__scale=SCALE)
 
 
+def ends_early(words, complete, ranks, **keys):
+    """The datasets of out.h5 where the program must end for a value that is not finite: NaN beyond `complete`, and nowhere else."""
+    told = command("sample", "tiny.yaml", "--run", "untrained", "--out", "out.h5", *settings(keys), ranks=ranks, code=1)
+    (line,) = [line for line in told.splitlines() if line.startswith("flexhpc: ")]
+    assert "out.h5: ends early, what came before is kept" in line and re.search(words, line) and not os.path.exists("out.h5.part"), line
+    with h5py.File("out.h5") as file:
+        data, about = {name: file[name][()] for name in file}, dict(file.attrs)
+    assert re.search(words, about["ended"].decode()) and list(about["complete"]) == complete and "seam_jump" not in about, about
+    for of, frames in zip(data["sr_model" if "sr_model" in data else "fc_model"], complete):
+        assert np.isfinite(of[:frames]).all() and np.isnan(of[frames:]).all(), [np.isfinite(x).mean() for x in of]
+    return data
+
+
+def check_keeping(**keys):
+    """Rank 0 may take longer over what is kept than a failed rank waits for its peers; where it fails, nothing is left."""
+    inject = dict(LD_PRELOAD=os.environ["FX_BINARY_DIR"] + "/tests/libinject.so", FX_INJECT_RANK="0", FX_INJECT_LOG="writes")
+    words = "member 2, lead 5: row "
+    before = dict(os.environ)
+    try:
+        os.environ.update(inject, FX_INJECT="write out.h5.part 100000 COUNT")
+        whole = ends_early(words, [4] * 3, 2, **keys)
+        last = len(open("writes").readlines())
+        os.environ["FX_INJECT"] = f"write out.h5.part {last - 4} SLOW1000"
+        started = time.monotonic()
+        same(whole, ends_early(words, [4] * 3, 2, **keys))
+        assert time.monotonic() - started > 5
+        os.remove("out.h5")
+        os.environ["FX_INJECT"] = f"write out.h5.part {last} ENOSPC"
+        refused("is not finite; what came before was not kept: ", "untrained", keys.pop("sample__source"), ranks=2, code=1, **keys)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def check_early_end(w):
+    """Forecasts from near the largest float of a network that returns 0 leave the floats at a member, lead and point that NumPy finds
+    too; a source with NaN at a later snapshot ends super-resolution there."""
+    unit, members, leads, shape = 3e37, 3, 5, (48, 64)
+    drawn = zero_network_gain(2) * np.array([[noise(shape, SEED, 1, m, lead + 1) for lead in range(leads)] for m in range(members)])
+    total = drawn.cumsum(1)
+    mean = drawn + np.concatenate([np.zeros_like(total[:1, :1]), total.mean(0)[None, :-1]], 1)
+    # The start leaves room for all that is to be kept, and not for what comes next.
+    for feedback, want, (member, lead), complete in (("member", total, (1, 3), [leads, 3, 0]), ("mean", mean, (2, 4), [4] * members)):
+        kept = [want[m, frame].max() for m in range(members) for frame in range(complete[m])]
+        below, top = max(kept), want[member, lead].max()
+        assert top > 1.05 * below, (feedback, want.max((2, 3)))
+        start = np.finfo("f4").max - (below + top) / 2 * unit
+        source = write("200_48_64_seed_3.h5", np.full((4, *shape), start))
+        row, column = np.unravel_index(want[member, lead].argmax(), shape)
+        for ranks in (0, 2):
+            data = ends_early(f"member {member}, lead {lead + 1}: row {row}, column {column} is not finite", complete, ranks,
+                              sample__source=source, source__periodic="both", eval__scale=unit, sample__task="fc",
+                              sample__horizon=leads, sample__members=members, sample__feedback=feedback)
+            for m, frames in enumerate(complete):
+                close(data["fc_model"][m, :frames] / unit, start / unit + want[m, :frames])
+            assert np.isfinite(data["fc_truth"][:2]).all() and np.isfinite(data["fc_input"]).all()
+    check_keeping(sample__source=source, source__periodic="both", eval__scale=unit, sample__task="fc", sample__horizon=leads,
+                  sample__members=members, sample__feedback="mean")
+
+    w = w[:5].copy()
+    w[2, 20, 33] = np.nan
+    source = write("200_48_64_seed_3.h5", w)
+    for ranks in (0, 2):
+        data = ends_early(r"w\[2, 20, 33\] is nan", [2, 2], ranks, sample__source=source, sample__snapshots=4, sample__members=2)
+        whole, _ = sample("untrained", source, sample__snapshots=2, sample__members=2)
+        for name in ("sr_truth", "sr_input"):
+            assert np.isnan(data[name][2:]).all() and np.array_equal(data[name][:2], whole[name]), name
+        assert np.array_equal(data["sr_model"][:, :2], whole["sr_model"])
+
+
 def check_file(about):
     """`out.h5` of the last forecast, as xarray reads it where it is there, and what it says of itself."""
     with h5py.File("out.h5") as file:
@@ -177,7 +252,7 @@ def check_refusals(w):
     refused("66 pixels: sides must be multiples of the factor 4", source=write("200_48_66_seed_1.h5", smooth(48, 66, 3, 1)))
     for ranks in (0, 2):
         refused("w[1, 20, 33] is nan", source=write("200_48_64_seed_2.h5", hole), ranks=ranks, code=1, sample__task="fc")
-    refused("w[1, 20, 33] is nan", source="200_48_64_seed_2.h5", code=1, sample__snapshot=1)
+    refused("out.h5: not written: 200_48_64_seed_2.h5: w[1, 20, 33] is nan", source="200_48_64_seed_2.h5", code=1, sample__snapshot=1)
     refused("sample.horizon", sample__horizon=0)
     refused('"nowcast" is none of sr|fc', sample__task="nowcast")
     refused("sample.snapshot: 7 to 7, but fields/200_48_64_seed_1.h5 has 7 snapshots", sample__snapshot=7)
@@ -211,5 +286,6 @@ with tempfile.TemporaryDirectory() as folder:
     check_equal_bits(source)
     check_units(source, w)
     check_file(sample("trained", source, sample__task="fc", sample__horizon=2, sample__members=2)[1])
+    check_early_end(w)
     check_refusals(w)
 print("whole fields are what NumPy makes of them, on any number of ranks")
