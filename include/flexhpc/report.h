@@ -91,7 +91,8 @@ typedef struct fx_rollout {
 fx_status fx_field_png(const char *path, const float *field, int64_t height, int64_t width);
 
 /* Input, model, truth and error of a panel side by side as one PNG in these colours, each at least 64
- * pixels wide; *png is freed with fx_free. Errors are fx_report_write's. Local. */
+ * pixels wide; *png is freed with fx_free. Errors are fx_report_write's, and FX_EVALUE when a picture
+ * holds NaN. Local. */
 fx_status fx_panel_png(const fx_panel *panel, uint8_t **png, size_t *bytes, int64_t *width,
                        int64_t *height);
 
@@ -140,7 +141,8 @@ typedef struct fx_report {
 } fx_report;
 
 /* Writes the report; an older one is replaced in one step, or kept when this fails. FX_EARG when a
- * panel's sizes can't be, FX_EVALUE when a picture holds NaN. Local: one rank writes. */
+ * panel's sizes can't be. What is not finite in a picture of a panel is black there, and the words
+ * above it say how many values are not. Local: one rank writes. */
 fx_status fx_report_write(const fx_report *report, const char *path);
 
 /* ---- Several runs side by side; the first is what the others are held against. */

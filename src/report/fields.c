@@ -146,6 +146,14 @@ fx_status fx_panel_png(const fx_panel *p, uint8_t **png, size_t *bytes, int64_t 
     return status;
 }
 
+int64_t picture_not_finite(const float *field, const float *minus, int64_t count)
+{
+    int64_t found = 0;
+    for (int64_t i = 0; i < count; i++)
+        found += !isfinite(field[i]) || (minus && !isfinite(minus[i]));
+    return found;
+}
+
 /* A data URI of `field`, or of `field - minus`, in colours from -scale to scale. */
 static fx_status encode(text *t, const float *field, const float *minus, int64_t height, int64_t width,
                         double scale)
@@ -157,11 +165,7 @@ static fx_status encode(text *t, const float *field, const float *minus, int64_t
     FX_TRY_DONE(FX_ALLOC(rgb, 3 * height * width));
     for (int64_t i = 0; i < height * width; i++) {
         const double v = ((double)field[i] - (minus ? (double)minus[i] : 0)) / scale;
-        FX_REQUIRE_DONE(!isnan(v), FX_EVALUE, "pixel (%lld, %lld) of a picture is NaN",
-                        (long long)(i / width), (long long)(i % width));
-        const uint8_t *colour = colour_in(map, v);
-        for (int c = 0; c < 3; c++)
-            rgb[3 * i + c] = colour[c];
+        if (isfinite(v)) memcpy(rgb + 3 * i, colour_in(map, v), 3);
     }
     FX_TRY_DONE(fx_png_encode(rgb, width, height, &png, &bytes));
     fx_text_add(t, "data:image/png;base64,");
@@ -190,8 +194,12 @@ typedef struct picture {
 static void picture_write(text *t, const fx_panel *p, const picture *what, const char *id, double scale)
 {
     const double line = (double)p->side / 160;
+    const long long pixels = what->side * what->side,
+                    bad = picture_not_finite(what->field, what->minus, pixels);
     fx_text_add(t, "<figure><figcaption>");
     text_escaped(t, what->label);
+    if (bad > 0)
+        fx_text_add(t, "; <b class=\"bad\">%lld of %lld values are not finite</b>: black", bad, pixels);
     fx_text_add(t, "</figcaption><svg viewBox=\"0 0 %lld %lld\" role=\"img\" aria-label=\"",
                 (long long)p->side, (long long)p->side);
     text_escaped(t, what->label);
@@ -248,8 +256,9 @@ void panel_write(text *t, const fx_panel *p, int id)
     if (t->status == FX_OK) t->status = picture_scale(p->truth, p->side * p->side, &scale);
     if (t->status != FX_OK) return;
 
-    char error[64], name[32];
-    snprintf(error, sizeof error, "error, RFNE %.3f", fx_rfne(p->model, p->truth, p->side * p->side));
+    char error[64] = "error", name[32];
+    const double rfne = fx_rfne(p->model, p->truth, p->side * p->side);
+    if (isfinite(rfne)) snprintf(error, sizeof error, "error, RFNE %.3f", rfne);
     const picture row[] = {
         {p->input_label, p->input, NULL, p->input_side},
         {"model", p->model, NULL, p->side},

@@ -6,20 +6,15 @@
 
 enum { ROWS = 3 };
 
-static bool has_nan(const float *x, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        if (isnan(x[i])) return true;
-    return false;
-}
-
-/* A picture of one frame, or a dash where there is none, or NaN in it. */
+/* A picture of one frame, or a dash where its truth is not known, or words where it is not finite. */
 static void frame_write(text *t, const fx_rollout *r, int row, int frame, double scale)
 {
     const int64_t size = r->height * r->width;
-    const float *truth = r->truth + frame * size, *model = r->model + frame * size;
-    if ((row != 1 && !isfinite(truth[0])) || (row > 0 && has_nan(model, size))) {
-        fx_text_add(t, "<span>\xe2\x80\x93</span>");
+    const float *truth = r->truth + frame * size, *model = r->model + frame * size,
+                *field = row == 0 ? truth : model, *minus = row == 2 ? truth : NULL;
+    const bool unknown = row != 1 && isnan(truth[0]);
+    if (unknown || picture_not_finite(field, minus, size) > 0) {
+        fx_text_add(t, "<span>%s</span>", unknown ? "\xe2\x80\x93" : "not finite");
         return;
     }
     fx_text_add(t,
@@ -30,7 +25,7 @@ static void frame_write(text *t, const fx_rollout *r, int row, int frame, double
                 : row == 1 ? "model"
                            : "error",
                 (long long)r->width, (long long)r->height);
-    picture_encode(t, row == 0 ? truth : model, row == 2 ? truth : NULL, r->height, r->width, scale);
+    picture_encode(t, field, minus, r->height, r->width, scale);
     fx_text_add(t, "\"/></svg>\n");
 }
 

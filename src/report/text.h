@@ -37,10 +37,12 @@ void page_begin(text *t, const char *title, const char *summary); /* html.c */
 fx_status page_end(text *t, const char *path);
 
 /* Of pictures (fields.c): the end of the scale for `count` values; a data URI of `field`, or of `field
- * - minus`, in colours from -scale to scale; the scale as a bar whose name in the page is PREFIX ID. */
+ * - minus`, in colours from -scale to scale, black where it is not finite, and how many values are not;
+ * the scale as a bar whose name in the page is PREFIX ID. */
 fx_status picture_scale(const float *field, int64_t count, double *scale);
 void picture_encode(text *t, const float *field, const float *minus, int64_t height, int64_t width,
                     double scale);
+int64_t picture_not_finite(const float *field, const float *minus, int64_t count);
 void picture_bar(text *t, double scale, const char *prefix, int id);
 
 /* Opens an item of a list of findings; "</span></li>" ends it. */
