@@ -8,7 +8,7 @@
 #include "run_record.h"
 #include "run_words.h"
 
-enum { CHARTS = 24, KEYS = 256, SMOOTH = 16, TASKS = 2 };
+enum { TRAINING_CHARTS = 7, KEYS = 256, SMOOTH = 16 };
 
 typedef struct gathered {
     fx_run_record *run[FX_COMPARED_MAX];
@@ -18,8 +18,8 @@ typedef struct gathered {
     fx_compared_fact fact[FX_WORDS], key[KEYS];
     fx_compared_row *row; /* as many as the evaluations have, at most */
     const char *note[FX_COMPARED_MAX * FX_RECORD_NOTES];
-    fx_curve curve[CHARTS][FX_COMPARED_MAX + 1];
-    fx_chart chart[CHARTS];
+    fx_curve (*curve)[FX_COMPARED_MAX + 1]; /* by chart */
+    fx_chart *chart;                        /* as many as there can be: of the training, of each row */
 } gathered;
 
 /* ---- Scores. */
@@ -198,14 +198,13 @@ static fx_status gather_keys(gathered *g)
 
 static void add_chart(gathered *g, fx_chart chart)
 {
-    if (g->page.charts == CHARTS || chart.curves == 0) return;
     chart.curve = g->curve[g->page.charts];
     g->chart[g->page.charts++] = chart;
 }
 
 static fx_curve *next_curves(gathered *g)
 {
-    return g->curve[g->page.charts < CHARTS ? g->page.charts : CHARTS - 1];
+    return g->curve[g->page.charts];
 }
 
 /* A run that has no such numbers keeps its place, so that a colour is one run's in every chart. */
@@ -285,6 +284,8 @@ static fx_status add_spectrum(gathered *g, const fx_compared_row *row)
 static fx_status gather_charts(gathered *g)
 {
     bool unseen = false;
+    FX_TRY(FX_ALLOC(g->curve, TRAINING_CHARTS + g->page.rows));
+    FX_TRY(FX_ALLOC(g->chart, TRAINING_CHARTS + g->page.rows));
     add_steps(g, FX_RECORD_SR, "Loss of super-resolution", "loss", false);
     add_steps(g, FX_RECORD_FC, "Loss of the forecast", "loss", false);
     add_validations(g, 1, "Validation of super-resolution", "RFNE");
@@ -359,6 +360,8 @@ fx_status fx_run_compare(const char *const *folders, int count, const char *path
         fx_run_record_free(&g->run[r]);
     fx_pool_free(&g->pool);
     fx_free(g->row);
+    fx_free(g->curve);
+    fx_free(g->chart);
     fx_free(g);
     return status;
 }

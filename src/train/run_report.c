@@ -13,7 +13,11 @@
 #include "run_words.h"
 #include "stragglers.h"
 
-enum { CHARTS = 96, CURVES = 3 * CHARTS, SMOOTH = 16 };
+enum {
+    CHARTS = 5 + 3 * FX_RECORD_ROWS + 2 * FX_ROLLOUTS, /* of the training, of each row, of forecasts */
+    CURVES = 3 * CHARTS,
+    SMOOTH = 16
+};
 
 typedef struct page {
     fx_run_record *run;
@@ -46,7 +50,7 @@ static fx_curve of_validations(const fx_run_record *r, int i, const char *name)
 
 static void add_chart(page *p, fx_chart chart)
 {
-    if (p->charts < CHARTS && chart.curves > 0) p->chart[p->charts++] = chart;
+    if (chart.curves > 0) p->chart[p->charts++] = chart;
 }
 
 /* A task that the model was not trained for has losses of 0. */
@@ -128,7 +132,7 @@ static void add_row_chart(page *p, fx_chart chart, const double *x, int64_t coun
 {
     chart.curve = &p->curve[p->curves];
     for (int i = 0; i < 3; i++)
-        if (y[i] && count > 0 && p->curves < CURVES) {
+        if (y[i] && count > 0) {
             p->curve[p->curves++] = (fx_curve){names[i], x, y[i], count};
             chart.curves++;
         }
@@ -281,12 +285,22 @@ static void add_signs(page *p)
             add_sign(p, &r->evaluation[i].sign[k]);
 }
 
-/* Of a sampled field, an open file: its forecast, and the signatures of its seams. */
+/* What a file says of its end, where that came early. */
+static fx_status note_end(page *p, fx_h5 *file, const char *name)
+{
+    char why[1024];
+    if (!fx_h5_has_attribute(file, "/", "ended")) return FX_OK;
+    FX_TRY(fx_h5_get_text(file, "/", "ended", why, sizeof why));
+    return fx_run_record_note(p->run, fx_pool_print(p->run->pool, "%s ends early: %s", name, why));
+}
+
+/* Of a sampled field, an open file: its forecast, the signatures of its seams, and an early end. */
 static fx_status add_sample(page *p, fx_h5 *file, const char *name)
 {
     fx_sign sign[FX_SIGNATURES];
     int count = 0;
     FX_TRY(fx_field_seams_find(file, sign, &count));
+    FX_TRY(note_end(p, file, name));
     FX_TRY(fx_run_rollouts_add(file, name, p->run->pool, &p->rollouts));
     for (int i = 0; i < count; i++)
         add_sign(p, &sign[i]);

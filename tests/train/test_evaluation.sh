@@ -8,7 +8,8 @@
 # members forget what they forecast; one from each member in place of the mean; the truth of the lead before; bicubic in
 # the table, or in the text, of the report of every model; an evaluation of no Reynolds number let through; evaluations with a name
 # in another order, and failure signatures of the other task, in the report; the first 32 files read alone; 512 rows of a
-# comparison and no more. Not planted: a damaged file not told, or the end of the report.
+# comparison and no more; 24 charts of a comparison, or 96 of a report, and no more; a picture with NaN that ends the report, or
+# has colours there. Not planted: a damaged file not told, or the end of the report.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -91,6 +92,60 @@ says broken/report.html 'Left out: broken/eval-pack-ensemble.h5: '
 says broken/report.html '; 4 more with a name</dd>'
 expect 0 "$FLEXHPC" report run broken --out compared.html
 says compared.html 'Left out: broken/eval-pack-ensemble.h5: '
+
+# ---- Values of an example that are not finite are black in its pictures, which say so; the rest of the report is what it was.
+cp -r run holes
+expect 0 "$FLEXHPC" report holes
+mv holes/report.html whole.html
+/usr/bin/python3 - <<'PY'
+import h5py
+import numpy as np
+with h5py.File("holes/eval-pack.h5", "r+", libver="latest") as file:
+    file["panel/0/truth"][3, 5] = np.nan
+    file["panel/0/model"][3, 5:7] = np.inf, np.nan
+PY
+expect 0 "$FLEXHPC" report holes
+[ ! -s err ] || fail "said: $(cat err)"
+PYTHONPATH="$FX_TESTS_DIR/report" /usr/bin/python3 - <<'PY' || fail "pictures of values that are not finite"
+import re
+import pictures
+
+def read(name):
+    page = open(name, encoding="utf-8").read()
+    found = re.findall(r'<figcaption>([^<]*)(?:; <b class="bad">(.*?)</b>: black)?</figcaption><svg [^>]*><image [^>]*href="([^"]*)"', page)
+    return re.sub('<figcaption>.*?</figcaption>|href="data[^"]*"', "", page), found
+
+(text, whole), (other, torn) = read("whole.html"), read("holes/report.html")
+assert len(whole) == len(torn) == 16 and not any(words for _, words, _ in whole), [x[:2] for x in torn]
+assert other == re.sub(r"error, RFNE [\d.]+", "error", text, count=1)
+words = "%d of 256 values are not finite"
+assert [x[1] for x in torn] == ["", words % 2, words % 1, words % 2] + 12 * [""], [x[:2] for x in torn]
+assert torn[3][0] == "error" and [x[2] for x in torn[4:]] == [x[2] for x in whole[4:]]
+for (_, _, before), (_, _, after), black in zip(whole[1:3], torn[1:3], ({(3, 5), (3, 6)}, {(3, 5)})):
+    before, after = pictures.decode_uri(before), pictures.decode_uri(after)
+    changed = {(y, x) for y in range(16) for x in range(16) if before[y][x] != after[y][x]}
+    assert changed == black and {after[y][x] for y, x in black} == {(0, 0, 0)}, changed
+PY
+
+# ---- However many Reynolds numbers were evaluated, each has its charts in the report and in comparisons.
+cp -r run charts
+/usr/bin/python3 - <<'PY'
+import shutil
+import h5py
+import numpy as np
+for k in range(1, 13):
+    name = f"charts/eval-p{k}.h5"
+    shutil.copy("run/eval-pack.h5", name)
+    with h5py.File(name, "r+", libver="latest") as file:
+        file.attrs["pack"] = np.bytes_(f"p{k}")
+        file["scores"][:, list(file["scores"].attrs["columns"]).index("reynolds")] += k
+PY
+expect 0 "$FLEXHPC" report charts
+for chart in 'Energy spectrum' 'Distribution of vorticity'; do
+    [ "$(grep -c "<figcaption>$chart, " charts/report.html)" = 52 ] || fail "not 52 charts: $chart"
+done
+expect 0 "$FLEXHPC" report run charts --out compared.html
+[ "$(grep -c '<figcaption>Energy spectrum, ' compared.html)" = 52 ] || fail "not the spectra of 52 Reynolds numbers and tasks"
 
 # ---- A comparison has all rows, however many there are.
 cp -r run wide

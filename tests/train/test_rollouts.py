@@ -3,7 +3,8 @@
 by hand, what is not known, what is no forecast, and what is broken.
 
 Planted and caught: leads other than the evenly spaced ones; model for truth; the error without its truth; one pixel for the mean of
-a square of them; persistence from the first input; a truth that is not known drawn; NaN drawn; a broken file not told.
+a square of them; persistence from the first input; a truth that is not known drawn; NaN drawn, or a dash there; a broken file not
+told; an early end not told.
 
 Run: label quick
 """
@@ -115,4 +116,11 @@ with tempfile.TemporaryDirectory() as place:
     strip = re.search(r'<div class="scroll strip">.*?</table>', report(), re.S).group(0)
     rows = dict(re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", strip, re.S))
     assert [rows[name].count("href=") for name in ("truth", "model", "error")] == [4, 2, 2], strip
+    assert [rows[name].count("not finite") for name in ("truth", "model", "error")] == [0, 3, 2] and strip.count("\u2013") == 2, strip
+    assert "ends early" not in report()
+    # A file says that its forecast ended, and so does the page.
+    write("sample-fc.h5", truth, model, last, ended=np.bytes_("member 0, lead 5: row 3, column 7 is <not> finite"))
+    page = report()
+    assert page.count("sample-fc.h5 ends early: member 0, lead 5: row 3, column 7 is &lt;not&gt; finite</span></li>") == 1
+    assert strip in page
 print("strips and scores of forecasts hold")
