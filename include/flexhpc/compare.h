@@ -25,6 +25,11 @@ fx_status fx_bootstrap_ratio(const double *x, const double *y, const int64_t *bl
 /* The 97.5 % quantile of Student's t; infinite for 0 degrees of freedom. Local. */
 double fx_student_quantile(int freedom);
 
+/* The chance that of two variances that are equal, estimated with these degrees of freedom, the one
+ * above comes out `ratio` times the one below or more (Fisher's F). NaN without degrees of freedom.
+ * Local. */
+double fx_fisher_tail(double ratio, int above, int below);
+
 /* The spread of results over training seeds: the standard deviation of a run's mean relative to its
  * arm's, pooled over arms, and the degrees of freedom, the sum over arms of seeds - 1. */
 typedef struct fx_seed_noise {

@@ -46,6 +46,26 @@ double fx_student_quantile(int freedom)
            (5 * z * z * z * z * z + 16 * z * z * z + 3 * z) / (96 * n * n);
 }
 
+/* I_x(b, a), the regularised incomplete beta function, at halves of whole numbers: from (1/2 or 1, 1/2
+ * or 1), where it is elementary, by its recurrences in b and in a. */
+double fx_fisher_tail(double ratio, int above, int below)
+{
+    if (above < 1 || below < 1) return NAN;
+    const double x = below / (below + above * ratio), y = 1 - x;
+    double a = above % 2 ? 0.5 : 1, b = below % 2 ? 0.5 : 1, tail = x;
+    if (b < 1 && a < 1)
+        tail = asin(sqrt(x)) / asin(1);
+    else if (b < 1)
+        tail = sqrt(x);
+    else if (a < 1)
+        tail = 1 - sqrt(y);
+    for (; 2 * b < below; b += 1)
+        tail -= pow(x, b) * pow(y, a) * exp(lgamma(a + b) - lgamma(a) - lgamma(b + 1));
+    for (; 2 * a < above; a += 1)
+        tail += pow(x, b) * pow(y, a) * exp(lgamma(a + b) - lgamma(a + 1) - lgamma(b));
+    return tail;
+}
+
 void fx_seed_noise_add(fx_seed_noise *noise, const double *means, int count)
 {
     double mean = 0,

@@ -7,7 +7,7 @@
 #include "study.h"
 
 enum { ALL_PAIRS = 4, REYNOLDS = 64 };
-static const double WIDE = 2; /* of two seeds one arm in twenty by chance */
+static const double WIDE = 0.05; /* the chance below which an arm's own noise is told */
 
 const char *study_floor_name(const study *s, fx_task task)
 {
@@ -97,19 +97,24 @@ fx_status study_arm_table(study *s, int evaluation)
     return FX_OK;
 }
 
-/* Arms whose seeds differ by more than the pooled noise tells. */
-static fx_status say_wide(study *s, int evaluation, fx_task task, const fx_seed_noise *noise)
+/* Arms whose seeds differ by more than those of the others tell. Held against the others alone: a pool
+ * that an arm is part of can't be much below its own noise. */
+static fx_status say_wide(study *s, int evaluation, fx_task task)
 {
     for (const study_arm *arm = s->kind->arm; arm->name; arm++) {
         study_series x;
-        fx_seed_noise own = {.relative = NAN};
+        fx_seed_noise own = {.relative = NAN}, others;
         FX_TRY(study_series_of(s, arm, evaluation, task, 0, study_rfne, &x));
         fx_seed_noise_add(&own, x.seed_mean, x.seeds);
-        if (own.relative > WIDE * noise->relative)
-            FX_TRY(study_say(s, FX_MARK_BAD,
-                             "%s: seeds of %s alone differ by %.2f %%, more than %g times as much: its "
-                             "intervals, which take the pooled noise, may be too narrow",
-                             study_task_name(task), arm->name, 100 * own.relative, WIDE));
+        FX_TRY(study_noise_without(s, evaluation, task, arm, &others));
+        const double ratio = own.relative / others.relative;
+        if (fx_fisher_tail(ratio * ratio, own.freedom, others.freedom) < WIDE)
+            FX_TRY(
+                study_say(s, FX_MARK_BAD,
+                          "%s: seeds of %s differ by %.2f %%, those of the other arms by %.2f %% (so "
+                          "far apart is one arm in twenty, or fewer, by chance): its intervals, "
+                          "which take the pooled noise, may be too narrow, the others' too wide",
+                          study_task_name(task), arm->name, 100 * own.relative, 100 * others.relative));
     }
     return FX_OK;
 }
@@ -124,7 +129,7 @@ fx_status study_say_noise(study *s, int evaluation)
                              "%s: noise of the training seed: s/mean of RFNE %.2f %% (%d degrees of "
                              "freedom)",
                              study_task_name(task), 100 * noise.relative, noise.freedom));
-        FX_TRY(say_wide(s, evaluation, task, &noise));
+        FX_TRY(say_wide(s, evaluation, task));
     }
     return FX_OK;
 }

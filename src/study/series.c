@@ -143,15 +143,22 @@ fx_status study_series_of(study *s, const study_arm *arm, int evaluation, fx_tas
     return FX_OK;
 }
 
-fx_status study_noise(study *s, int evaluation, fx_task task, fx_seed_noise *out)
+fx_status study_noise_without(study *s, int evaluation, fx_task task, const study_arm *without,
+                              fx_seed_noise *out)
 {
     *out = (fx_seed_noise){.relative = NAN};
     for (const study_arm *arm = s->kind->arm; arm->name; arm++) {
         study_series a;
+        if (arm == without) continue;
         FX_TRY(study_series_of(s, arm, evaluation, task, 0, study_rfne, &a));
         if (a.seeds > 1) fx_seed_noise_add(out, a.seed_mean, a.seeds);
     }
     return FX_OK;
+}
+
+fx_status study_noise(study *s, int evaluation, fx_task task, fx_seed_noise *out)
+{
+    return study_noise_without(s, evaluation, task, NULL, out);
 }
 
 /* Half-widths over seeds added to an interval over samples; what nobody knows adds nothing. */

@@ -204,8 +204,11 @@ double study_mean_rfne(const fx_sample_score *sample); /* of an ensemble's mean 
 fx_status study_series_of(study *s, const study_arm *arm, int evaluation, fx_task task, double reynolds,
                           study_value value, study_series *out);
 
-/* The noise of seeds of all arms of the study in an evaluation. Local. */
+/* The noise of seeds of all arms of the study in an evaluation; of all arms but one (NULL: all). Local.
+ */
 fx_status study_noise(study *s, int evaluation, fx_task task, fx_seed_noise *out);
+fx_status study_noise_without(study *s, int evaluation, fx_task task, const study_arm *without,
+                              fx_seed_noise *out);
 
 /* Means, ratios of means and differences a - b with intervals over samples and seeds. Local. */
 fx_status study_mean(study *s, const study_series *a, const fx_seed_noise *noise, fx_interval *out);

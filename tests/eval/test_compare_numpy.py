@@ -2,13 +2,13 @@
 differ by nothing but their seeds' noise are a tie about as often as a 95 % interval says.
 
 Run: label quick
-Planted and caught: the tie rule reversed.
+Planted and caught: the tie rule reversed; degrees of freedom of an F ratio exchanged.
 """
 import ctypes
 
 import numpy as np
 
-from compare_oracle import STUDENT, bootstrap, half, judge, noise
+from compare_oracle import FISHER, STUDENT, bootstrap, half, judge, noise
 from test_metrics_numpy import close, function
 
 f64, i64 = ctypes.c_double, ctypes.c_int64
@@ -25,6 +25,7 @@ class Noise(ctypes.Structure):
 
 block_bootstrap = function("fx_bootstrap_ratio", ctypes.c_int, *[ctypes.POINTER(f64)] * 2, ctypes.POINTER(i64), i64,
                            ctypes.c_uint64, ctypes.POINTER(Interval))
+fisher = function("fx_fisher_tail", f64, f64, ctypes.c_int, ctypes.c_int)
 student = function("fx_student_quantile", f64, ctypes.c_int)
 noise_add = function("fx_seed_noise_add", None, ctypes.POINTER(Noise), ctypes.POINTER(f64), ctypes.c_int)
 noise_half = function("fx_seed_noise_half", f64, ctypes.POINTER(Noise), f64, ctypes.c_int)
@@ -69,6 +70,12 @@ def check_noise(rng):
     for freedom, value in STUDENT.items():
         close(f"t of {freedom}", student(freedom), value, 2e-5)
     assert np.isinf(student(0))
+    for (chance, above, below), ratio in FISHER.items():
+        close(f"F of {above} and {below}", fisher(ratio, above, below), chance, 2e-5)
+    for above, below in ((0, 3), (3, 0)):
+        assert np.isnan(fisher(1, above, below))
+    for below in (1, 4, 9):
+        assert fisher(np.inf, 2, below) == 0 and fisher(0, 3, below) == 1
     arms = [rng.uniform(0.9, 1.1, k) for k in (2, 3, 1, 2)]
     n, (relative, freedom) = run_noise(arms), noise(arms)
     assert n.freedom == freedom == 4

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "eval"))
-from compare_oracle import STUDENT, bootstrap, half, judge, noise  # noqa: E402
+from compare_oracle import STUDENT, bootstrap, half, is_wide, judge, noise  # noqa: E402
 
 study, name, reference, members = sys.argv[1:5]
 SHIFT = float(sys.argv[5]) if len(sys.argv) > 5 else 1  # diffusion.shift of the runs
@@ -217,6 +217,17 @@ if name == "residual-space":
         close(f"variance of {row['arm']}", row["variance"], np.mean([n.var(ddof=1) for n in norms]))
         close(f"windows of {row['arm']}", row["variance / mean^2 in windows"]["value"], np.mean(within))
     assert len(found["tables"]["gradients"]) == 3
+if any("noise of the training seed" in r for r in found["readings"]):  # which arms have more of it than the others
+    for task in (0, 1):
+        means = {a: chosen(a, task, "all", "rfne")[2] for a in arms if has(a, task)}
+        wide = {a for a in means if is_wide(means[a], [m for b, m in means.items() if b != a])}
+        said = {m[1]: m for r in found["readings"] if (m := re.match(["SR", "FC"][task] + r": seeds of (\S+) differ by ([\d.]+) %, "
+                                                                     r"those of the other arms by ([\d.]+) %.*too narrow", r))}
+        assert said.keys() == wide, (said, wide)
+        for a, m in said.items():
+            want = [100 * noise(x)[0] for x in ([means[a]], [v for b, v in means.items() if b != a])]
+            assert np.allclose([float(m[2]), float(m[3])], want, atol=0.0051), (a, m[0], want)
+        print(f"{name}, {['SR', 'FC'][task]}: seeds further apart than those of the other arms: {', '.join(wide) or 'none'}")
 if name == "parameterisation":
     assert len(found["tables"]["targets"]) == 18 and len(found["tables"]["differences"]) == 30
 if name == "seeds":
