@@ -9,10 +9,10 @@
 
 bool fx_setting_is_free(const char *line)
 {
-    static const char *const keys[] = {"run.",       "sample.",     "eval.",     "generate.",
-                                       "pack.",      "bench.",      "data.path", "data.prefetch",
-                                       "data.stage", "checkpoint.", "cuda.",     "train.shard",
-                                       "validate.",  "study."};
+    static const char *const keys[] = {"run.",         "sample.",    "eval.",       "generate.",
+                                       "pack.",        "bench.",     "data.path",   "data.prefetch",
+                                       "data.readers", "data.stage", "checkpoint.", "cuda.",
+                                       "train.shard",  "validate.",  "study."};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strncmp(line, keys[i], strlen(keys[i])) == 0) return true;
     return false;

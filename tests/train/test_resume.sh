@@ -5,7 +5,7 @@
 # Run: label full
 # Run: timeout 300
 # Run: cost 30
-# Planted and caught: moments not read from the checkpoint.
+# Planted and caught: moments not read from the checkpoint; a resume with other readers refused.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 
@@ -50,7 +50,8 @@ for signal in TERM USR1; do
     grep -q 'saving and stopping' out || fail "$signal is not told"
 done
 expect 75 "${train2[@]}" --run stopped --time-limit 00:00:01
-expect 0 "${train2[@]}" --run stopped --resume must
+expect 0 "${train2[@]}" --run stopped --resume must --set data.readers=2 # how it is read is free to change
+says out 'resume: data.readers: 1 -> 2$'
 same_run unbroken stopped
 
 # ---- Crashes at the worst instants of a save: the run comes back to it from the checkpoint before.
