@@ -20,6 +20,7 @@ fx_status study_cost_of(const fx_config *config, study_cost *out)
     fx_config defaults;
     FX_TRY(fx_config_load(&defaults, NULL, cpu));
     c.backend = defaults.backend;
+    c.precision = defaults.precision;                  /* a GPU's alone would be refused */
     strcpy(c.contrast_group, defaults.contrast_group); /* of one rank there is one */
     FX_TRY(fx_step_options_from_config(&c, fx_comm_self(), &options));
     FX_TRY(fx_exec_open(fx_comm_self(), &c, &exec));

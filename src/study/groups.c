@@ -42,8 +42,9 @@ static double leads_of(const study *s, const fx_config *run)
     return run->model_tasks == SR_ALONE ? 1 : run->model_tasks == BOTH_TASKS ? (1 + leads) / 2 : leads;
 }
 
-/* In operations. */
-static fx_status cost_of(study *s, const study_run *run, double *out)
+/* In operations; 0: nothing is to be done. A run whose arm can't be planned will most likely end before
+ * its first step, and says why itself: it counts as next to nothing. */
+static double cost_of(study *s, const study_run *run)
 {
     const fx_config *c = &run->config;
     const bool finished = study_run_finished(run);
@@ -54,11 +55,11 @@ static fx_status cost_of(study *s, const study_run *run, double *out)
         if (!finished || !study_evaluation_is_there(s, run, i))
             samples += FORWARD * patches_of(s, e) * leads_of(s, c) * (double)(e->members * e->steps);
     }
-    *out = 0;
-    if (samples == 0 || !(finished || s->config.study_train)) return FX_OK;
-    FX_TRY_CTX(study_cost_of(c, &sample), "arm %s", run->arm->name);
-    *out = samples * sample.flop;
-    return FX_OK;
+    if (samples == 0 || !(finished || s->config.study_train)) return 0;
+    if (study_cost_of(c, &sample) == FX_OK) return samples * sample.flop;
+    fx_log(FX_WARN, "%s: what it costs is not known: %s", run->name, fx_error_message());
+    fx_error_clear();
+    return 1;
 }
 
 /* Costliest first; of equal ones the study's order. */
@@ -89,7 +90,7 @@ static fx_status share_out(study *s)
     FX_TRY_DONE(FX_ALLOC(load, s->groups));
     for (study_run *run = s->run; run < s->run + s->runs; run++) {
         list[count].run = run;
-        if (run->mine) FX_TRY_DONE(cost_of(s, run, &list[count].cost));
+        if (run->mine) list[count].cost = cost_of(s, run);
         if (list[count].cost > 0) count++;
     }
     qsort(list, (size_t)count, sizeof *list, by_cost);

@@ -7,7 +7,8 @@
 # Run: cost 20
 # Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
 # GPUs the hosts alone compared, and not all of them compared; one bus told for all GPUs; arrive not waiting for the exchange (order of
-# work, by name); a group's GPU picked by the rank in the group.
+# work, by name); a group's GPU picked by the rank in the group; what a
+# run in tf32 costs, counted by the CPU backend, asked of it in tf32.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
@@ -38,8 +39,8 @@ FX_FAKE_DEVICES=1 refused 1 "ranks 0 and 1 have one GPU between them: 0000:01:00
 FX_FAKE_DEVICES=1 expect 0 mpiexec -n 2 "$FLEXHPC" info
 says out "no CUDA: .*ranks 0 and 1 have one GPU between them"
 
-# Groups of ranks that share a study have GPUs of their own.
-FX_FAKE_DEVICES=2 expect 0 mpiexec -n 2 "$FLEXHPC" study seeds tiny.yaml --run pool --ranks 1 --set backend=cuda --set precision=fp32 \
+# Groups of ranks that share a study have GPUs of their own, and a precision that the CPU backend, which counts costs, hasn't.
+FX_FAKE_DEVICES=2 expect 0 mpiexec -n 2 "$FLEXHPC" study seeds tiny.yaml --run pool --ranks 1 --set backend=cuda --set precision=tf32 \
     --set train.steps=1 --set train.global_batch=1 --set study.heldout=pack --set eval.reynolds=100 --set eval.patches=1 --set eval.batch=1
 [ "$(cat pool/runs/*/env.txt | grep -o 'GPU stand-in .*' | sort | tr '\n' ';')" = \
     'GPU stand-in on the CPU at 0000:01:00.0;GPU stand-in on the CPU at 0000:02:00.0;' ] || fail "GPUs of groups: $(cat pool/runs/*/env.txt)"

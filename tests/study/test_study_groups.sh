@@ -7,7 +7,7 @@
 # Run: cost 15
 # Planted and caught: every group takes every run; all runs for the first group; what other groups did, or that a run of theirs
 # failed, not heard; the first failure ends the study; a failed run's log without its reason; evaluations at the cost of one
-# Reynolds number.
+# Reynolds number; an arm of unknown cost ends the study.
 # shellcheck source=tests/fault/tiny.sh
 . "$FX_TESTS_DIR/fault/tiny.sh"
 make_data
@@ -94,6 +94,12 @@ says err '^flexhpc: (rank 0/2 on .*: )?study baselines: 1 of 3 runs failed: unet
 [ "$(cat nan/runs/{flex,uvit}-s3/ckpt/latest | sort -u)" = step-00000003.h5 ] || fail "the others are not done"
 expect 0 "$FLEXHPC" status nan/runs
 says out 'not finite; weights are those of step'
+
+# ---- One that can't be planned, whose cost is not known: the others are done all the same.
+study 2 2 baselines odd --ranks 1 --seed 3 --set 'study.unet=model.preset=custom model.arch=unet model.channels=32 model.blocks=1 model.heads=5'
+says err '^flexhpc: warning: (rank 0/2 on .*: )?unet-s3: what it costs is not known: .*heads'
+says err '^flexhpc: (rank 0/2 on .*: )?study baselines: 1 of 3 runs failed: unet-s3: .*heads'
+[ "$(cat odd/runs/{flex,uvit}-s3/ckpt/latest | sort -u)" = step-00000003.h5 ] || fail "the others are not done"
 
 refused 2 'study.ranks: 4 ranks do not divide into groups of 3' mpiexec -n 4 "$FLEXHPC" study tasks tiny.yaml --run pool --ranks 3
 refused 2 'study.ranks: 1 ranks do not divide into groups of 2' "$FLEXHPC" study tasks tiny.yaml --run pool --ranks 2
