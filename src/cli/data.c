@@ -19,34 +19,39 @@ void fx_values_add(fx_values *v, float *x, int64_t at, int64_t count)
     fx_stats_add(&v->stats, x, kept);
 }
 
-/* Reads pieces along the first dimension whose own values are few enough, one place of those before it
- * at a time, so that memory is bounded; a vector at once where it is small. */
+/* Reads pieces along one dimension, those after it whole and those before it one place at a time, so
+ * that memory is bounded and few pieces are read. */
 static fx_status scan(fx_h5 *f, const char *name, const fx_h5_shape *shape, fx_values *out)
 {
     enum { MOST = 1 << 22 };
     int64_t offset[8] = {0}, count[8], slice = 1, total = 1;
-    int split = shape->rank; /* dimensions [split, rank) are read whole */
+    int along = shape->rank - 1;
     float *x = NULL;
     fx_status status = FX_OK;
-    while (split > 0 && shape->dim[split - 1] <= MOST / (slice > 0 ? slice : 1))
-        slice *= shape->dim[--split];
     for (int i = 0; i < shape->rank; i++) {
         FX_REQUIRE(total == 0 || shape->dim[i] <= INT64_MAX / total, FX_EVALUE, "%s: too many values",
                    name);
         total *= shape->dim[i];
-        count[i] = i < split ? 1 : shape->dim[i];
     }
     *out = (fx_values){0};
     if (total == 0) return FX_OK;
-    FX_TRY(FX_ALLOC(x, slice));
-    for (int64_t at = 0; at < total && status == FX_OK; at += slice) {
+    while (along > 0 && shape->dim[along] <= MOST / slice)
+        slice *= shape->dim[along--];
+    const int64_t most = MOST / slice, step = shape->dim[along] < most ? shape->dim[along] : most;
+    FX_TRY(FX_ALLOC(x, step * slice));
+    for (int64_t at = 0; at < total && status == FX_OK;) {
         int64_t rest = at / slice;
-        for (int i = split - 1; i >= 0; i--) {
+        for (int i = along; i >= 0; i--) {
             offset[i] = rest % shape->dim[i];
             rest /= shape->dim[i];
         }
+        for (int i = 0; i < shape->rank; i++)
+            count[i] = i < along ? 1 : shape->dim[i];
+        const int64_t left = shape->dim[along] - offset[along];
+        count[along] = step < left ? step : left;
         status = fx_h5_read(f, name, offset, count, FX_H5_F32, x);
-        if (status == FX_OK) fx_values_add(out, x, at, slice);
+        if (status == FX_OK) fx_values_add(out, x, at, count[along] * slice);
+        at += count[along] * slice;
     }
     fx_free(x);
     return status;
@@ -66,6 +71,16 @@ static void print_tuple(const int64_t *dim, int rank)
     printf(rank ? ")" : "()");
 }
 
+/* The reason alone of "PATH: NAME: reason". */
+static void print_refused(const char *name)
+{
+    const char *message = fx_error_message(), *at = strstr(message, name);
+    while (at && strncmp(at + strlen(name), ": ", 2) != 0)
+        at = strstr(at + 1, name);
+    printf("%-12s %s\n", name, at ? at + strlen(name) + 2 : message);
+    fx_error_clear();
+}
+
 static fx_status print_dataset(void *self, fx_h5 *f, const char *name)
 {
     static const char *const types[] = {"float32", "float64", "int64", "uint64"};
@@ -73,8 +88,7 @@ static fx_status print_dataset(void *self, fx_h5 *f, const char *name)
     fx_values v;
     (void)self;
     if (fx_h5_describe(f, name, &shape) != FX_OK) {
-        fx_error_clear();
-        printf("%-12s no numbers\n", name);
+        print_refused(name);
         return FX_OK;
     }
     printf("%-12s %s ", name, types[shape.type]);

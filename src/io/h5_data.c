@@ -257,8 +257,8 @@ fx_status fx_h5_read(fx_h5 *f, const char *name, const int64_t *offset, const in
 {
     box b;
     FX_TRY(open_box(f, name, offset, count, &b));
-    if (fx_h5_has_short_chunk(b.dataset, b.in_file))
-        return fail_box(f, name, &b, "has a chunk too short for its checksum");
+    const char *refused = fx_h5_refused_chunk(f, name, b.dataset, b.in_file);
+    if (refused) return fail_box(f, name, &b, refused);
     if (H5Dread(b.dataset, fx_h5_memory_type(type), b.in_memory, b.in_file, f->transfer, data) < 0)
         return fail_box(f, name, &b, "read");
     close_box(&b);
@@ -271,7 +271,8 @@ fx_status fx_h5_read_string(fx_h5 *f, const char *name, int64_t i, char *out, si
     FX_TRY(fx_h5_open_dataset(f, name, &d));
     const hid_t type = H5Dget_type(d);
     const bool text = H5Tget_class(type) == H5T_STRING, variable = text && H5Tis_variable_str(type) > 0;
-    bool read = text && select_box(d, &i, (const int64_t[]){1}, &in_file, &in_memory);
+    bool read = text && select_box(d, &i, (const int64_t[]){1}, &in_file, &in_memory) &&
+                !fx_h5_refused_chunk(f, name, d, in_file);
     if (read && variable) {
         char *string = NULL;
         read = H5Dread(d, type, in_memory, in_file, H5P_DEFAULT, &string) >= 0 && string &&

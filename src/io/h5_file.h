@@ -6,11 +6,14 @@
 
 #include "flexhpc/io.h"
 
+enum { FX_SOUND = 1024 };
+
 struct fx_h5 {
     hid_t file, transfer;       /* transfer: of data, the default where alone */
     fx_comm *comm;              /* NULL: serial */
     bool writes, foreign, held; /* held: agreements are put off */
     int64_t bytes;              /* of a file that is read */
+    uint64_t sound[FX_SOUND];   /* of chunks that were looked at lately: where hash % FX_SOUND */
     char path[FX_PATH_MAX];
 };
 
@@ -64,9 +67,10 @@ double fx_h5_chunk_bytes(hid_t dataset, hid_t list);
  * with whatever size, and takes bits from whatever place, that a damaged type claims. */
 const char *fx_h5_refused_number(hid_t type);
 
-/* Whether a chunk that the selection touches is stored in fewer bytes than the Fletcher checksum at its
- * end has: HDF5 1.10 takes that from its length without a look. */
-bool fx_h5_has_short_chunk(hid_t dataset, hid_t selection);
+/* Why a chunk that the selection touches is refused, NULL: none is. HDF5 1.10 believes that what a
+ * chunk's filters make is as long as a chunk, and that Fletcher's checksum has its four bytes. Lock
+ * held. */
+const char *fx_h5_refused_chunk(fx_h5 *f, const char *name, hid_t dataset, hid_t selection);
 
 /* Follows `name` one component at a time; refuses links out of the file in files of ours. Lock held. */
 fx_status fx_h5_check_path(const fx_h5 *f, const char *name);

@@ -8,8 +8,8 @@
 static const char FILTER_NAME[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ._-";
 
 /* A chunk is held whole, and filled where it is not there, so a small file that claims a huge one must
- * not get the memory for it. */
-static const double MOST_CHUNK_BYTES = 0x1p30;
+ * not get the memory for it. Those of a file that nothing was written to yet are let in. */
+static const double MOST_CHUNK_BYTES = 0x1p30, MOST_UNASKED_BYTES = 0x1p26;
 
 double fx_h5_chunk_bytes(hid_t dataset, hid_t list)
 {
@@ -120,7 +120,7 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
                  MOST_CHUNK_BYTES / 0x1p20);
         return text;
     }
-    if (!f->writes && chunk / FX_MOST_DEFLATED > (double)f->bytes)
+    if (!f->writes && chunk > MOST_UNASKED_BYTES && chunk / FX_MOST_DEFLATED > (double)f->bytes)
         return "has chunks larger than its file can hold, refused";
     for (int i = 0; i < H5Pget_nfilters(list) && !refused; i++)
         refused = refused_filter(f, list, i, chunk, text);
@@ -147,63 +147,4 @@ fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
     }
     *out = d;
     return FX_OK;
-}
-
-/* ---- Chunks shorter than their checksum. */
-
-static bool has_filter(hid_t list, H5Z_filter_t wanted)
-{
-    for (int i = 0; i < H5Pget_nfilters(list); i++) {
-        unsigned flags, what;
-        size_t values = 0;
-        if (H5Pget_filter2(list, (unsigned)i, &flags, &values, NULL, 0, NULL, &what) == wanted)
-            return true;
-    }
-    return false;
-}
-
-/* The first pixels of the chunks that a box touches, one after the other; false: that was the last. */
-static bool next_chunk(int rank, const hsize_t *begin, const hsize_t *end, const hsize_t *chunk,
-                       hsize_t *at)
-{
-    for (int i = rank - 1; i >= 0; i--) {
-        at[i] += chunk[i];
-        if (at[i] < end[i]) return true;
-        at[i] = begin[i];
-    }
-    return false;
-}
-
-/* Of the chunks in [begin, end), begin at corners of chunks. */
-static bool any_short(hid_t dataset, int rank, const hsize_t *begin, const hsize_t *end,
-                      const hsize_t *chunk)
-{
-    enum { CHECKSUM = 4 };
-    hsize_t at[H5S_MAX_RANK], bytes;
-    haddr_t byte;
-    unsigned skipped;
-    memcpy(at, begin, sizeof at);
-    do {
-        if (H5Dget_chunk_info_by_coord(dataset, at, &skipped, &byte, &bytes) < 0) return true;
-        if (byte != HADDR_UNDEF && bytes < CHECKSUM) return true;
-    } while (next_chunk(rank, begin, end, chunk, at));
-    return false;
-}
-
-bool fx_h5_has_short_chunk(hid_t dataset, hid_t selection)
-{
-    hsize_t begin[H5S_MAX_RANK] = {0}, end[H5S_MAX_RANK] = {0}, chunk[H5S_MAX_RANK];
-    bool is_short = false;
-    const hid_t list = H5Dget_create_plist(dataset);
-    if (has_filter(list, H5Z_FILTER_FLETCHER32) && H5Sget_select_npoints(selection) > 0) {
-        const int rank = H5Pget_chunk(list, H5S_MAX_RANK, chunk);
-        is_short = rank < 1 || H5Sget_select_bounds(selection, begin, end) < 0;
-        for (int i = 0; i < rank && !is_short; i++) {
-            begin[i] -= begin[i] % chunk[i];
-            end[i]++;
-        }
-        is_short = is_short || any_short(dataset, rank, begin, end, chunk);
-    }
-    H5Pclose(list);
-    return is_short;
 }
