@@ -71,16 +71,18 @@ fx_status fx_h5_members(fx_h5 *f, const char *group, fx_h5_name out[FX_H5_NAMES]
 
 /* ---- All datasets. */
 
-/* Of any sound file; HDF5 itself looks for circles, and a walk of ours would have no end in one. */
-enum { MOST_DEPTH = 32, MOST_LINKS = 1 << 20 };
+/* Depth and groups are those of any sound file: a damaged one can say of a circle of groups, or of
+ * groups that share their members, that each has one name. */
+enum { MOST_DEPTH = 128, MOST_GROUPS = 1 << 16, MOST_SHARED = 1 << 12, MOST_LINKS = 1 << 20 };
 
 typedef struct walk {
     fx_h5 *f;
     fx_status (*visit)(void *self, fx_h5 *f, const char *name); /* NULL: links are looked at alone */
     void *self;
-    int depth;
+    int depth, groups, shared;
     long links;
-    char path[FX_PATH_MAX]; /* of the group at work */
+    haddr_t seen[MOST_SHARED]; /* groups of several names, visited by the first that was met */
+    char path[FX_PATH_MAX];    /* of the group at work */
 } walk;
 
 static fx_status walk_group(walk *w);
@@ -97,21 +99,37 @@ static fx_status unreadable(const walk *w, const char *name, const char *what)
     return fx_h5_failed(w->f, name, what);
 }
 
-static H5I_type_t type_of(const walk *w, const char *name)
+static bool is_seen(const walk *w, haddr_t address)
 {
-    const hid_t object = H5Oopen(w->f->file, name, H5P_DEFAULT);
-    const H5I_type_t type = object >= 0 ? H5Iget_type(object) : H5I_BADID;
-    if (object >= 0) H5Oclose(object);
-    return type;
+    for (int i = 0; i < w->shared; i++)
+        if (w->seen[i] == address) return true;
+    return false;
 }
 
-static fx_status visit_object(walk *w, const char *name)
+/* NULL in *refused and false: it was visited under another name. */
+static bool enter_group(walk *w, const H5O_info_t *info, const char **refused)
 {
-    const H5I_type_t type = type_of(w, name);
-    if (type == H5I_BADID) return unreadable(w, name, "unreadable object");
-    if (type == H5I_DATASET) return w->visit ? w->visit(w->self, w->f, name) : FX_OK;
-    if (type != H5I_GROUP) return FX_OK;
-    if (w->depth == MOST_DEPTH) return refuse(w, name, "groups within groups without end");
+    *refused = NULL;
+    if (info->rc > 1 && is_seen(w, info->addr)) return false;
+    if (w->depth == MOST_DEPTH)
+        *refused = "groups within groups without end";
+    else if (++w->groups > MOST_GROUPS || (info->rc > 1 && w->shared == MOST_SHARED))
+        *refused = "too many groups";
+    else if (info->rc > 1)
+        w->seen[w->shared++] = info->addr;
+    return !*refused;
+}
+
+/* name: from the root; of `group` its last part. */
+static fx_status visit_object(walk *w, hid_t group, const char *last, const char *name)
+{
+    H5O_info_t info;
+    const char *refused;
+    if (H5Oget_info_by_name2(group, last, &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
+        return unreadable(w, name, "unreadable object");
+    if (info.type == H5O_TYPE_DATASET) return w->visit ? w->visit(w->self, w->f, name) : FX_OK;
+    if (info.type != H5O_TYPE_GROUP) return FX_OK;
+    if (!enter_group(w, &info, &refused)) return refused ? refuse(w, name, refused) : FX_OK;
     FX_TRY(fx_path(w->path, "%s", name));
     w->depth++;
     const fx_status status = walk_group(w);
@@ -120,10 +138,10 @@ static fx_status visit_object(walk *w, const char *name)
 }
 
 /* The walk of a foreign file goes past its links; a file of ours that has some is no file of ours. */
-static fx_status visit_link(walk *w, const char *name, H5L_type_t type)
+static fx_status visit_link(walk *w, hid_t group, const char *last, const char *name, H5L_type_t type)
 {
     if (++w->links > MOST_LINKS) return refuse(w, name, "too many objects");
-    if (type == H5L_TYPE_HARD) return visit_object(w, name);
+    if (type == H5L_TYPE_HARD) return visit_object(w, group, last, name);
     return w->f->foreign ? FX_OK : refuse(w, name, "is a link");
 }
 
@@ -136,10 +154,9 @@ static herr_t next_link(hid_t group, const char *name, const H5L_info_t *link, v
 {
     step *s = data;
     char full[FX_PATH_MAX];
-    (void)group;
     const size_t length = strlen(s->w->path);
     s->status = fx_path(full, "%s%s%s", s->w->path, length ? "/" : "", name);
-    if (s->status == FX_OK) s->status = visit_link(s->w, full, link->type);
+    if (s->status == FX_OK) s->status = visit_link(s->w, group, name, full, link->type);
     s->w->path[length] = '\0'; /* the group at work again */
     return s->status == FX_OK ? 0 : 1;
 }
@@ -156,12 +173,22 @@ static fx_status walk_group(walk *w)
     return s.status;
 }
 
+/* The root is a group like others, and a link may lead back to it. */
+static fx_status walk_all(walk *w)
+{
+    H5O_info_t info;
+    const char *refused;
+    if (H5Oget_info_by_name2(w->f->file, "/", &info, H5O_INFO_BASIC, H5P_DEFAULT) < 0)
+        return unreadable(w, "/", "unreadable object");
+    return enter_group(w, &info, &refused) ? walk_group(w) : refuse(w, "/", refused);
+}
+
 fx_status fx_h5_walk(fx_h5 *f, fx_status (*visit)(void *self, fx_h5 *f, const char *name), void *self)
 {
     walk links = {.f = f}, all = {.f = f, .visit = visit, .self = self};
     fx_h5_enter(f);
-    fx_status status = f->foreign ? FX_OK : walk_group(&links); /* before anything is visited */
-    if (status == FX_OK) status = walk_group(&all);
+    fx_status status = f->foreign ? FX_OK : walk_all(&links); /* before anything is visited */
+    if (status == FX_OK) status = walk_all(&all);
     fx_h5_leave();
     return status;
 }
