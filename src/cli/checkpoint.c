@@ -4,8 +4,8 @@
 #include "cli.h"
 #include "flexhpc/checkpoint.h"
 
-/* Goes on behind a damaged file: which others are whole is what one asks next. Of several, each has its
- * line; of one, the error says all. */
+/* Goes on behind a damaged file, unless HDF5 dies of it: which others are whole is what one asks next.
+ * Of several, each has its line; of one, the error says all. */
 static fx_status verify(fx_cli *cli)
 {
     fx_status failed = FX_OK;

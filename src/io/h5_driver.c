@@ -18,7 +18,6 @@ typedef struct reader {
     dev_t device;
     ino_t inode;
     haddr_t end, eoa;
-    bool ordered; /* messages of the last object header read say in which order they came */
 } reader;
 
 static bool get(int fd, void *out, size_t size, uint64_t at)
@@ -151,28 +150,53 @@ static bool overlong_fill(const unsigned char *p, size_t size)
     return length > size - HEAD;
 }
 
-/* Of the messages of an object header of the newer kind, or of its continuation, as far as they are
- * there: HDF5 reads a header's first 512 bytes, whatever follows it, and then, if it is longer, all. */
-static bool has_overlong_fill(reader *r, const unsigned char *p, size_t size)
+/* How the messages of an object header lie in its bytes (IV.A.1): behind a head with their type and
+ * size, which in the older kind of header are multiples of 8. */
+typedef struct messages {
+    size_t begin, end, head;
+    bool older;
+} messages;
+
+/* Whether a fill value is longer than its message. `all`: only where the messages end where they must,
+ * as HDF5 asks before it looks at any; else as far as they are there. */
+static bool has_overlong_fill(const unsigned char *p, messages m, bool all)
 {
-    enum { FILL = 5, CHECKSUM = 4 };
-    size_t at, end;
+    enum { FILL = 5 };
+    bool found = false;
+    size_t at = m.begin;
+    for (size_t bytes; at + m.head <= m.end; at += m.head + bytes) {
+        const unsigned char *size = p + at + (m.older ? 2 : 1);
+        const unsigned type = m.older ? p[at] | (unsigned)p[at + 1] << 8 : p[at];
+        bytes = size[0] | (size_t)size[1] << 8;
+        if (bytes > m.end - at - m.head || (m.older && bytes % 8)) return found && !all;
+        found = found || (type == FILL && overlong_fill(p + at + m.head, bytes));
+    }
+    return found;
+}
+
+/* Of any object header or continuation. HDF5 reads a header's first 512 bytes, whatever follows it, and
+ * then, if it is longer, all. What heads the messages of a continuation stands in its header, which was
+ * read some time ago, so both are tried; the older kind of either has no signature. */
+static bool makes_overlong_fill(const unsigned char *p, size_t size)
+{
+    enum { CHECKSUM = 4, ORDERED = 4, PREFIX = 16, OLDER = 8 };
+    size_t at;
     uint64_t length;
     if (header_prefix(p, size, &at, &length)) {
-        r->ordered = p[5] & 4;
-        end = length < size - at ? at + (size_t)length : size;
-    } else if (size > 4 + CHECKSUM && memcmp(p, "OCHK", 4) == 0) {
-        at = 4;
-        end = size - CHECKSUM;
-    } else
-        return false;
-    const size_t head = r->ordered ? 6 : 4;
-    for (size_t bytes; at + head <= end; at += head + bytes) {
-        bytes = p[at + 1] | (size_t)p[at + 2] << 8;
-        if (p[at] == FILL && at + head + bytes <= end && overlong_fill(p + at + head, bytes))
+        const size_t end = length < size - at ? at + (size_t)length : size;
+        return has_overlong_fill(p, (messages){at, end, p[5] & ORDERED ? 6 : 4, false}, false);
+    }
+    if (size > 4 + CHECKSUM && memcmp(p, "OCHK", 4) == 0)
+        return has_overlong_fill(p, (messages){4, size - CHECKSUM, 4, false}, true) ||
+               has_overlong_fill(p, (messages){4, size - CHECKSUM, 6, false}, true);
+    if (size >= PREFIX && p[0] == 1) {
+        uint32_t bytes;
+        memcpy(&bytes, p + 8, sizeof bytes);
+        if (bytes <= size - PREFIX &&
+            has_overlong_fill(p, (messages){PREFIX, PREFIX + bytes, OLDER, true}, true))
             return true;
     }
-    return false;
+    return has_overlong_fill(p, (messages){0, size, OLDER, true}, true);
 }
 
 /* The free blocks of a local heap (III.D) are a chain: HDF5 follows it to its end, with memory for each
@@ -180,14 +204,14 @@ static bool has_overlong_fill(reader *r, const unsigned char *p, size_t size)
  */
 static bool damaged_heap(const reader *r, const unsigned char *p, size_t size)
 {
-    enum { MOST_BLOCKS = 1 << 16, END = 1, BLOCK = 16 };
+    enum { END = 1, BLOCK = 16 };
     uint64_t heap[3]; /* length, first free block, address */
     if (size < 8 + sizeof heap || memcmp(p, "HEAP", 4) != 0) return false;
     memcpy(heap, p + 8, sizeof heap);
     if (heap[0] > r->end) return true;
     uint64_t block = heap[1];
-    for (int i = 0; block != END; i++)
-        if (i == MOST_BLOCKS || heap[0] < BLOCK || block > heap[0] - BLOCK || heap[2] > r->end ||
+    for (uint64_t i = 0; block != END; i++)
+        if (i > heap[0] / BLOCK || heap[0] < BLOCK || block > heap[0] - BLOCK || heap[2] > r->end ||
             !get(r->fd, &block, sizeof block, r->base.base_addr + heap[2] + block))
             return true;
     return false;
@@ -217,7 +241,7 @@ static herr_t read_bytes(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t 
     const char *why = NULL;
     if (type == H5FD_MEM_OHDR && overlong_header(buffer, there, r->end - address))
         why = "an object's header is longer than the file";
-    else if (type == H5FD_MEM_OHDR && has_overlong_fill(r, buffer, there))
+    else if (type == H5FD_MEM_OHDR && makes_overlong_fill(buffer, there))
         why = "a fill value is longer than its message";
     else if (type == H5FD_MEM_LHEAP && damaged_heap(r, buffer, there))
         why = "a group's heap is longer than the file, or its free list has no end";

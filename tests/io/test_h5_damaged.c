@@ -4,15 +4,19 @@
  *
  * Planted and caught: a crash handler that takes crashes outside HDF5 for its own, or none at all, or
  * has no stack of its own; a local heap's chain that nobody looks at, or its length; a fill value's
- * size that nobody looks at; chunks whose length nobody looks at, or the first one's alone; addresses
- * of 4 bytes let in, or looked for at byte 0 alone; numbers whose bits nobody looks at, of attributes
- * or of datasets, or their sign's, exponent's or mantissa's; chunks of any size for any file.
+ * size that nobody looks at, of one kind of header or of both; chunks whose length nobody looks at, or
+ * the first one's alone, of which more or less than a chunk is let in, whose checksum or whose order of
+ * filters nobody looks at, or whose checksum has no room before deflation, and chunks that have
+ * no filters followed through them; addresses of 4 bytes let in,
+ * or looked for at byte 0 alone; numbers whose bits nobody looks at, of attributes or of datasets, or
+ * their sign's, exponent's or mantissa's; chunks of any size for any file.
  *
  * Run: source tests/fuzz/mutate.c */
 #include <hdf5.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <zlib.h>
 
 #include "h5_test.h"
 
@@ -153,14 +157,16 @@ static void numbers_lie_in_their_bytes(void **state)
     }
 }
 
-/* A dataset w (4) whose fill value claims `size` bytes. */
-static void write_fill(const char *path, uint32_t size)
+/* A dataset w (4) whose fill value claims `size` bytes; its message is of the newest kind in an object
+ * header of the newer or, as nobody writes it, of the older kind. */
+static void write_fill(const char *path, uint32_t size, bool older)
 {
     const float value = 3.25f;
     const hsize_t four = 4;
+    const H5F_libver_t version = older ? H5F_LIBVER_EARLIEST : H5F_LIBVER_V110;
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS), list = H5Pcreate(H5P_DATASET_CREATE),
                 space = H5Screate_simple(1, &four, NULL);
-    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    H5Pset_libver_bounds(access, version, H5F_LIBVER_V110);
     H5Pset_fill_value(list, H5T_NATIVE_FLOAT, &value);
     const hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access),
                 d = H5Dcreate2(file, "w", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, list, H5P_DEFAULT);
@@ -173,7 +179,17 @@ static void write_fill(const char *path, uint32_t size)
     fuzz_input in = load(path);
     char message[8] = {4}; /* its size, then its value */
     memcpy(message + 4, &value, sizeof value);
-    memcpy(in.data + find(&in, message, sizeof message), &size, sizeof size);
+    char *at = in.data + find(&in, message, sizeof message);
+    if (older) {
+        enum { VERSION = 3, FLAGS = 0x2a };
+        at -= 4;
+        assert_int_equal(at[0], 2);
+        at[0] = VERSION;
+        at[1] = FLAGS;
+        at += 2;
+        memcpy(at + 4, &value, sizeof value);
+    }
+    memcpy(at, &size, sizeof size);
     fuzz_seal_hdf5(&in);
     store(path, &in);
 }
@@ -181,18 +197,97 @@ static void write_fill(const char *path, uint32_t size)
 static void a_fill_value_lies_in_its_message(void **state)
 {
     (void)state;
-    const uint32_t sizes[] = {4, 5, 60000000, UINT32_MAX};
+    const uint32_t sizes[] = {4, 11, 60000000, UINT32_MAX};
     float w[4] = {0};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
         fx_h5 *f = NULL;
-        write_fill(path_of("fill.h5"), sizes[i]);
+        w[3] = 0;
+        write_fill(path_of("fill.h5"), sizes[i % 4], i >= 4);
         assert_int_equal(fx_h5_open(path_of("fill.h5"), FX_H5_FOREIGN, &f), FX_OK);
         const fx_status status = fx_h5_read(f, "w", NULL, NULL, FX_H5_F32, w);
-        assert_int_equal(status, i == 0 ? FX_OK : FX_EIO);
-        if (i > 0) expect_message("fill.h5: w", "a fill value is longer than its message");
+        assert_int_equal(status, i % 4 == 0 ? FX_OK : FX_EIO);
+        if (i % 4 > 0) expect_message("fill.h5: w", "a fill value is longer than its message");
+        assert_true(i % 4 > 0 || w[3] == 4);
         fx_h5_abandon(&f);
     }
-    assert_true(w[3] == 4);
+}
+
+/* w (16) in one chunk: deflated, or deflated with a Fletcher checksum before or behind, of a stream
+ * that makes `makes` bytes. */
+static void write_deflated(const char *path, const char *filters, size_t makes)
+{
+    static unsigned char zeros[1 << 20], stream[1 << 12];
+    const hsize_t size = 16, first = 0;
+    uLongf bytes = sizeof stream;
+    assert_int_equal(compress(stream, &bytes, zeros, makes), Z_OK);
+    const hid_t list = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &size, NULL),
+                file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Pset_chunk(list, 1, &size);
+    for (const char *c = filters; *c; c++)
+        *c == 'd' ? H5Pset_deflate(list, 1) : H5Pset_fletcher32(list);
+    const hid_t d = H5Dcreate2(file, "w", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    assert_true(H5Dwrite_chunk(d, H5P_DEFAULT, 0, &first, bytes, stream) >= 0);
+    H5Dclose(d);
+    H5Sclose(space);
+    H5Pclose(list);
+    assert_true(H5Fclose(file) >= 0);
+}
+
+/* Less than a chunk would be read beyond its end, more would fill memory. */
+static void a_chunk_is_what_its_stream_makes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *filters;
+        size_t makes;
+        const char *why; /* NULL: sound */
+    } cases[] = {{"d", 64, NULL},
+                 {"d", 63, "another length than its chunks"},
+                 {"d", 65, "another length than its chunks"},
+                 {"d", 1 << 20, "another length than its chunks"},
+                 {"fd", 2, "a chunk too short for its checksum"},
+                 {"fd", 64, "another length than its chunks"},
+                 {"fd", 68, NULL}, /* the checksum of zeros is 0 */
+                 {"dd", 64, "filters in an order"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fx_h5 *f = NULL;
+        float w[16];
+        write_deflated(path_of("stream.h5"), cases[i].filters, cases[i].makes);
+        assert_int_equal(fx_h5_open(path_of("stream.h5"), FX_H5_FOREIGN, &f), FX_OK);
+        for (int64_t row = 0; row < 2; row++)
+            assert_int_equal(fx_h5_read(f, "w", &row, (const int64_t[]){1}, FX_H5_F32, w),
+                             cases[i].why ? FX_EIO : FX_OK);
+        if (cases[i].why) expect_message("stream.h5: w", cases[i].why);
+        fx_h5_abandon(&f);
+    }
+}
+
+/* No damage: chunks that reach over the end may have been written without their filters. */
+static void a_part_of_a_chunk_has_no_filters(void **state)
+{
+    (void)state;
+    const hsize_t six = 6, four = 4;
+    const float values[6] = {0, 1, 2, 3, 4, 5};
+    float w[6];
+    fx_h5 *f = NULL;
+    const hid_t list = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &six, NULL),
+                access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    H5Pset_chunk(list, 1, &four);
+    H5Pset_deflate(list, 1);
+    H5Pset_chunk_opts(list, H5D_CHUNK_DONT_FILTER_PARTIAL_CHUNKS);
+    const hid_t file = H5Fcreate(path_of("part.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, access),
+                d = H5Dcreate2(file, "w", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    assert_true(H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    H5Dclose(d);
+    H5Sclose(space);
+    H5Pclose(list);
+    assert_true(H5Fclose(file) >= 0);
+    H5Pclose(access);
+    assert_int_equal(fx_h5_open(path_of("part.h5"), FX_H5_FOREIGN, &f), FX_OK);
+    assert_int_equal(fx_h5_read(f, "w", NULL, NULL, FX_H5_F32, w), FX_OK);
+    assert_memory_equal(w, values, sizeof w);
+    fx_h5_abandon(&f);
 }
 
 /* w (8) in chunks of 4 with Fletcher's checksum, of which the second is stored in two bytes. */
@@ -221,6 +316,8 @@ static void a_chunk_has_its_checksum(void **state)
     assert_int_equal(fx_h5_read(f, "w", (const int64_t[]){3}, (const int64_t[]){2}, FX_H5_F32, w),
                      FX_EIO);
     expect_message("short.h5", "a chunk too short for its checksum");
+    fx_h5_abandon(&f);
+    assert_int_equal(fx_h5_open(path_of("short.h5"), FX_H5_FOREIGN, &f), FX_OK);
     assert_int_equal(fx_h5_read(f, "w", NULL, NULL, FX_H5_F32, w), FX_EIO);
     fx_h5_abandon(&f);
 }
@@ -232,7 +329,7 @@ static void a_chunk_fits_its_file(void **state)
     fx_h5 *f = NULL;
     float w[1];
     for (int large = 0; large < 2; large++) {
-        const hsize_t size = large ? 1 << 24 : 1 << 18; /* 64 MiB, 1 MiB */
+        const hsize_t size = large ? 1 << 25 : 1 << 24; /* 128 MiB, 64 MiB */
         const hid_t list = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &size, NULL),
                     file = H5Fcreate(path_of("large.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
         H5Pset_chunk(list, 1, &size);
@@ -315,6 +412,8 @@ int main(void)
         cmocka_unit_test(narrow_addresses_are_refused),
         cmocka_unit_test(numbers_lie_in_their_bytes),
         cmocka_unit_test(a_fill_value_lies_in_its_message),
+        cmocka_unit_test(a_chunk_is_what_its_stream_makes),
+        cmocka_unit_test(a_part_of_a_chunk_has_no_filters),
         cmocka_unit_test(a_chunk_has_its_checksum),
         cmocka_unit_test(a_chunk_fits_its_file),
         cmocka_unit_test(a_crash_inside_names_the_file),
