@@ -2,11 +2,11 @@
  * make what a damaged chunk makes, less than a chunk, which is then read beyond its end, or as much as
  * memory has; its Fletcher32 takes four bytes from chunks that have none. So a chunk is followed
  * through its filters once before HDF5 reads it: deflation alone must be done to know a length. */
-#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 #include <zlib.h>
 
+#include "flexhpc/mem.h"
 #include "h5_file.h"
 
 enum { CHECKSUM = 4 };
@@ -92,12 +92,12 @@ static const char *look_at(const fx_h5 *f, hid_t dataset, const pipeline *p, con
     if (bytes == 0) return NULL; /* nothing was written there */
     if (bytes > (hsize_t)f->bytes) return "has a chunk larger than its file";
     if (!has_filters(p, at)) return follow(&(pipeline){.bytes = p->bytes}, NULL, bytes, 0);
-    unsigned char *stored = malloc((size_t)bytes);
-    if (!stored) return "has a chunk that memory has no room for";
+    unsigned char *stored = NULL;
+    if (FX_ALLOC(stored, (int64_t)bytes) != FX_OK) return "has a chunk that memory has no room for";
     const char *refused = H5Dread_chunk(dataset, H5P_DEFAULT, at, &mask, stored) < 0
                               ? "has a chunk that can't be read"
                               : follow(p, stored, bytes, mask);
-    free(stored);
+    fx_free(stored);
     return refused;
 }
 
