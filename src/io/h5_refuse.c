@@ -127,6 +127,16 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
     return refused;
 }
 
+/* Into its cache HDF5 takes chunks of the length that a file says, and reads a whole chunk from there;
+ * without, those that have no filters are read straight from the file. A cache would end with every
+ * dataset that is closed here anyway. */
+static hid_t uncached(void)
+{
+    const hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
+    H5Pset_chunk_cache(access, 1, 0, 0);
+    return access;
+}
+
 fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
 {
     fx_h5_enter_shared(f);
@@ -135,8 +145,15 @@ fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
         fx_h5_leave();
         return status;
     }
-    const hid_t d = H5Dopen2(f->file, name, H5P_DEFAULT);
-    if (d < 0) return fx_h5_failed(f, name, "open dataset");
+    const hid_t access = uncached(), d = H5Dopen2(f->file, name, access);
+    if (d < 0) {
+        fx_h5_enter(f); /* fx_h5_failed leaves once, and a call that succeeds clears HDF5's reason */
+        const fx_status failed = fx_h5_failed(f, name, "open dataset");
+        H5Pclose(access);
+        fx_h5_leave();
+        return failed;
+    }
+    H5Pclose(access);
     const hid_t list = H5Dget_create_plist(d);
     char text[80];
     const char *refused = refusal(f, d, list, text);

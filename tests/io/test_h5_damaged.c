@@ -7,7 +7,7 @@
  * size that nobody looks at, of one kind of header or of both; chunks whose length nobody looks at, or
  * the first one's alone, of which more or less than a chunk is let in, whose checksum or whose order of
  * filters nobody looks at, or whose checksum has no room before deflation, and chunks that have
- * no filters followed through them; addresses of 4 bytes let in,
+ * no filters followed through them, or read by way of HDF5's cache; addresses of 4 bytes let in,
  * or looked for at byte 0 alone; numbers whose bits nobody looks at, of attributes or of datasets, or
  * their sign's, exponent's or mantissa's; chunks of any size for any file.
  *
@@ -290,6 +290,36 @@ static void a_part_of_a_chunk_has_no_filters(void **state)
     fx_h5_abandon(&f);
 }
 
+/* w (4) in one chunk without filters, that the index says has 2 bytes: all is read from the file. */
+static void a_short_chunk_without_filters_is_read(void **state)
+{
+    (void)state;
+    enum { KEY = 24 }; /* of the first chunk in a node of the index; its length comes first */
+    const float values[4] = {1, 2, 3, 4};
+    const hsize_t four = 4;
+    const uint32_t length = sizeof values, two = 2;
+    float w[4];
+    fx_h5 *f = NULL;
+    const hid_t list = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &four, NULL),
+                file = H5Fcreate(path_of("two.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    H5Pset_chunk(list, 1, &four);
+    const hid_t d = H5Dcreate2(file, "w", H5T_NATIVE_FLOAT, space, H5P_DEFAULT, list, H5P_DEFAULT);
+    assert_true(H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    H5Dclose(d);
+    H5Sclose(space);
+    H5Pclose(list);
+    assert_true(H5Fclose(file) >= 0);
+    fuzz_input in = load(path_of("two.h5"));
+    char *key = in.data + find(&in, "TREE\1", 5) + KEY;
+    assert_memory_equal(key, &length, sizeof length);
+    memcpy(key, &two, sizeof two);
+    store(path_of("two.h5"), &in);
+    assert_int_equal(fx_h5_open(path_of("two.h5"), FX_H5_FOREIGN, &f), FX_OK);
+    assert_int_equal(fx_h5_read(f, "w", NULL, NULL, FX_H5_F32, w), FX_OK);
+    assert_memory_equal(w, values, sizeof w);
+    fx_h5_abandon(&f);
+}
+
 /* w (8) in chunks of 4 with Fletcher's checksum, of which the second is stored in two bytes. */
 static void a_chunk_has_its_checksum(void **state)
 {
@@ -414,6 +444,7 @@ int main(void)
         cmocka_unit_test(a_fill_value_lies_in_its_message),
         cmocka_unit_test(a_chunk_is_what_its_stream_makes),
         cmocka_unit_test(a_part_of_a_chunk_has_no_filters),
+        cmocka_unit_test(a_short_chunk_without_filters_is_read),
         cmocka_unit_test(a_chunk_has_its_checksum),
         cmocka_unit_test(a_chunk_fits_its_file),
         cmocka_unit_test(a_crash_inside_names_the_file),
