@@ -5,11 +5,10 @@
 #include <string.h>
 
 #include "flexhpc/io.h"
-#include "field_seams.h"
 #include "flexhpc/train.h"
 #include "run_named.h"
 #include "run_record.h"
-#include "run_rollouts.h"
+#include "run_samples.h"
 #include "run_words.h"
 #include "stragglers.h"
 
@@ -22,13 +21,13 @@ enum {
 typedef struct page {
     fx_run_record *run;
     fx_run_words words;
-    fx_run_rollouts rollouts;
+    fx_run_samples samples;
     fx_report_table named[FX_NAMED_TABLES];
     int tables;
     fx_report_score score[FX_RECORD_ROWS];
     fx_sign sign[FX_RECORD_ROWS * FX_SIGNATURES];
     int signs;
-    fx_finding finding[FX_WORDS + FX_RECORD_NOTES];
+    fx_finding finding[FX_WORDS + FX_SAMPLE_FINDINGS + 1 + FX_RECORD_NOTES];
     int findings;
     fx_panel panel[FX_RECORD_ROWS];
     int panels, lead;
@@ -271,67 +270,23 @@ static int by_reynolds(const void *a, const void *b)
     return x->reynolds < y->reynolds ? -1 : x->reynolds > y->reynolds;
 }
 
-static void add_sign(page *p, const fx_sign *sign)
-{
-    if (p->signs < FX_RECORD_ROWS * FX_SIGNATURES) p->sign[p->signs++] = *sign;
-}
-
 /* Of the evaluations whose rows are shown. */
 static void add_signs(page *p)
 {
     const fx_run_record *r = p->run;
     for (int i = 0; i < r->evaluations; i++)
         for (int k = 0; k < r->evaluation[i].signs && !r->evaluation[i].name[0]; k++)
-            add_sign(p, &r->evaluation[i].sign[k]);
-}
-
-/* What a file says of its end, where that came early. */
-static fx_status note_end(page *p, fx_h5 *file, const char *name)
-{
-    char why[1024];
-    if (!fx_h5_has_attribute(file, "/", "ended")) return FX_OK;
-    FX_TRY(fx_h5_get_text(file, "/", "ended", why, sizeof why));
-    return fx_run_record_note(p->run, fx_pool_print(p->run->pool, "%s ends early: %s", name, why));
-}
-
-/* Of a sampled field, an open file: its forecast, the signatures of its seams, and an early end. */
-static fx_status add_sample(page *p, fx_h5 *file, const char *name)
-{
-    fx_sign sign[FX_SIGNATURES];
-    int count = 0;
-    FX_TRY(fx_field_seams_find(file, sign, &count));
-    FX_TRY(note_end(p, file, name));
-    FX_TRY(fx_run_rollouts_add(file, name, p->run->pool, &p->rollouts));
-    for (int i = 0; i < count; i++)
-        add_sign(p, &sign[i]);
-    return FX_OK;
-}
-
-/* Files sample-*.h5; what can't be read is left out. */
-static fx_status add_samples(page *p)
-{
-    char **names = NULL, path[FX_PATH_MAX];
-    int files = 0;
-    fx_status status = FX_OK;
-    FX_TRY(fx_list_dir(p->run->folder, ".h5", &names, &files));
-    for (int i = 0; i < files; i++) {
-        fx_h5 *file = NULL;
-        if (strncmp(names[i], "sample-", 7) != 0) continue;
-        FX_TRY_DONE(fx_path(path, "%s/%s", p->run->folder, names[i]));
-        fx_status read = fx_h5_open(path, FX_H5_OURS, &file);
-        if (read == FX_OK) read = add_sample(p, file, names[i]);
-        fx_h5_abandon(&file);
-        if (read != FX_OK) FX_TRY_DONE(fx_run_record_leave_out(p->run, path));
-    }
-done:
-    fx_free(names);
-    return status;
+            if (p->signs < FX_RECORD_ROWS * FX_SIGNATURES)
+                p->sign[p->signs++] = r->evaluation[i].sign[k];
+    qsort(p->sign, (size_t)p->signs, sizeof *p->sign, by_reynolds);
 }
 
 static void add_findings(page *p)
 {
     for (int i = 0; i < p->words.findings; i++)
         p->finding[p->findings++] = p->words.finding[i];
+    for (int i = 0; i < p->samples.findings; i++)
+        p->finding[p->findings++] = p->samples.finding[i];
     for (int i = 0; i < p->run->notes; i++)
         p->finding[p->findings++] = (fx_finding){FX_MARK_BAD, p->run->note[i]};
 }
@@ -342,13 +297,12 @@ static fx_status write(page *p)
     char path[FX_PATH_MAX];
     add_scores(p);
     add_signs(p);
-    FX_TRY(add_samples(p));
-    qsort(p->sign, (size_t)p->signs, sizeof *p->sign, by_reynolds);
+    FX_TRY(fx_run_samples_read(r, &p->samples));
     add_findings(p);
     FX_TRY(fx_run_named(r, p->named, &p->tables));
     FX_TRY(add_charts(p));
-    for (int i = 0; i < p->rollouts.charts; i++)
-        add_chart(p, p->rollouts.chart[i]);
+    for (int i = 0; i < p->samples.rollouts.charts; i++)
+        add_chart(p, p->samples.rollouts.chart[i]);
     fx_report report = {.title = p->words.title,
                         .summary = p->words.summary,
                         .fact = p->words.fact,
@@ -364,8 +318,8 @@ static fx_status write(page *p)
                         .tables = p->tables,
                         .panel = p->panel,
                         .panels = p->panels,
-                        .rollout = p->rollouts.rollout,
-                        .rollouts = p->rollouts.rollouts,
+                        .rollout = p->samples.rollouts.rollout,
+                        .rollouts = p->samples.rollouts.rollouts,
                         .lead = p->lead,
                         .chart = p->chart,
                         .charts = p->charts,

@@ -142,9 +142,12 @@ fx_status fx_run_rollouts_add(fx_h5 *file, const char *name, fx_pool *pool, fx_r
 {
     reader r = {.file = file, .pool = pool};
     bool is_forecast = false;
-    if (out->rollouts == FX_ROLLOUTS) return FX_OK;
     FX_TRY(open_file(&r, &is_forecast));
     if (!is_forecast) return FX_OK;
+    if (out->rollouts == FX_ROLLOUTS) {
+        out->hidden++;
+        return FX_OK;
+    }
     FX_TRY(read_frames(&r, &out->rollout[out->rollouts]));
     FX_TRY(describe(&r, name, out));
     add_charts(&r, out);

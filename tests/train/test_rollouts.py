@@ -4,7 +4,8 @@ by hand, what is not known, what is no forecast, and what is broken.
 
 Planted and caught: leads other than the evenly spaced ones; model for truth; the error without its truth; one pixel for the mean of
 a square of them; persistence from the first input; a truth that is not known drawn; NaN drawn, or a dash there; a broken file not
-told; an early end not told.
+told; an early end not told; forecasts for which there is no room not counted, or counted with those of SR; an older step
+not told.
 
 Run: label quick
 """
@@ -122,5 +123,17 @@ with tempfile.TemporaryDirectory() as place:
     write("sample-fc.h5", truth, model, last, ended=np.bytes_("member 0, lead 5: row 3, column 7 is <not> finite"))
     page = report()
     assert page.count("sample-fc.h5 ends early: member 0, lead 5: row 3, column 7 is &lt;not&gt; finite</span></li>") == 1
-    assert strip in page
+    assert strip in page and "not shown" not in page
+    # There is room for four; how many more there are is said.
+    for k in range(4):
+        write(f"sample-more-{k}.h5", truth[:2], model[:2], last, step=7)
+    page = report()
+    assert page.count('<div class="scroll strip">') == 4 and "sample-more-3.h5" not in page
+    assert page.count("1 more forecast is not shown: the first 4 by the names of their files are.</span></li>") == 1
+    assert page.count("<h3>sample-more-0.h5, of step 7: Re 700") == 1 and page.count("<h3>sample-fc.h5: Re 700") == 1
+    write("sample-more-4.h5", truth[:2], model[:2], last)
+    assert "2 more forecasts are not shown: the first 4" in report()
+    os.mkdir("run/ckpt")
+    open("run/ckpt/step-00000009.h5", "w").close()
+    assert "<h3>sample-more-0.h5, of step 7 (the newest checkpoint is of 9): Re 700" in report()
 print("strips and scores of forecasts hold")

@@ -6,15 +6,18 @@ has as well are none. SR by interpolation of tiles that don't overlap has seams 
 Planted and caught: borders where tiles begin alone, or a pixel aside; a truth beyond the source's end taken for known; leads taken for
 the first; columns as many as a strip has at most; the comb not held against the truth's; the error of the model's borders alone; what
 files in the run's folder say not shown; a missing truth there not taken for elsewhere; a bad file there named twice;
-the truth's words where there is none; a failed look at the seams told as nothing. Not planted: one that ends the file, a bad file that
+the truth's words where there is none; a file's seams told without its name, or as those of all files; a file of an older step
+told as the run's fault; a failed look at the seams told as nothing. Not planted: one that ends the file, a bad file that
 ends the report.
 
 Run: label full
 Run: timeout 300
 Run: cost 15
 """
+import html
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -165,13 +168,30 @@ with tempfile.TemporaryDirectory() as folder:
     sample(source, "run/sample-sr.h5", sample__overlap=0)
     command("report", "run")
     page = open("run/report.html").read()
-    assert "Super-resolution: seams between tiles at Re 700. <small>Jump across borders, above the truth's: " in page
-    assert page.count("seams between tiles at") == 1
+    bad, note = ([html.unescape(x) for x in re.findall(rf'<li class="{mark}">.*?</span><span>(.*?)</span></li>', page)]
+                 for mark in ("bad", "note"))
+    (said,) = [x for x in bad if "seams between tiles at" in x]
+    assert re.fullmatch(r"Super-resolution: seams between tiles at Re 700 in sample-sr\.h5, of step 1: jump across borders, above the "
+                        r"truth's, [\d.]+, limit [\d.]+; try a larger sample\.overlap\.", said), said
+    assert page.count("seams between tiles at") == 1 and not [x for x in note if "seams" in x]
+    # Each file is told by itself: those of one Reynolds number, and numbers against a truth and against other places.
+    shutil.copy("run/sample-sr.h5", "run/sample-sr-again.h5")
     sample(TORN % 2, "run/sample-end.h5", **alone)
     command("report", "run")
-    page = open("run/report.html").read()
-    for number in ("Jump across borders, above those elsewhere: 1.9", "Energy at the tiles' wave numbers: 4"):
-        assert f"Forecast: seams between tiles at Re 200. <small>{number}" in page, number
+    page = html.unescape(open("run/report.html").read())
+    for number in ("jump across borders, above those elsewhere, 1.9", "energy at the tiles' wave numbers, 4"):
+        assert f"Forecast: seams between tiles at Re 200 in sample-end.h5, of step 1: {number}" in page, number
+    for name in ("sample-sr", "sample-sr-again"):
+        assert page.count(f"Super-resolution: seams between tiles at Re 700 in {name}.h5, of step 1: jump across") == 1, name
+    os.remove("run/sample-sr-again.h5")
+    # A field of weights that the run has left behind is no fault of the run's, and says whose it is.
+    with h5py.File("run/sample-sr.h5", "r+", libver="latest") as file:
+        file.attrs["step"] = np.int64(0)
+    command("report", "run")
+    page = html.unescape(open("run/report.html").read())
+    old = [x for x in re.findall(r'<li class="(\w+)">.*?</span><span>(.*?)</span></li>', page) if "sample-sr.h5" in x[1]]
+    assert len(old) == 1 and old[0][0] == "note" and "in sample-sr.h5, of step 0 (the newest checkpoint is of 1): jump" in old[0][1], old
+    assert len(re.findall(r'<li class="bad">.*?seams between tiles at Re 200 in sample-end.h5, of step 1: ', page)) == 2
     # A file there that is none, or that lacks one of the numbers, is left out; it is named, once, and the report is made of the others.
     with h5py.File("run/sample-end.h5", "r+", libver="latest") as file:
         del file.attrs["seam_error"]
@@ -185,7 +205,7 @@ with tempfile.TemporaryDirectory() as folder:
         assert done.returncode == 0 and len(said) == 1 and said[0].startswith("flexhpc: warning: "), done
         assert f"left out of the report: {path}: " in said[0] and words in said[0] and said[0].count(path) == 1, said
         page = open("run/report.html").read()
-        assert page.count(f"Left out: {path}: ") == 1 and page.count(path) == 1 and "Super-resolution: seams between tiles at Re 700" in page
+        assert page.count(f"Left out: {path}: ") == 1 and page.count(path) == 1 and "Re 700 in sample-sr.h5" in page
         os.remove(path)
     # What reads the file back fails: the file is kept, whole, without these numbers, and a warning says it.
     inject = dict(LD_PRELOAD=os.environ["FX_BINARY_DIR"] + "/tests/libinject.so", FX_INJECT_LOG="reads")
