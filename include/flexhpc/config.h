@@ -23,6 +23,9 @@ typedef struct fx_list {
 /* The i-th number; a list of one number has it at every place. Local. */
 double fx_list_at(const fx_list *list, int i);
 
+/* Whether the number is listed; an empty list has every number. Local. */
+bool fx_list_has(const fx_list *list, double value);
+
 typedef struct fx_config {
 #define FX_TOP_INT(name, ...)         int64_t name;
 #define FX_TOP_CHOICE(name, ...)      int name;

@@ -84,6 +84,10 @@ typedef enum fx_metric {
 /* A metric's name in files and tables. */
 extern const char *const fx_metric_names[FX_METRICS];
 
+/* A task's, by fx_task: "sr", "fc" in files, keys and tags; "super-resolution", "forecast" to a reader.
+ */
+extern const char *const fx_task_names[2], *const fx_task_titles[2];
+
 /* What one sample scored. */
 typedef struct fx_sample_score {
     int64_t index; /* its place in the evaluation of its task and Reynolds number, from 0; no two are

@@ -14,6 +14,13 @@ double fx_list_at(const fx_list *list, int i)
     return list->value[list->count > 1 ? i : 0];
 }
 
+bool fx_list_has(const fx_list *list, double value)
+{
+    for (int i = 0; i < list->count; i++)
+        if (list->value[i] == value) return true;
+    return list->count == 0;
+}
+
 fx_status fx_config_defaults(fx_config *config)
 {
     memset(config, 0, sizeof *config);

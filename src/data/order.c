@@ -35,11 +35,9 @@ struct fx_order {
     group *end;        /* (groups) where each ends */
 };
 
-static bool wanted(const fx_list *list, double reynolds)
+static bool is_drawn(const fx_order_options *o, double reynolds)
 {
-    for (int i = 0; list && i < list->count; i++)
-        if (list->value[i] == reynolds) return true;
-    return !list || list->count == 0;
+    return !o->reynolds || fx_list_has(o->reynolds, reynolds);
 }
 
 static fx_status check(const fx_manifest *m, const fx_order_options *o)
@@ -72,7 +70,7 @@ static int64_t add_patches(fx_order *order, const fx_manifest *m, const fx_order
     for (int64_t p = 0; p < m->patches; p++) {
         const fx_patch patch = fx_manifest_patch(m, p);
         const int64_t starts = patch.snapshots - o->cond - o->forecast_step + 1;
-        if (starts <= 0 || !wanted(o->reynolds, patch.reynolds)) continue;
+        if (starts <= 0 || !is_drawn(o, patch.reynolds)) continue;
         if (g >= 0 && mixture->group[patch.source] != g) continue;
         sum += (double)starts * patch.reynolds;
         if (order->samples == 0 || patch.reynolds < order->condition_least)
@@ -113,7 +111,7 @@ static fx_status add_groups(fx_order *order, const fx_manifest *m, const fx_orde
     fx_status status = FX_OK;
     FX_TRY_DONE(FX_ALLOC(drawn, m->sources));
     for (int s = 0; s < m->sources; s++)
-        drawn[s] = wanted(o->reynolds, m->source[s].reynolds);
+        drawn[s] = is_drawn(o, m->source[s].reynolds);
     FX_TRY_DONE(fx_mixture_create(m, o->weights, drawn, &mixture));
     FX_TRY_DONE(FX_ALLOC(order->end, mixture.groups));
     const double all = all_weights(&mixture);

@@ -20,13 +20,6 @@ typedef struct list {
     size_t capacity;
 } list;
 
-static bool wanted(const fx_list *conditions, double condition)
-{
-    for (int i = 0; i < conditions->count; i++)
-        if (conditions->value[i] == condition) return true;
-    return conditions->count == 0;
-}
-
 static int in_order(const void *a, const void *b)
 {
     const fx_pack_source *x = &((const fx_source_file *)a)->source,
@@ -47,7 +40,7 @@ static fx_status add_runs(const fx_config *config, const fx_source *source, cons
     for (int64_t r = 0; r < info->runs; r++) {
         const fx_source_run run = fx_source_run_of(source, r);
         void *array = to->file;
-        if (!wanted(&config->pack_reynolds, run.condition)) continue;
+        if (!fx_list_has(&config->pack_reynolds, run.condition)) continue;
         FX_REQUIRE(to->count < MOST, FX_EARG, "%s: more than %d runs in all", path, MOST);
         FX_TRY(fx_grow(&array, &to->capacity, (size_t)to->count, sizeof *to->file));
         to->file = array;

@@ -32,7 +32,8 @@ const char *const fx_metric_names[FX_METRICS] = {
     [FX_METRIC_PULL_SQUARE] = "pull_square",
 };
 
-static const char *const task_names[] = {[FX_SR] = "super-resolution", [FX_FC] = "forecast"};
+const char *const fx_task_names[2] = {[FX_SR] = "sr", [FX_FC] = "fc"};
+const char *const fx_task_titles[2] = {[FX_SR] = "super-resolution", [FX_FC] = "forecast"};
 
 static double norm_ratio(double error, double truth)
 {
@@ -132,7 +133,7 @@ static fx_status grow_details(fx_scores *scores)
 fx_status fx_scores_add(fx_scores *scores, const fx_sample_score *sample)
 {
     FX_REQUIRE(isfinite(sample->rfne) && isfinite(sample->floor[0]) && sample->floor[0] > 0, FX_EVALUE,
-               "%s at Re %g, sample %lld: RFNE %g, floor %g", task_names[sample->task],
+               "%s at Re %g, sample %lld: RFNE %g, floor %g", fx_task_titles[sample->task],
                sample->reynolds, (long long)sample->index, sample->rfne, sample->floor[0]);
     FX_TRY(
         fx_grow((void **)&scores->row, &scores->capacity, (size_t)scores->count, sizeof *scores->row));
@@ -221,7 +222,7 @@ fx_status fx_scores_merge(fx_scores *scores, fx_comm *comm)
     for (int64_t i = 1; i < scores->count; i++) {
         const fx_sample_score *s = &scores->row[i];
         FX_REQUIRE(by_place(s - 1, s) < 0, FX_EARG, "%s at Re %g: sample %lld was scored twice",
-                   task_names[s->task], s->reynolds, (long long)s->index);
+                   fx_task_titles[s->task], s->reynolds, (long long)s->index);
     }
     return FX_OK;
 }

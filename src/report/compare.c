@@ -68,7 +68,7 @@ static void sentence_write(text *t, const fx_comparison *c, const subject *of, i
                     : worse                                                    ? FX_MARK_BAD
                                                                                : FX_MARK_GOOD);
     text_escaped(t, c->name[run]);
-    fx_text_add(t, ", %s", of->task == FX_SR ? "super-resolution" : "forecast");
+    fx_text_add(t, ", %s", fx_task_titles[of->task]);
     if (of->name) fx_text_add(t, " in the evaluation ");
     if (of->name) text_escaped(t, of->name);
     fx_text_add(t, ", against ");

@@ -69,7 +69,7 @@ static fx_status configure(study *s, study_run *run)
 }
 
 /* Whether study.arms, a list by commas, names the arm. */
-static bool is_listed(const char *list, const char *name)
+static bool is_named_in(const char *list, const char *name)
 {
     const size_t n = strlen(name);
     for (const char *at = list; *at; at += *at == ',') {
@@ -127,7 +127,7 @@ fx_status study_runs_make(study *s)
             study_run *run = &s->run[s->runs];
             run->arm = &s->kind->arm[a];
             run->seed = (int64_t)seed;
-            run->mine = is_listed(c->study_arms, run->arm->name) && s->runs % parts == part - 1;
+            run->mine = is_named_in(c->study_arms, run->arm->name) && s->runs % parts == part - 1;
             FX_TRY(fx_print(run->name, sizeof run->name, "%s-s%lld", run->arm->name,
                             (long long)run->seed));
             FX_TRY(fx_path(run->folder, "%s/runs/%s", s->call->folder, run->name));

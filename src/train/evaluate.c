@@ -6,13 +6,6 @@
 #include "flexhpc/log.h"
 #include "flexhpc/mem.h"
 
-static bool is_listed(const fx_list *list, double value)
-{
-    for (int i = 0; i < list->count; i++)
-        if (list->value[i] == value) return true;
-    return list->count == 0;
-}
-
 fx_status fx_evaluation_programs(fx_evaluation *e, bool losses)
 {
     fx_trained *m = e->trained;
@@ -84,8 +77,8 @@ static fx_status measure_all(fx_evaluation *e)
     const fx_manifest *m = fx_pack_manifest(e->pack);
     const fx_step_options *o = &e->trained->options;
     for (int k = 0; k < 2 * e->reynolds; k++)
-        e->rows[k].seen = is_listed(&e->trained->progress.config.data_reynolds,
-                                    m->reynolds[k % e->reynolds].reynolds);
+        e->rows[k].seen = fx_list_has(&e->trained->progress.config.data_reynolds,
+                                      m->reynolds[k % e->reynolds].reynolds);
     e->whole = fx_manifest_is_whole(m);
     FX_TRY(fx_measure_create(&e->measure, m->patch, m->source[0].width, o->factor,
                              e->whole ? FX_PERIODIC : FX_HANN, e->members, (uint64_t)e->config->seed));
@@ -97,7 +90,7 @@ static fx_status measure_all(fx_evaluation *e)
 
 bool fx_evaluation_takes(const fx_config *config, double reynolds)
 {
-    return is_listed(&config->eval_reynolds, reynolds);
+    return fx_list_has(&config->eval_reynolds, reynolds);
 }
 
 bool fx_evaluates(const fx_evaluation *e, int r)

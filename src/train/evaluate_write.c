@@ -73,7 +73,7 @@ static fx_status fill_example(fx_pool *pool, const fx_evaluation *e, const fx_ev
     out->estimate = w->estimate;
     out->target = w->target;
     out->title = fx_pool_print(pool, "Re %g%s, %s", s->reynolds, w->seen ? "" : " (never trained on)",
-                               s->task == FX_SR ? "super-resolution" : "forecast");
+                               fx_task_titles[s->task]);
     out->input_label = s->task == FX_SR
                            ? fx_pool_print(pool, "%s from one pixel in %lld x %lld",
                                            fx_upsampling_name(&e->trained->progress.config),

@@ -27,7 +27,7 @@ static fx_status add(fx_tfevents *events, const fx_eval_file *file, const fx_eva
                             .side = row->side};
     char tag[FX_NAME_MAX];
     FX_TRY(fx_print(tag, sizeof tag, "%.60s%s%.40s/%s_re%g", file->pack, file->name[0] ? "-" : "",
-                    file->name, row->score.task == FX_SR ? "sr" : "fc", row->score.reynolds));
+                    file->name, fx_task_names[row->score.task], row->score.reynolds));
     return fx_event_image(events, file->step, tag, &panel);
 }
 

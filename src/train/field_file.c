@@ -5,13 +5,9 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "flexhpc/eval.h"
 #include "flexhpc/mem.h"
 #include "version.h"
-
-static const char *task_name(const fx_field_file *f)
-{
-    return f->options.task == FX_SR ? "sr" : "fc";
-}
 
 /* ---- Where it comes from. */
 
@@ -68,7 +64,7 @@ static fx_status describe_sampling(fx_field_file *f)
 {
     const fx_field_file_options *o = &f->options;
     const fx_tiles *t = o->tiles;
-    FX_TRY(fx_h5_set_text(f->h5, "/", "task", task_name(f)));
+    FX_TRY(fx_h5_set_text(f->h5, "/", "task", fx_task_names[f->options.task]));
     FX_TRY(fx_h5_set_int(f->h5, "/", "seed", o->config->seed));
     FX_TRY(fx_h5_set_int(f->h5, "/", "sample_steps", o->config->sample_steps));
     if (o->task == FX_FC)
@@ -126,7 +122,7 @@ static fx_status write_scales(fx_field_file *f)
 
 fx_status fx_field_file_name(const fx_field_file *f, const char *what, char name[32])
 {
-    return fx_print(name, 32, "%s_%s", task_name(f), what);
+    return fx_print(name, 32, "%s_%s", fx_task_names[f->options.task], what);
 }
 
 /* Its dimensions are those of the scales. */

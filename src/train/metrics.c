@@ -85,7 +85,6 @@ static void put(record *r, double value, const char *fmt, ...)
 
 static void put_validation(record *r, const fx_validation_report *v)
 {
-    static const char *const tasks[] = {[FX_SR] = "sr", [FX_FC] = "fc"};
     put(r, v->loss, "val_loss");
     put(r, v->rfne, "val_rfne");
     for (int task = 0; task < 2; task++) {
@@ -94,8 +93,8 @@ static void put_validation(record *r, const fx_validation_report *v)
         for (int i = 0; i < v->scores; i++) {
             const fx_score *s = &v->score[i];
             if ((int)s->task != task) continue;
-            put(r, s->rfne, "val_rfne_%s_re%g", tasks[task], s->reynolds);
-            put(r, s->floor[0], "val_floor_%s_re%g", tasks[task], s->reynolds);
+            put(r, s->rfne, "val_rfne_%s_re%g", fx_task_names[task], s->reynolds);
+            put(r, s->floor[0], "val_floor_%s_re%g", fx_task_names[task], s->reynolds);
             rfne += s->rfne;
             floor += s->floor[0];
             target += s->target;
@@ -103,10 +102,10 @@ static void put_validation(record *r, const fx_validation_report *v)
             count++;
         }
         if (count == 0) continue;
-        put(r, rfne / count, "val_rfne_%s", tasks[task]);
-        put(r, floor / count, "val_floor_%s", tasks[task]);
-        put(r, target / count, "val_target_%s", tasks[task]);
-        put(r, output / count, "val_output_%s", tasks[task]);
+        put(r, rfne / count, "val_rfne_%s", fx_task_names[task]);
+        put(r, floor / count, "val_floor_%s", fx_task_names[task]);
+        put(r, target / count, "val_target_%s", fx_task_names[task]);
+        put(r, output / count, "val_output_%s", fx_task_names[task]);
     }
 }
 

@@ -269,9 +269,9 @@ static fx_status add_spectrum(gathered *g, const fx_compared_row *row)
     }
     if (!truth) return FX_OK;
     curve[g->runs] = (fx_curve){"truth", truth->k, truth->truth, truth->shells};
-    const char *title = fx_pool_print(g->pool, "Energy spectrum, %s, Re %g%s",
-                                      row->task == FX_SR ? "super-resolution" : "forecast",
-                                      row->reynolds, row->seen ? "" : " (never seen)");
+    const char *title =
+        fx_pool_print(g->pool, "Energy spectrum, %s, Re %g%s", fx_task_titles[row->task], row->reynolds,
+                      row->seen ? "" : " (never seen)");
     add_chart(g, (fx_chart){.title = title,
                             .x_label = "wave number",
                             .y_label = "E(k)",

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "flexhpc/config.h"
+#include "flexhpc/eval.h"
 #include "flexhpc/io.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
@@ -256,8 +257,7 @@ static fx_run_state state_of(const char *folder, const fx_run_view *v, char erro
 static void look_for_alarms(const char *folder, fx_run_view *v, const sums *s, double straggler,
                             const char *upsampling)
 {
-    const char *const tasks[] = {"super-resolution", "forecast"}, *const floors[] = {upsampling,
-                                                                                     "persistence"};
+    const char *const floors[] = {upsampling, "persistence"};
     if (v->state == FX_RUN_RUNNING && v->quiet > SILENT + STEPS * (s->steps ? v->seconds : 0))
         alarm_add(v, "silent for %.0f s", v->quiet);
     if (v->state == FX_RUN_RUNNING && is_there(folder, "STOP"))
@@ -269,7 +269,7 @@ static void look_for_alarms(const char *folder, fx_run_view *v, const sums *s, d
         alarm_add(v, "the slowest rank takes %.2f x the median", s->own_most / s->own_median);
     for (int task = 0; task < 2; task++)
         if (v->rfne[task] >= v->floor[task])
-            alarm_add(v, "%s: RFNE %.3f at step %lld, no better than %s (%.3f)", tasks[task],
+            alarm_add(v, "%s: RFNE %.3f at step %lld, no better than %s (%.3f)", fx_task_titles[task],
                       v->rfne[task], (long long)v->validated, floors[task], v->floor[task]);
     if (s->foreign) alarm_add(v, "metrics.jsonl has lines that are no steps");
     if (s->torn && v->state != FX_RUN_RUNNING) alarm_add(v, "the last line of metrics.jsonl is torn");

@@ -9,8 +9,7 @@ enum { COLUMNS = 8, SIGN_COLUMNS = 3 };
 static const char *const HEADS[COLUMNS] =
     {"Re",          "evaluation",     "sampled in", "model RFNE", "ratio to the floor",
      "fine scales", "spread / skill", "patches"},
-                         *const SIGN_HEADS[SIGN_COLUMNS] = {"evaluation", "task", "failure signatures"},
-                         *const TASKS[] = {[FX_SR] = "super-resolution", [FX_FC] = "forecast"};
+                         *const SIGN_HEADS[SIGN_COLUMNS] = {"evaluation", "task", "failure signatures"};
 static const char NONE[] = "\xe2\x80\x93";
 
 typedef struct entry {
@@ -112,7 +111,7 @@ static fx_status add_table(const fx_run_record *r, fx_task task, fx_report_table
 
 /* ---- Failure signatures. */
 
-/* "blurred at Re 500 and 700; predicts the mean at Re 700": signs stand row by row, so those of one
+/* "blurred at Re 500, 700; predicts the mean at Re 700": signs stand row by row, so those of one
  * signature are gathered. */
 static const char *signs_text(fx_pool *pool, const fx_eval_file *f, fx_task task)
 {
@@ -139,7 +138,7 @@ static fx_status add_signs(const fx_run_record *r, fx_report_table *tables, int 
         for (int task = FX_SR; task <= FX_FC && r->evaluation[i].name[0]; task++) {
             const char **row = cell + SIGN_COLUMNS * rows;
             row[0] = name_text(r->pool, &r->evaluation[i]);
-            row[1] = TASKS[task];
+            row[1] = fx_task_titles[task];
             row[2] = signs_text(r->pool, &r->evaluation[i], (fx_task)task);
             if (!row[0] || !row[2]) return FX_ENOMEM;
             rows += row[2][0] != '\0';

@@ -8,7 +8,7 @@
 #include "flexhpc/mem.h"
 
 enum { FIELDS = 3 };
-static const char *const FIELD[FIELDS] = {"input", "model", "truth"}, *const TASK[2] = {"sr", "fc"};
+static const char *const FIELD[FIELDS] = {"input", "model", "truth"};
 
 typedef struct writer {
     fx_h5 *file;
@@ -20,7 +20,7 @@ typedef struct writer {
 
 static fx_status field_name(char out[32], int task, int k)
 {
-    return fx_print(out, 32, "%s_%s", TASK[task], FIELD[k]);
+    return fx_print(out, 32, "%s_%s", fx_task_names[task], FIELD[k]);
 }
 
 static fx_status write_reynolds(writer *w)

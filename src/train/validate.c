@@ -117,7 +117,6 @@ fx_status fx_validation_run(fx_validation *v, fx_validation_report *out)
 
 fx_status fx_validation_show(const fx_validation *v, int64_t step, fx_tfevents *events)
 {
-    static const char *const tasks[] = {[FX_SR] = "sr", [FX_FC] = "fc"};
     const int64_t side = v->evaluation->trained->options.model.image;
     for (int task = 0; task < 2; task++) {
         const example *e = &v->example[task];
@@ -128,7 +127,7 @@ fx_status fx_validation_show(const fx_validation *v, int64_t step, fx_tfevents *
                                 .side = side};
         char tag[FX_NAME_MAX];
         if (!e->target) continue;
-        FX_TRY(fx_print(tag, sizeof tag, "validation/%s_re%g", tasks[task], v->shown));
+        FX_TRY(fx_print(tag, sizeof tag, "validation/%s_re%g", fx_task_names[task], v->shown));
         const fx_status status = fx_event_image(events, step, tag, &panel);
         if (status != FX_EVALUE) FX_TRY(status);
         if (status == FX_EVALUE)
