@@ -67,7 +67,7 @@ typedef struct arm {
     fx_run_history *history; /* by run that is there */
     gradients *gradient;
     int runs;
-    double scale[2], shift; /* of the first: of all */
+    double scale[2], shift; /* of the last run: the same in all */
     bool raw;
     seeds norm, variance, within, target[2], output[2]; /* the last two at the last validation */
 } arm;

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "flexhpc/data.h"
+#include "flexhpc/eval.h"
 #include "flexhpc/mem.h"
 #include "flexhpc/train.h"
 #include "step_inputs.h"
@@ -131,7 +132,6 @@ static fx_status add_square(void *self, fx_task task, const float *truth, const 
 
 fx_status fx_targets_scale(fx_config *config)
 {
-    static const char *const tasks[] = {[FX_SR] = "super-resolution", [FX_FC] = "the forecast"};
     squares s = {.raw = !config->diffusion_residual};
     fx_list found = {.count = 2};
     if (fx_residual_scale(config, FX_SR) > 0 && fx_residual_scale(config, FX_FC) > 0) return FX_OK;
@@ -139,9 +139,10 @@ fx_status fx_targets_scale(fx_config *config)
     for (fx_task task = FX_SR; task <= FX_FC; task++) {
         const bool has = config->model_tasks == 0 || config->model_tasks == 1 + (int)task;
         const double given = fx_residual_scale(config, task), root = (double)(float)sqrt(s.mean[task]);
-        FX_REQUIRE(!has || given > 0 || root > 0, FX_EVALUE,
-                   "diffusion.residual_scale: what %s has to add is 0 in %d samples", tasks[task],
-                   SAMPLES);
+        FX_REQUIRE(!has || given > 0 || (root > 0 && isfinite(root)), FX_EVALUE,
+                   "diffusion.residual_scale: %s: the root mean square of what is diffused is %g in %d "
+                   "samples of %s",
+                   fx_task_titles[task], fabs(root) /* no "-nan" */, SAMPLES, config->data_path);
         found.value[task] = given > 0 ? given : has ? root : 1;
     }
     config->diffusion_residual_scale = found;

@@ -6,7 +6,7 @@ continued, exported and imported, evaluated or fine-tuned keeps it, and what wou
 
 Planted and caught: the input added to raw samples; the scale of super-resolution for that of the forecast, in training or in sampling;
 the scale of residuals found for raw targets; another target, or a scale found anew, for weights of train.init_from;
-the scale of such weights refused as another than 0.
+the scale of such weights refused as another than 0; an infinite scale taken for found.
 
 Run: label full
 Run: timeout 300
@@ -181,5 +181,9 @@ refused("was trained otherwise: diffusion.residual: true -> false", *again, "no"
 refused("was trained otherwise: diffusion.residual_scale: ", *again, "no", **tune)
 refused("diffusion.residual_scale: 3 numbers", *again, "no", diffusion__residual_scale="1,2,3")
 refused("diffusion.residual_scale: 0 numbers", *again, "no", diffusion__residual_scale="")
+tiny = {"diffusion__residual_scale": 0, "data__scale": 1e-38}  # infinite in float32
+for raw, value in ((False, "nan"), (True, "inf")):
+    refused(f"diffusion.residual_scale: super-resolution: the root mean square of what is diffused is {value} in 256 samples of pack",
+            *again, "no", code=1, diffusion__residual=str(not raw).lower(), **tiny)
 command("plan", "tiny.yaml", *settings({"diffusion__residual_scale": 0}))
 print("raw targets and scaled residuals are what NumPy makes of them")
