@@ -259,6 +259,26 @@ static fx_status say_pair(study *s, const char *what, const char *task, const ar
                      b->arm->name, 100 * d / y->mean, study_verdict_text(verdict));
 }
 
+static bool has_velocities(const fx_run_history *h)
+{
+    return isfinite(last_of(h->output[FX_SR], h->validations)) ||
+           isfinite(last_of(h->output[FX_FC], h->validations));
+}
+
+/* Runs are the pool's, and validate.every is free: another study may have trained one without. */
+static fx_status say_missing(study *s, const arm *a)
+{
+    int have = 0;
+    for (int r = 0; r < a->runs; r++)
+        have += has_velocities(&a->history[r]);
+    if (have == a->runs) return FX_OK;
+    return study_say(
+        s, FX_MARK_BAD,
+        "velocities of %s are known of %d of its %d runs: they are measured by validations "
+        "(validate.every) in training",
+        a->arm->name, have, a->runs);
+}
+
 /* Raw against the residual, and against the residual of the same size. */
 static fx_status say(study *s, arm *a, int arms)
 {
@@ -268,6 +288,8 @@ static fx_status say(study *s, arm *a, int arms)
     for (int k = 0; k < 2; k++)
         FX_TRY(say_pair(s, "relative variance of the gradient's norm", "", &a[RAW], &a[RAW].within,
                         &a[other[k]], &a[other[k]].within, &within));
+    for (int i = 0; i < arms; i++)
+        FX_TRY(say_missing(s, &a[i]));
     for (fx_task task = FX_SR; task <= FX_FC; task++) {
         const fx_seed_noise noise = noise_of(a, arms, task, output_of);
         for (int k = 0; k < 2; k++)
@@ -305,6 +327,24 @@ static fx_status chart_gradients(study *s, const arm *a, int arms)
                                      "variance / mean^2", false, curve, curves);
 }
 
+/* The mean over an arm's runs that measured velocities; NaN where not all of them did at this step. */
+static double ratio_at(const arm *a, fx_task task, double step)
+{
+    double sum = 0;
+    int runs = 0;
+    for (int r = 0; r < a->runs; r++) {
+        const fx_run_history *h = &a->history[r];
+        int64_t k = 0;
+        if (!has_velocities(h)) continue;
+        while (k < h->validations && h->validated[k] < step)
+            k++;
+        if (k == h->validations || h->validated[k] > step) return NAN;
+        sum += h->output[task][k] / h->target[task][k];
+        runs++;
+    }
+    return sum / runs;
+}
+
 /* The network's mean squared velocity over what is wanted, in training. */
 static fx_status chart_velocities(study *s, const arm *a, int arms, fx_task task)
 {
@@ -313,18 +353,20 @@ static fx_status chart_velocities(study *s, const arm *a, int arms, fx_task task
     if (!curve) return FX_ENOMEM;
     for (int i = 0; i < arms; i++) {
         const fx_run_history *h = a[i].history;
-        const int count = a[i].runs > 0 ? (int)h->validations : 0;
-        fx_interval *y = fx_pool_calloc(s->pool, (size_t)count + 1, sizeof *y);
-        if (!y) return FX_ENOMEM;
-        if (count == 0 || a[i].output[task].count < a[i].runs) continue;
-        for (int k = 0; k < count; k++) {
-            y[k] = (fx_interval){0, NAN, NAN};
-            for (int r = 0; r < a[i].runs; r++)
-                y[k].value += k < h[r].validations
-                                  ? h[r].output[task][k] / h[r].target[task][k] / a[i].runs
-                                  : NAN;
+        while (h < a[i].history + a[i].runs && !has_velocities(h))
+            h++;
+        if (h == a[i].history + a[i].runs) continue;
+        int count = 0;
+        double *x = fx_pool_calloc(s->pool, (size_t)h->validations, sizeof *x);
+        fx_interval *y = fx_pool_calloc(s->pool, (size_t)h->validations, sizeof *y);
+        if (!x || !y) return FX_ENOMEM;
+        for (int64_t k = 0; k < h->validations; k++) {
+            const double ratio = ratio_at(&a[i], task, h->validated[k]);
+            if (!isfinite(ratio)) continue;
+            x[count] = h->validated[k];
+            y[count++] = (fx_interval){ratio, NAN, NAN};
         }
-        curve[curves++] = (study_curve){a[i].arm->name, h->validated, y, count};
+        if (count > 0) curve[curves++] = (study_curve){a[i].arm->name, x, y, count};
     }
     return curves == 0
                ? FX_OK

@@ -41,6 +41,12 @@ def scale_of(run):
     return values if len(values) == 2 else values * 2
 
 
+def said_percent(said, verdict, percent):
+    """Whether a sentence "...: +1.2 % ...: VERDICT" says so."""
+    m = re.search(r": ([+-][\d.]+) %", said)
+    return said.endswith(f": {verdict}") and abs(float(m.group(1)) - percent) < 0.0501
+
+
 runs = {r["name"]: load(r["name"]) for r in found["runs"] if r["finished"]}
 arms = {}
 for r in found["runs"]:
@@ -90,6 +96,8 @@ for row in found["tables"].get("differences", []):
     low, high, verdict = judge(value, low, high, *(half(*pooled[task], m.mean(), 2) for m in (a, b)))
     close(f"{row['a']} - {row['b']}", [row["RFNE a - RFNE b"][k] for k in ("value", "low", "high")], [value, low, high])
     assert row["verdict"] == verdict, row
+    (said,) = (r for r in found["readings"] if r.startswith(f"{row['task']}: RFNE of {row['a']} against {row['b']}: "))
+    assert said_percent(said, verdict, 100 * value / b.mean()), (said, verdict)
     assert (row["seeds"], row["samples"]) == ("2, 2", len(a)), row
 for row in found["tables"].get("levels", []):
     task = ["SR", "FC"].index(row["task"])
@@ -217,6 +225,21 @@ if name == "residual-space":
         close(f"variance of {row['arm']}", row["variance"], np.mean([n.var(ddof=1) for n in norms]))
         close(f"windows of {row['arm']}", row["variance / mean^2 in windows"]["value"], np.mean(within))
     assert len(found["tables"]["gradients"]) == 3
+    # What is said of raw against the others: the Student verdict on means over seeds.
+    relative = {a: [np.mean([w.var(ddof=1) / w.mean() ** 2 for w in n.reshape(3, 2)]) for n, _ in norms_and_squares(a)] for a in arms}
+    sentences = {"relative variance of the gradient's norm of": relative}
+    for task in ("SR", "FC"):
+        sentences[f"{task}: mean squared velocity of the network of"] = {
+            a: [last[f"val_output_{task.lower()}"] for _, last in norms_and_squares(a)] for a in arms}
+    for begin, values in sentences.items():
+        spread = noise(list(values.values()))
+        for other in ("flex", "unit"):
+            raw, than = np.mean(values["raw"]), np.mean(values[other])
+            d = raw - than
+            verdict = judge(d, d, d, half(*spread, raw, 2), half(*spread, than, 2))[2]
+            (said,) = (r for r in found["readings"] if r.startswith(f"{begin} raw against {other}: "))
+            assert said_percent(said, verdict, 100 * d / than), (said, verdict, 100 * d / than)
+            checked += 1
 if any("noise of the training seed" in r for r in found["readings"]):  # which arms have more of it than the others
     for task in (0, 1):
         means = {a: chosen(a, task, "all", "rfne")[2] for a in arms if has(a, task)}
@@ -230,6 +253,15 @@ if any("noise of the training seed" in r for r in found["readings"]):  # which a
         print(f"{name}, {['SR', 'FC'][task]}: seeds further apart than those of the other arms: {', '.join(wide) or 'none'}")
 if name == "parameterisation":
     assert len(found["tables"]["targets"]) == 18 and len(found["tables"]["differences"]) == 30
+    pairs = {(row["task"], row["a"], row["b"]): f"{row['%']:+.1f} % ({{}}): {row['verdict']}" for row in found["tables"]["differences"]}
+    for task in ("SR", "FC"):
+        for predicts, arm in ("v", ""), ("x", "x-"), ("eps", "eps-"):
+            plain, unit = (pairs[task, arm + "raw" if arm else "raw", other].split("{}")
+                           for other in (arm[:-1] or "flex", arm + "unit"))
+            (said,) = (r for r in found["readings"] if r.startswith(f"{task}, {predicts}: RFNE of raw targets against residuals "))
+            first, second = said.split("; against residuals at unit scale, ")
+            assert all(part in first for part in (f"residuals {plain[0]}", plain[1] + ", with")), (first, plain)
+            assert all(part in second for part in (f" dB, {unit[0]}", unit[1] + ". ")), (second, unit)
 if name == "seeds":
     limits = [float(m.group(1)) for r in found["readings"] if (m := re.search(r"differ by less than ([0-9.]+) % are a tie", r))]
     assert len(limits) == 2
