@@ -126,7 +126,10 @@ static fx_status split(fx_comm *comm, int members, fx_comm **out)
     fx_status status = fx_mpi_check(
         MPI_Comm_split(state_of(comm)->all, comm->rank / members, comm->rank, &part), "MPI_Comm_split");
     if (status == FX_OK) status = fx_mpi_create(part, out);
-    if (status == FX_OK) (*out)->node_rank = comm->node_rank;
+    if (status == FX_OK) {
+        (*out)->node_rank = comm->node_rank;
+        (*out)->node_size = comm->node_size;
+    }
     if (part != MPI_COMM_NULL) MPI_Comm_free(&part);
     return fx_agree(comm, status);
 }
@@ -190,6 +193,7 @@ fx_status fx_mpi_create(MPI_Comm world, fx_comm **out)
     FX_TRY_DONE(fx_mpi_check(MPI_Comm_size(m->all, &comm->size), "MPI_Comm_size"));
     FX_TRY_DONE(fx_mpi_local_rank(m->all, &comm->local_rank, &comm->local_size));
     comm->node_rank = comm->local_rank;
+    comm->node_size = comm->local_size;
     FX_TRY_DONE(FX_ALLOC(m->endings, comm->size));
 done:
     if (status == FX_OK)

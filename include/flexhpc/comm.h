@@ -46,7 +46,7 @@ struct fx_comm {
     const fx_comm_ops *ops;
     int rank, size;             /* in the job */
     int local_rank, local_size; /* on this node */
-    int node_rank;              /* the local rank in the whole job, where this is a group of split() */
+    int node_rank, node_size;   /* the same in the whole job, where this is a group of split() */
     const void *native; /* MPI_Comm *, for parallel HDF5; NULL when alone, or only planned for */
     void *state;
 };

@@ -82,6 +82,6 @@ fx_comm *fx_comm_self(void)
         .abort = end,
         .close = close_self,
     };
-    static fx_comm self = {.ops = &ops, .size = 1, .local_size = 1};
+    static fx_comm self = {.ops = &ops, .size = 1, .local_size = 1, .node_size = 1};
     return &self;
 }

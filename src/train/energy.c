@@ -27,6 +27,14 @@ static fx_status try_gpu(fx_energy *e)
     return backend->energy(e->exec, &e->gpu);
 }
 
+/* The counters are the whole node's: of several groups on it each would count what all of them use. */
+static fx_status try_node(const fx_comm *comm, fx_energy *e)
+{
+    FX_REQUIRE(comm->local_size == comm->node_size, FX_EDEVICE,
+               "other groups of this job use the node");
+    return comm->local_rank == 0 ? fx_powercap_open(FX_POWERCAP, &e->node) : FX_OK;
+}
+
 /* A failure is an answer here, and no error. */
 static void agree(fx_comm *comm, fx_energy *e, fx_energy_kind kind, fx_status status)
 {
@@ -43,8 +51,7 @@ fx_status fx_energy_open(fx_comm *comm, fx_exec *exec, fx_energy **out)
     *out = e;
     FX_TRY(fx_agree(comm, status));
     e->exec = exec;
-    agree(comm, e, FX_ENERGY_CPU,
-          comm->local_rank == 0 ? fx_powercap_open(FX_POWERCAP, &e->node) : FX_OK);
+    agree(comm, e, FX_ENERGY_CPU, try_node(comm, e));
     agree(comm, e, FX_ENERGY_GPU, try_gpu(e));
     return FX_OK;
 }

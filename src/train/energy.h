@@ -9,7 +9,8 @@
 #include "flexhpc/train.h"
 
 /* Finds the counters: by powercap.h on the first rank of every node, by the backend on every rank. A
- * kind counts when all that should read it can, so that no sum is of a part. None is no failure.
+ * kind counts when all that should read it can, so that no sum is of a part; nodes count for ranks
+ * that have them to themselves, not for several groups of a job. None is no failure.
  * Collective. */
 fx_status fx_energy_open(fx_comm *comm, fx_exec *exec, fx_energy **out);
 void fx_energy_close(fx_energy **energy);

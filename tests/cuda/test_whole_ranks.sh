@@ -7,8 +7,8 @@
 # Run: cost 20
 # Planted and caught: the contrast's gradient written to the first rank's rows; in the resume, the first moment left at 0; of
 # GPUs the hosts alone compared, and not all of them compared; one bus told for all GPUs; arrive not waiting for the exchange (order of
-# work, by name); a group's GPU picked by the rank in the group; what a
-# run in tf32 costs, counted by the CPU backend, asked of it in tf32.
+# work, by name); a group's GPU picked by the rank in the group; what a run in tf32 costs, counted by the CPU
+# backend, asked of it in tf32; two groups that share the GPUs of a node let begin.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 train=(mpiexec -n 2 "$FLEXHPC" train tiny.yaml --set train.steps=4 --set checkpoint.every=2 --set run.timeout=250
@@ -44,4 +44,7 @@ FX_FAKE_DEVICES=2 expect 0 mpiexec -n 2 "$FLEXHPC" study seeds tiny.yaml --run p
     --set train.steps=1 --set train.global_batch=1 --set study.heldout=pack --set eval.reynolds=100 --set eval.patches=1 --set eval.batch=1
 [ "$(cat pool/runs/*/env.txt | grep -o 'GPU stand-in .*' | sort | tr '\n' ';')" = \
     'GPU stand-in on the CPU at 0000:01:00.0;GPU stand-in on the CPU at 0000:02:00.0;' ] || fail "GPUs of groups: $(cat pool/runs/*/env.txt)"
+FX_FAKE_DEVICES=2 expect 1 mpiexec -n 4 "$FLEXHPC" study seeds tiny.yaml --run shared-pool --ranks 2 --set backend=cuda --set train.steps=1 \
+    --set study.heldout=pack
+says err "4 ranks in groups on .*, which has 2 GPUs: start as many ranks on a node as it has GPUs"
 echo "two ranks by NCCL train as the CPU's do"

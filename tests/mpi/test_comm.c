@@ -334,6 +334,7 @@ static void test_groups(void **unused)
         assert_int_equal(group->size, members);
         assert_int_equal(group->rank, comm->rank - first);
         assert_int_equal(group->node_rank, comm->local_rank);
+        assert_int_equal(group->node_size, comm->local_size);
         assert_int_equal(group->ops->all_gather(group, &comm->rank, sizeof *all, all), FX_OK);
         float sum = (float)comm->rank, want = 0;
         assert_int_equal(group->ops->start_sum(group, &sum, 1, FX_F32) | group->ops->join(group),

@@ -8,7 +8,7 @@
 # Run: cost 8
 # Planted and caught: a node's counters read by each of its ranks; a resumed run that counts from 0; what was used before the first step
 # counted; a counter that is lost taken for one that stands still; a sample more in those that status divides by; of two kinds that are
-# lost, the second alone told.
+# lost, the second alone told; a group of a study counts the others' joules.
 # shellcheck source=tests/fault/tiny.sh
 source "$FX_TESTS_DIR/fault/tiny.sh"
 # shellcheck source=tests/fault/ranks.sh
@@ -62,6 +62,14 @@ moved 3 900000 9000000 "${train[@]}" --run before --set train.steps=1
 counters 1000000 1000000
 moved 7 5000000 1500000 mpiexec -n 2 "${train[@]}" --run ranks --set train.steps=3
 [ "$code" -eq 0 ] || fail "exit code $code"
+
+# Two groups on a node, either of which would count what both use.
+expect 0 env "${injected[@]}" FX_INJECT="read energy_uj 999 EIO" mpiexec -n 2 "$FLEXHPC" study seeds tiny.yaml --run pool --ranks 1 \
+    --set train.steps=1 --set study.heldout=pack --set study.seeds=1,2 --set eval.patches=1 --set eval.batch=1
+for run in pool/runs/*; do
+    says "$run/env.txt" '^energy       of processors and memory is not counted: other groups of this job use the node$'
+    ! grep -q energy_cpu "$run/metrics.jsonl" || fail "$run: joules of other groups"
+done
 
 # A counter that is gone after the second step, no tree, an empty one, and one that nobody may read.
 expect 0 env "${injected[@]}" FX_INJECT="read energy_uj 9 EIO" "${train[@]}" --run lost --set train.steps=3
