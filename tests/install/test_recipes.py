@@ -90,7 +90,7 @@ def wanted_by(text):
     """Libraries that a CMake file looks for, in Spack's words."""
     found = re.findall(r"find_(?:package|library)\(\s*(?:\w+_LIBRARY )?(\w+)", text)
     for modules in re.findall(r"pkg_check_modules\(\w+ (?:REQUIRED )?IMPORTED_TARGET ([^)]*)\)", text):
-        found += modules.split()
+        found += [re.split("[<>=]", module)[0] for module in modules.split()]
     for name in found:
         check(name.lower() in NAMES, f"test_recipes.py doesn't know what Spack calls {name}")
     return {NAMES.get(name.lower()) for name in found} - {None}
