@@ -130,10 +130,10 @@ static const char *refusal(const fx_h5 *f, hid_t dataset, hid_t list, char text[
 /* Into its cache HDF5 takes chunks of the length that a file says, and reads a whole chunk from there;
  * without, those that have no filters are read straight from the file. A cache would end with every
  * dataset that is closed here anyway. */
-static hid_t uncached(void)
+static hid_t access_list(const fx_h5 *f)
 {
     const hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
-    H5Pset_chunk_cache(access, 1, 0, 0);
+    if (!f->writes) H5Pset_chunk_cache(access, 1, 0, 0);
     return access;
 }
 
@@ -145,7 +145,7 @@ fx_status fx_h5_open_dataset(fx_h5 *f, const char *name, hid_t *out)
         fx_h5_leave();
         return status;
     }
-    const hid_t access = uncached(), d = H5Dopen2(f->file, name, access);
+    const hid_t access = access_list(f), d = H5Dopen2(f->file, name, access);
     if (d < 0) {
         fx_h5_enter(f); /* fx_h5_failed leaves once, and a call that succeeds clears HDF5's reason */
         const fx_status failed = fx_h5_failed(f, name, "open dataset");
